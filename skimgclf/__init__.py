@@ -1,0 +1,41 @@
+"""Image classification for people who know scikit-learn.
+
+Data flows one way, through the rooms of this package:
+
+- :mod:`skimgclf.datasets`: where the image paths and labels come from
+- :mod:`skimgclf.images`: paths to arrays (`ImageLoader`)
+- :mod:`skimgclf.models`: arrays to classes (`KerasImageClassifier`)
+
+and :mod:`skimgclf.exceptions` holds what they raise.
+
+Importing this package, the loader or the data sets imports neither Keras nor
+TensorFlow: the names below are fetched on first use.
+"""
+
+import importlib
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "ImageLoader",
+    "KerasImageClassifier",
+]
+
+# Public name -> the room that has it (PEP 562). TensorFlow takes seconds and hundreds
+# of megabytes to import, which a process that only loads images should not pay.
+_HOMES = {
+    "ImageLoader": "skimgclf.images",
+    "KerasImageClassifier": "skimgclf.models",
+}
+
+
+def __getattr__(name):
+    if name not in _HOMES:
+        raise AttributeError(f"module 'skimgclf' has no attribute {name!r}")
+    value = getattr(importlib.import_module(_HOMES[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__():
+    return sorted([*globals(), *_HOMES])

@@ -1,0 +1,120 @@
+"""Checks of parameters, and the one form of a parameter error."""
+
+import numbers
+
+import numpy as np
+
+from skimgclf.exceptions import InvalidParameterError
+
+
+def parameter_error(owner, name, expected, value):
+    """Make the error that says what a parameter must be and what it was.
+
+    Parameters
+    ----------
+    owner : str
+        The class or function whose parameter it is.
+    name : str
+        The parameter.
+    expected : str
+        What it must be, as the end of the sentence "The parameter must be ...".
+    value : object
+        What was given.
+
+    Returns
+    -------
+    error : InvalidParameterError
+        Not raised here, so that the caller's ``raise`` stands where it happens.
+
+    Examples
+    --------
+    >>> from skimgclf._validation import parameter_error
+    >>> print(parameter_error("ImageLoader", "dtype", "'float32' or 'uint8'", "int"))
+    The 'dtype' parameter of ImageLoader must be 'float32' or 'uint8'. Got 'int' instead.
+    """
+    return InvalidParameterError(
+        f"The {name!r} parameter of {owner} must be {expected}. Got {value!r} instead."
+    )
+
+
+def check_choice(owner, name, value, choices, *, otherwise=None):
+    """Refuse a value that isn't one of the given strings.
+
+    Parameters
+    ----------
+    owner, name, value
+        As in `parameter_error`.
+    choices : iterable of str
+        The allowed strings.
+    otherwise : str, default=None
+        What else the caller accepts (and has checked before), for the sentence.
+    """
+    if not isinstance(value, str) or value not in choices:
+        options = " or ".join(
+            [", ".join(repr(choice) for choice in choices), *filter(None, [otherwise])]
+        )
+        raise parameter_error(owner, name, f"one of {options}", value)
+
+
+def check_bool(owner, name, value):
+    """Refuse anything but True and False."""
+    if not isinstance(value, bool | np.bool_):
+        raise parameter_error(owner, name, "True or False", value)
+
+
+def is_int(value, *, minimum):
+    """Tell whether a value is an int (no bool) of at least `minimum`."""
+    return (
+        isinstance(value, numbers.Integral)
+        and not isinstance(value, bool | np.bool_)
+        and value >= minimum
+    )
+
+
+def check_int(owner, name, value, *, minimum, none_means=None):
+    """Refuse anything but an int of at least `minimum`.
+
+    Parameters
+    ----------
+    owner, name, value
+        As in `parameter_error`.
+    minimum : int
+        The smallest value allowed.
+    none_means : str, default=None
+        What None stands for; without it None is refused.
+    """
+    if value is None and none_means is not None:
+        return
+    if not is_int(value, minimum=minimum):
+        none = f" or None ({none_means})" if none_means else ""
+        raise parameter_error(owner, name, f"an int of at least {minimum}{none}", value)
+
+
+def check_int_sequence(owner, name, value, *, minimum, length=None, empty=False):
+    """Refuse anything but a tuple or list of ints, and return it as a tuple.
+
+    Parameters
+    ----------
+    owner, name, value
+        As in `parameter_error`.
+    minimum : int
+        The smallest value allowed for each.
+    length : int, default=None
+        How many there must be; None for any number.
+    empty : bool, default=False
+        Whether an empty one is allowed.
+
+    Returns
+    -------
+    value : tuple of int
+    """
+    how_many = "" if length is None else f"{length} "
+    expected = f"a tuple of {how_many}ints of at least {minimum}"
+    if not isinstance(value, tuple | list | np.ndarray):
+        raise parameter_error(owner, name, expected, value)
+    wrong_length = len(value) != length if length is not None else False
+    if wrong_length or (len(value) == 0 and not empty):
+        raise parameter_error(owner, name, expected, value)
+    if not all(is_int(item, minimum=minimum) for item in value):
+        raise parameter_error(owner, name, expected, value)
+    return tuple(int(item) for item in value)

@@ -1,0 +1,159 @@
+"""What skimgclf raises and warns of.
+
+::
+
+    SkimgclfError
+    ├── InvalidParameterError (also a ValueError): a parameter has a bad value
+    ├── ImageLoadError (also an OSError): images that can't be read rightly
+    └── DatasetError (also a ValueError): a csv table or a folder tree is wrong
+    SkimgclfWarning (a UserWarning)
+    ├── ImageLoadWarning: images were replaced on request, and which
+    └── DatasetWarning: a table or a folder tree holds something unusual
+
+Each class also inherits the built-in exception that fits, so that code which
+catches `ValueError` or `OSError` goes on working.
+"""
+
+__all__ = [
+    "DatasetError",
+    "DatasetWarning",
+    "ImageLoadError",
+    "ImageLoadWarning",
+    "InvalidParameterError",
+    "SkimgclfError",
+    "SkimgclfWarning",
+]
+
+# How many offenders a message spells out; `.errors` and `.problems` hold all.
+_N_LISTED = 10
+
+
+class SkimgclfError(Exception):
+    """Base class of the errors that skimgclf raises itself."""
+
+
+class InvalidParameterError(SkimgclfError, ValueError):
+    """A parameter of a class or function has a value that can't be meant.
+
+    The message always has the form ``The 'epochs' parameter of
+    KerasImageClassifier must be an int of at least 1. Got 0 instead.``
+    """
+
+
+class ImageLoadError(SkimgclfError, OSError):
+    """One or more images can't be read rightly.
+
+    Parameters
+    ----------
+    errors : list of tuple (int or None, str, str)
+        For each bad image its row in the call (from 0; None outside of a batch),
+        its path (or a description of what was given instead of a path) and the
+        reason in words.
+
+    Attributes
+    ----------
+    errors : list of tuple (int or None, str, str)
+        All bad images of the call, in its order.
+    path : str
+        The path of the first.
+    reason : str
+        The reason of the first.
+
+    Examples
+    --------
+    >>> from skimgclf.exceptions import ImageLoadError
+    >>> error = ImageLoadError([(3, "cat.jpg", "the file is empty")])
+    >>> print(error)
+    'cat.jpg' (row 3): the file is empty
+    >>> error.path, error.reason
+    ('cat.jpg', 'the file is empty')
+    """
+
+    def __init__(self, errors):
+        # The list itself is the only argument, so that pickle (and joblib's worker
+        # processes) rebuild the exception whole.
+        super().__init__(errors)
+        self.errors = list(errors)
+        _, self.path, self.reason = self.errors[0]
+
+    def __str__(self):
+        if len(self.errors) == 1:
+            return _describe_image(*self.errors[0])
+        return describe_images(f"{len(self.errors)} images can't be read", self.errors)
+
+
+class DatasetError(SkimgclfError, ValueError):
+    """A csv table or a folder tree can't be used as it is.
+
+    Parameters
+    ----------
+    summary : str
+        One sentence: what was read and what is wrong with it.
+    problems : sequence of str, default=()
+        Every offender, each with its line or path.
+
+    Attributes
+    ----------
+    problems : list of str
+        All offenders; the message lists the first ten.
+    """
+
+    def __init__(self, summary, problems=()):
+        super().__init__(summary, problems)
+        self.summary = summary
+        self.problems = list(problems)
+
+    def __str__(self):
+        return describe_list(self.summary, self.problems)
+
+
+class SkimgclfWarning(UserWarning):
+    """Base class of the warnings that skimgclf gives itself."""
+
+
+class ImageLoadWarning(SkimgclfWarning):
+    """Images couldn't be read and were replaced, as ``on_error="fill"`` asks for.
+
+    Parameters
+    ----------
+    errors : list of tuple (int or None, str, str)
+        As in :class:`ImageLoadError`.
+
+    Attributes
+    ----------
+    errors : list of tuple (int or None, str, str)
+        All replaced images of the call.
+    """
+
+    def __init__(self, errors):
+        super().__init__(errors)
+        self.errors = list(errors)
+
+    def __str__(self):
+        count = len(self.errors)
+        what = "1 image was" if count == 1 else f"{count} images were"
+        return describe_images(
+            f"{what} replaced by the background colour, since unreadable", self.errors
+        )
+
+
+class DatasetWarning(SkimgclfWarning):
+    """A csv table or a folder tree holds something that may not be meant."""
+
+
+def describe_list(summary, items):
+    """Write a summary and its first ten items, one a line."""
+    lines = [str(summary), *(f"  {item}" for item in items[:_N_LISTED])]
+    if len(items) > _N_LISTED:
+        lines.append(f"  ... and {len(items) - _N_LISTED} more")
+    return "\n".join(lines)
+
+
+def describe_images(summary, errors):
+    """Write a summary and the first ten bad images, one a line."""
+    return describe_list(f"{summary}:", [_describe_image(*error) for error in errors])
+
+
+def _describe_image(row, path, reason):
+    where = "" if row is None else f" (row {row})"
+    return f"{path!r}{where}: {reason}"
