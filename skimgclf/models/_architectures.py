@@ -1,0 +1,221 @@
+"""The networks: pure functions from an image shape to a Keras model of features.
+
+Each builder takes ``image_shape`` and keyword hyper-parameters and returns a
+`keras.Model` that maps a batch of images to features (n_samples, n_features). The
+classifier puts the softmax layer and the loss on top, so that no builder can get them
+wrong. To add an architecture, write one function and one line in `ARCHITECTURES`.
+"""
+
+import inspect
+
+import keras
+
+from skimgclf._validation import parameter_error
+
+# The parameters of KerasImageClassifier that a builder can ask for by naming them.
+BUILDER_PARAMETERS = (
+    "hidden_layer_sizes",
+    "conv_filters",
+    "kernel_size",
+    "activation",
+    "batch_norm",
+    "dropout",
+)
+
+
+def build_dense(
+    image_shape,
+    *,
+    hidden_layer_sizes=(40, 20, 10),
+    activation="relu",
+    batch_norm=False,
+    dropout=0.0,
+):
+    """Build a fully connected network.
+
+    Parameters
+    ----------
+    image_shape : tuple of int
+        Shape of one sample: (height, width, n_channels), or (n_features,) for rows.
+    hidden_layer_sizes : sequence of int, default=(40, 20, 10)
+        Number of units of each hidden layer.
+    activation : str, default="relu"
+        Name of a Keras activation.
+    batch_norm : bool, default=False
+        Whether to normalize each layer's output before its activation.
+    dropout : float, default=0.0
+        Share of units dropped after each hidden layer in training, in [0, 1).
+
+    Returns
+    -------
+    features : keras.Model
+        Maps (n_samples, *image_shape) to (n_samples, n_units of the last layer).
+
+    Examples
+    --------
+    >>> from skimgclf.models import build_dense
+    >>> build_dense((28, 28, 1)).output_shape
+    (None, 10)
+    """
+    inputs = keras.Input(image_shape)
+    x = keras.layers.Flatten()(inputs) if len(image_shape) > 1 else inputs
+    x = _add_dense_layers(x, hidden_layer_sizes, activation, batch_norm, dropout)
+    return keras.Model(inputs, x)
+
+
+def build_cnn(
+    image_shape,
+    *,
+    conv_filters=(32, 64),
+    kernel_size=3,
+    hidden_layer_sizes=(40, 20, 10),
+    activation="relu",
+    batch_norm=False,
+    dropout=0.0,
+):
+    """Build a convolutional network.
+
+    Each block is a convolution, optional batch normalization, the activation and max
+    pooling that halves height and width; after the last block come dense layers.
+
+    Parameters
+    ----------
+    image_shape : tuple of int
+        Shape of one image: (height, width, n_channels).
+    conv_filters : sequence of int, default=(32, 64)
+        Number of filters of each block.
+    kernel_size : int or tuple of int, default=3
+        Height and width of the convolution's window, in pixels.
+    hidden_layer_sizes : sequence of int, default=(40, 20, 10)
+        Number of units of each dense layer after the blocks.
+    activation : str, default="relu"
+        Name of a Keras activation.
+    batch_norm : bool, default=False
+        Whether to normalize the output of each convolution and dense layer before its
+        activation.
+    dropout : float, default=0.0
+        Share of units dropped after each dense layer in training, in [0, 1).
+
+    Returns
+    -------
+    features : keras.Model
+        Maps (n_samples, height, width, n_channels) to (n_samples, n_units of the last
+        layer).
+
+    Examples
+    --------
+    >>> from skimgclf.models import build_cnn
+    >>> build_cnn((28, 28, 1), hidden_layer_sizes=(64,)).output_shape
+    (None, 64)
+    """
+    inputs = x = keras.Input(image_shape)
+    for n_filters in conv_filters:
+        convolution = keras.layers.Conv2D(
+            n_filters, kernel_size, padding="same", use_bias=not batch_norm
+        )
+        x = _activate(convolution(x), activation, batch_norm)
+        # padding="same": an image of one pixel can still be pooled.
+        x = keras.layers.MaxPooling2D(padding="same")(x)
+    x = keras.layers.Flatten()(x)
+    x = _add_dense_layers(x, hidden_layer_sizes, activation, batch_norm, dropout)
+    return keras.Model(inputs, x)
+
+
+ARCHITECTURES = {"dense": build_dense, "cnn": build_cnn}
+
+
+def build_network(architecture, image_shape, n_classes, parameters):
+    """Build features and the softmax layer on top of them.
+
+    Parameters
+    ----------
+    architecture : str or callable
+        A key of `ARCHITECTURES`, or a builder.
+    image_shape : tuple of int
+        Shape of one sample.
+    n_classes : int
+        Number of units of the softmax layer.
+    parameters : dict
+        Values of `BUILDER_PARAMETERS`; a builder gets those that it names.
+
+    Returns
+    -------
+    network : keras.Model
+        Maps (n_samples, *image_shape) to probabilities (n_samples, n_classes).
+    """
+    build = ARCHITECTURES.get(architecture) if is_name(architecture) else architecture
+    if build is build_cnn and len(image_shape) != 3:
+        raise ValueError(
+            "architecture='cnn' needs images of shape (n_samples, height, width, "
+            f"n_channels), but X has rows of {image_shape[0]} features. Use "
+            "ImageLoader(flatten=False) in front, or architecture='dense'."
+        )
+    features = build(image_shape, **_select_parameters(build, parameters))
+    inputs, outputs = _connect(features, image_shape, parameter_value=architecture)
+    return keras.Model(
+        inputs, keras.layers.Dense(n_classes, activation="softmax")(outputs)
+    )
+
+
+def is_name(architecture):
+    """Tell whether an architecture is given by its name."""
+    return isinstance(architecture, str)
+
+
+def _add_dense_layers(x, hidden_layer_sizes, activation, batch_norm, dropout):
+    for n_units in hidden_layer_sizes:
+        dense = keras.layers.Dense(n_units, use_bias=not batch_norm)
+        x = _activate(dense(x), activation, batch_norm)
+        if dropout:
+            x = keras.layers.Dropout(dropout)(x)
+    return x
+
+
+def _activate(x, activation, batch_norm):
+    if batch_norm:
+        x = keras.layers.BatchNormalization()(x)
+    return keras.layers.Activation(activation)(x)
+
+
+def _select_parameters(build, parameters):
+    signature = inspect.signature(build).parameters.values()
+    if any(parameter.kind is parameter.VAR_KEYWORD for parameter in signature):
+        return parameters
+    named = {parameter.name for parameter in signature}
+    return {name: value for name, value in parameters.items() if name in named}
+
+
+def _connect(features, image_shape, *, parameter_value):
+    """Return the symbolic input and output of a builder's model, checked."""
+    if not isinstance(features, keras.Model):
+        raise parameter_error(
+            "KerasImageClassifier",
+            "architecture",
+            "a callable that returns a keras.Model of features (the classifier adds "
+            f"the softmax layer); it returned {features!r}",
+            parameter_value,
+        )
+    if len(getattr(features, "inputs", None) or ()) == 1:
+        inputs, outputs = features.inputs[0], features.outputs[0]
+    else:
+        # A subclassed model has no symbolic tensors until it is called on one.
+        inputs = keras.Input(image_shape)
+        outputs = features(inputs)
+    if tuple(inputs.shape[1:]) != tuple(image_shape):
+        raise parameter_error(
+            "KerasImageClassifier",
+            "architecture",
+            f"a callable whose model takes samples of shape {tuple(image_shape)}; its "
+            f"model takes {tuple(inputs.shape[1:])}",
+            parameter_value,
+        )
+    if len(outputs.shape) != 2:
+        raise parameter_error(
+            "KerasImageClassifier",
+            "architecture",
+            "a callable whose model returns features of shape (n_samples, n_features); "
+            f"its model returns {tuple(outputs.shape)}: add keras.layers.Flatten() or "
+            "a global pooling layer",
+            parameter_value,
+        )
+    return inputs, outputs
