@@ -69,6 +69,7 @@ def check_labels(y):
     """
     y = _as_column(y)
     _refuse_missing_labels(y)
+    _refuse_mixed_labels(y)
     check_classification_targets(y)
     classes, codes = np.unique(y, return_inverse=True)
     if len(classes) < 2:
@@ -268,6 +269,10 @@ def _as_column(y):
             "for each image is expected: for one-hot rows use y.argmax(axis=1); "
             "several labels for an image are not supported."
         )
+    if isinstance(y, list | tuple):
+        # np.asarray would turn the missing label in ["a", nan] into the text "nan".
+        mixed = len({isinstance(label, str) for label in y}) == 2
+        y = np.asarray(y, dtype=object if mixed else None)
     return column_or_1d(y, warn=True)
 
 
@@ -289,6 +294,16 @@ def _refuse_missing_labels(y):
         )
     if y.dtype.kind == "f" and np.isinf(y).any():
         raise ValueError("Input y contains infinity, which can't be a label.")
+
+
+def _refuse_mixed_labels(y):
+    is_text = np.array([isinstance(label, str) for label in y.tolist()])
+    if is_text.any() and not is_text.all():
+        text, other = is_text.argmax(), is_text.argmin()
+        raise ValueError(
+            f"y mixes text and other labels: row {text} is {y[text]!r} and row {other} "
+            f"is {y[other]!r}. Give all the same type."
+        )
 
 
 def _check_sample_weight(sample_weight, n_samples):

@@ -21,6 +21,10 @@ And for Keras 3.15 on TensorFlow 2.21:
   through tf.custom_gradient, whose global registry keeps the graph (tensorflow#97697).
   With one replica there is nothing to sum, and the step is left out on the optimizer
   that belongs to the fit. It can go when TensorFlow's registry lets go.
+- TensorFlow counts the functions that it traces by their place in Keras' source, so
+  that the fifth short fit of a process logs a warning of retracing, though each network
+  is traced once. That message of the fitting thread is dropped. It can go when
+  TensorFlow counts by function.
 
 Importing scikeras replaces `__reduce__` and `__deepcopy__` of Keras' models, losses,
 metrics and optimizers. Nothing here relies on that.
@@ -111,7 +115,7 @@ def train_network(
         verbose=0,
         **rate,
     )
-    with seeded(seed):
+    with seeded(seed), _quiet_about_retracing():
         trainer.fit(batches, None)
     return trainer.model_, {name: list(v) for name, v in trainer.history_.items()}
 
@@ -121,6 +125,21 @@ def copy_optimizer(optimizer):
     if isinstance(optimizer, keras.optimizers.Optimizer):
         return type(optimizer).from_config(optimizer.get_config())
     return optimizer
+
+
+@contextlib.contextmanager
+def _quiet_about_retracing():
+    thread = threading.get_ident()
+
+    def keep(record):
+        return record.thread != thread or "tf.function retracing" not in str(record.msg)
+
+    logger = tensorflow.get_logger()
+    logger.addFilter(keep)
+    try:
+        yield
+    finally:
+        logger.removeFilter(keep)
 
 
 class _Trainer(KerasClassifier):

@@ -1,0 +1,159 @@
+"""The networks that the builders make."""
+
+import keras
+import pytest
+
+from skimgclf.exceptions import InvalidParameterError
+from skimgclf.models import build_cnn, build_dense
+from skimgclf.models._architectures import (
+    ARCHITECTURES,
+    BUILDER_PARAMETERS,
+    build_network,
+)
+
+PARAMETERS = {
+    "hidden_layer_sizes": (5, 3),
+    "conv_filters": (4,),
+    "kernel_size": (3, 3),
+    "activation": "relu",
+    "batch_norm": False,
+    "dropout": 0.0,
+}
+
+
+def layers_of(network, kind):
+    return [layer for layer in network.layers if isinstance(layer, kind)]
+
+
+def test_dense_has_the_layers_asked_for():
+    # The textbook's network: 784 -> 40 -> 20 -> 10.
+    network = build_dense((28, 28, 1))
+    assert [layer.units for layer in layers_of(network, keras.layers.Dense)] == [
+        40,
+        20,
+        10,
+    ]
+    assert network.count_params() == 784 * 40 + 40 + 40 * 20 + 20 + 20 * 10 + 10
+
+
+def test_dense_takes_rows_without_flattening():
+    network = build_dense((7,), hidden_layer_sizes=(3,))
+    assert layers_of(network, keras.layers.Flatten) == []
+    assert network.output_shape == (None, 3)
+
+
+def test_dense_without_hidden_layers_is_linear():
+    network = build_network(
+        "dense", (4, 4, 1), 3, {**PARAMETERS, "hidden_layer_sizes": ()}
+    )
+    assert network.count_params() == 16 * 3 + 3
+
+
+def test_cnn_blocks_halve_the_image():
+    network = build_cnn((28, 28, 3), conv_filters=(8, 16), hidden_layer_sizes=())
+    pooled = [
+        layer.output.shape[1:3]
+        for layer in layers_of(network, keras.layers.MaxPooling2D)
+    ]
+    assert pooled == [(14, 14), (7, 7)]
+    assert network.output_shape == (None, 7 * 7 * 16)
+
+
+def test_cnn_takes_images_smaller_than_its_pooling():
+    assert build_cnn((1, 2, 1), conv_filters=(2, 2, 2)).output_shape == (None, 10)
+
+
+@pytest.mark.parametrize("build", ARCHITECTURES.values())
+def test_batch_norm_stands_before_each_activation(build):
+    network = build((8, 8, 1), batch_norm=True)
+    kinds = [type(layer).__name__ for layer in network.layers]
+    normalized = [i for i, kind in enumerate(kinds) if kind == "BatchNormalization"]
+    assert normalized
+    assert all(kinds[i + 1] == "Activation" for i in normalized)
+    assert kinds.count("Activation") == len(normalized)
+
+
+@pytest.mark.parametrize("build", ARCHITECTURES.values())
+def test_dropout_follows_each_dense_layer(build):
+    network = build((8, 8, 1), hidden_layer_sizes=(4, 4), dropout=0.25)
+    dropped = layers_of(network, keras.layers.Dropout)
+    assert [layer.rate for layer in dropped] == [0.25, 0.25]
+
+
+@pytest.mark.parametrize("build", ARCHITECTURES.values())
+def test_activation_is_the_one_named(build):
+    network = build((8, 8, 1), activation="tanh")
+    activations = layers_of(network, keras.layers.Activation)
+    assert {layer.activation.__name__ for layer in activations} == {"tanh"}
+
+
+def test_kernel_size_is_height_and_width():
+    network = build_cnn((8, 8, 1), conv_filters=(2,), kernel_size=(3, 5))
+    (convolution,) = layers_of(network, keras.layers.Conv2D)
+    assert convolution.kernel.shape == (3, 5, 1, 2)
+
+
+def test_network_ends_in_a_softmax_over_the_classes():
+    network = build_network("cnn", (8, 8, 1), 7, PARAMETERS)
+    assert network.output_shape == (None, 7)
+    assert network.layers[-1].activation.__name__ == "softmax"
+
+
+def test_cnn_refuses_rows_in_words():
+    with pytest.raises(ValueError, match=r"needs images .* rows of 64 features"):
+        build_network("cnn", (64,), 2, PARAMETERS)
+
+
+def test_callable_gets_the_parameters_that_it_names():
+    seen = {}
+
+    def build(image_shape, *, conv_filters, dropout):
+        seen.update(image_shape=image_shape, conv_filters=conv_filters, dropout=dropout)
+        return build_dense(image_shape)
+
+    build_network(build, (8, 8, 1), 2, PARAMETERS)
+    assert seen == {"image_shape": (8, 8, 1), "conv_filters": (4,), "dropout": 0.0}
+
+
+def test_callable_with_keywords_gets_all_parameters():
+    seen = {}
+
+    def build(image_shape, **parameters):
+        seen.update(parameters)
+        return build_dense(image_shape)
+
+    build_network(build, (8, 8, 1), 2, PARAMETERS)
+    assert tuple(seen) == BUILDER_PARAMETERS
+
+
+def test_callable_may_return_any_kind_of_keras_model():
+    class Subclassed(keras.Model):
+        def __init__(self):
+            super().__init__()
+            self.flatten = keras.layers.Flatten()
+
+        def call(self, inputs):
+            return self.flatten(inputs)
+
+    unbuilt = keras.Sequential([keras.layers.Flatten()])
+    for features in (Subclassed(), unbuilt, build_dense((8, 8, 1))):
+        network = build_network(lambda image_shape, f=features: f, (8, 8, 1), 2, {})
+        assert network.output_shape == (None, 2)
+
+
+@pytest.mark.parametrize(
+    ("build", "reason"),
+    [
+        (lambda image_shape: "no model", "returns a keras.Model"),
+        (lambda image_shape: build_dense((9, 9, 1)), r"its model takes \(9, 9, 1\)"),
+        (
+            lambda image_shape: keras.Sequential(
+                [keras.Input(image_shape), keras.layers.Conv2D(2, 3)]
+            ),
+            r"returns \(None, 6, 6, 2\): add keras.layers.Flatten",
+        ),
+    ],
+)
+def test_callable_that_returns_no_features_is_refused(build, reason):
+    with pytest.raises(InvalidParameterError, match=reason):
+        build_network(build, (8, 8, 1), 2, PARAMETERS)

@@ -1,0 +1,345 @@
+"""KerasImageClassifier, as a user of scikit-learn meets it."""
+
+import keras
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.base import clone, is_classifier
+from sklearn.exceptions import NotFittedError
+from sklearn.model_selection import GridSearchCV, cross_val_score
+
+from skimgclf import KerasImageClassifier
+from skimgclf.models import build_dense
+
+
+def quick(architecture="dense", **parameters):
+    defaults = {"hidden_layer_sizes": (6,), "epochs": 1, "random_state": 0}
+    return KerasImageClassifier(architecture, **{**defaults, **parameters})
+
+
+@pytest.fixture(scope="module")
+def fitted(digits):
+    """Careful: shared by the module; don't fit it again or set its parameters."""
+    return quick(hidden_layer_sizes=(32,), epochs=15, batch_size=16).fit(*digits)
+
+
+def test_predictions_are_labels_as_given(fitted, digits):
+    X, y = digits
+    predicted = fitted.predict(X)
+    assert predicted.shape == y.shape
+    assert predicted.dtype == y.dtype
+    assert fitted.classes_.tolist() == list("0123456789")
+    assert (predicted == y).mean() > 0.85
+    assert fitted.score(X, y) == (predicted == y).mean()
+
+
+@pytest.mark.parametrize(
+    "labels",
+    [["no", "yes"], [False, True], [-1, 1], [10, 20, 30], ["a", "b", "c"]],
+    ids=repr,
+)
+def test_predictions_keep_the_labels_type(digits, labels):
+    y = np.resize(labels, 300)
+    predicted = quick().fit(digits[0], y).predict(digits[0])
+    assert predicted.dtype == y.dtype
+    assert set(predicted.tolist()) <= set(labels)
+
+
+def test_labels_may_be_a_series_with_any_index(digits):
+    X, y = digits
+    series = pd.Series(y, index=np.arange(300) * 7 + 5)
+    for labels in (series, series.astype("category"), list(y)):
+        np.testing.assert_array_equal(
+            quick().fit(X, labels).predict_proba(X), quick().fit(X, y).predict_proba(X)
+        )
+
+
+@pytest.mark.parametrize("n_samples", [1, 2, 33])
+def test_probabilities_have_a_row_a_sample_that_sums_to_one(fitted, digits, n_samples):
+    probabilities = fitted.predict_proba(digits[0][:n_samples])
+    assert probabilities.shape == (n_samples, 10)
+    np.testing.assert_allclose(probabilities.sum(axis=1), 1, atol=1e-6)
+
+
+def test_two_classes_have_two_columns(digits):
+    X, y = digits
+    probabilities = quick().fit(X, y < "5").predict_proba(X)
+    assert probabilities.shape == (300, 2)
+
+
+def test_one_image_gives_the_same_row_as_in_a_batch(fitted, digits):
+    X = digits[0][:40]
+    together = fitted.predict_proba(X)
+    alone = np.concatenate([fitted.predict_proba(X[[row]]) for row in range(40)])
+    np.testing.assert_allclose(alone, together, atol=1e-6)
+
+
+def test_uint8_images_train_and_predict_like_their_float_images(digits):
+    X, y = digits
+    X_uint8 = np.round(X * 255).astype("uint8")
+    from_uint8 = quick().fit(X_uint8, y)
+    from_float = quick().fit((X_uint8 / 255).astype("float32"), y)
+    np.testing.assert_allclose(
+        from_uint8.predict_proba(X_uint8), from_float.predict_proba(X), atol=1e-2
+    )
+    np.testing.assert_allclose(
+        from_uint8.predict_proba(X_uint8),
+        from_float.predict_proba((X_uint8 / 255).astype("float32")),
+        atol=1e-5,
+    )
+
+
+def test_the_network_takes_images_and_gives_probabilities(fitted, digits):
+    X = digits[0][:5]
+    assert isinstance(fitted.model_, keras.Model)
+    np.testing.assert_allclose(
+        fitted.model_.predict(X, verbose=0), fitted.predict_proba(X), atol=1e-6
+    )
+
+
+def test_learnt_attributes_describe_the_fit(fitted):
+    assert fitted.image_shape_ == (8, 8, 1)
+    assert fitted.n_features_in_ == 64
+    assert fitted.n_iter_ == 15
+    assert sorted(fitted.history_) == ["accuracy", "loss"]
+    assert all(len(values) == 15 for values in fitted.history_.values())
+    assert fitted.history_["loss"][-1] < fitted.history_["loss"][0]
+
+
+def test_rows_work_like_images_and_keep_their_feature_names(digits):
+    X, y = digits
+    rows = pd.DataFrame(X.reshape(300, -1)).add_prefix("pixel_")
+    classifier = quick(hidden_layer_sizes=(32,), epochs=15, batch_size=16).fit(rows, y)
+    assert classifier.feature_names_in_.tolist() == rows.columns.tolist()
+    assert classifier.image_shape_ == (64,)
+    assert classifier.score(rows, y) > 0.85
+
+
+def test_a_refit_on_images_forgets_feature_names(digits):
+    X, y = digits
+    rows = pd.DataFrame(X.reshape(300, -1)).add_prefix("pixel_")
+    classifier = quick().fit(rows, y).fit(X, y)
+    assert not hasattr(classifier, "feature_names_in_")
+    assert classifier.predict(X).shape == (300,)
+
+
+def test_predicting_other_shapes_names_both_and_the_loader(fitted, digits):
+    X = digits[0]
+    with pytest.raises(ValueError, match=r"\(4, 8, 1\).*\(8, 8, 1\).*ImageLoader\(im"):
+        fitted.predict(X[:, :4])
+    with pytest.raises(ValueError, match=r"rows.*images of shape \(8, 8, 1\)"):
+        fitted.predict(X.reshape(300, -1))
+    with pytest.raises(ValueError, match=r"X\[np.newaxis\]"):
+        fitted.predict(X[0])
+
+
+def test_predicting_before_fit_is_scikit_learns_error(digits):
+    for method in ("predict", "predict_proba"):
+        with pytest.raises(NotFittedError):
+            getattr(quick(), method)(digits[0])
+    with pytest.raises(NotFittedError):
+        quick().score(*digits)
+
+
+def test_score_refuses_labels_of_another_type(fitted, digits):
+    X, y = digits
+    with pytest.raises(ValueError, match=r"None of the labels.* 0 in row 0.*\n  '0'"):
+        fitted.score(X, y.astype(int))
+
+
+def test_score_counts_single_unknown_labels_as_wrong_with_a_warning(fitted, digits):
+    X, y = digits[0][:10], digits[1][:10].astype(object)
+    before = fitted.score(X, y)
+    y[3] = "zebra"
+    with pytest.warns(UserWarning, match=r"1 of 10 .* 'zebra' in row 3"):
+        after = fitted.score(X, y)
+    assert after <= before
+
+
+def test_score_takes_weights(fitted, digits):
+    X, y = digits
+    right = fitted.predict(X) == y
+    assert fitted.score(X, y, sample_weight=right) == 1.0
+
+
+def test_sample_weight_of_two_equals_a_sample_given_twice(digits):
+    X, y = digits[0][:60], digits[1][:60]
+    weights = np.resize([2, 1, 0], 60)
+    full_batches = quick(batch_size=1000, epochs=3, learning_rate=0.01)
+    weighted = clone(full_batches).fit(X, y, sample_weight=weights)
+    repeated = clone(full_batches).fit(X.repeat(weights, axis=0), y.repeat(weights))
+    np.testing.assert_allclose(
+        weighted.predict_proba(X), repeated.predict_proba(X), atol=1e-5
+    )
+
+
+def test_class_weight_moves_predictions_towards_the_heavy_class(digits):
+    X, y = digits
+    plain = quick(epochs=5).fit(X, y).predict(X)
+    heavy = quick(epochs=5, class_weight={"3": 50.0}).fit(X, y).predict(X)
+    assert (heavy == "3").sum() > (plain == "3").sum()
+
+
+def test_class_weight_balanced_lifts_a_rare_class(digits):
+    X, y = digits
+    rare = np.flatnonzero(y == "1")[:5]
+    rows = np.concatenate([np.flatnonzero(y == "0"), rare])
+    imbalanced = {"epochs": 3, "learning_rate": 0.005}
+    plain = quick(**imbalanced).fit(X[rows], y[rows])
+    balanced = quick(**imbalanced, class_weight="balanced").fit(X[rows], y[rows])
+    assert (
+        balanced.predict_proba(X[rare])[:, 1].mean()
+        > plain.predict_proba(X[rare])[:, 1].mean()
+    )
+
+
+def _narrow(image_shape, hidden_layer_sizes):
+    return build_dense(image_shape, hidden_layer_sizes=hidden_layer_sizes[:1])
+
+
+CHANGES = {
+    "architecture": ("cnn", _narrow),
+    "hidden_layer_sizes": ((7, 5), ()),
+    "conv_filters": ((3,),),
+    "kernel_size": (5, (1, 3)),
+    "activation": ("tanh",),
+    "batch_norm": (True,),
+    "dropout": (0.5,),
+    "optimizer": ("sgd",),
+    "learning_rate": (0.05,),
+    "epochs": (2,),
+    "batch_size": (7,),
+    "class_weight": ({"3": 9.0},),
+    "random_state": (1,),
+}
+
+
+def test_every_parameter_has_a_test_that_it_changes_something():
+    assert {*CHANGES, "verbose"} == set(KerasImageClassifier().get_params())
+
+
+@pytest.mark.parametrize("name", CHANGES)
+def test_changing_a_parameter_changes_the_predictions(digits, name):
+    X, y = digits[0][:100], digits[1][:100]
+    base = quick(
+        "cnn" if name in ("conv_filters", "kernel_size") else "dense",
+        hidden_layer_sizes=(6, 4),
+        conv_filters=(2,),
+    )
+    before = base.fit(X, y).predict_proba(X)
+    for value in CHANGES[name]:
+        after = clone(base).set_params(**{name: value}).fit(X, y).predict_proba(X)
+        assert not np.array_equal(before, after), value
+
+
+def test_hidden_layer_sizes_may_be_an_int(digits):
+    np.testing.assert_array_equal(
+        quick(hidden_layer_sizes=6).fit(*digits).predict_proba(digits[0]),
+        quick(hidden_layer_sizes=(6,)).fit(*digits).predict_proba(digits[0]),
+    )
+
+
+def test_verbose_prints_one_line_an_epoch(digits, capfd):
+    quick(epochs=3, verbose=1).fit(*digits)
+    lines = capfd.readouterr().out.splitlines()
+    assert [line.split(":")[0] for line in lines] == [
+        "Epoch 1/3",
+        "Epoch 2/3",
+        "Epoch 3/3",
+    ]
+    assert "loss" in lines[0]
+    assert "accuracy" in lines[0]
+
+
+def test_without_verbose_nothing_is_printed(digits, capfd):
+    quick().fit(*digits).predict(digits[0])
+    captured = capfd.readouterr()
+    assert captured.out == ""
+    assert captured.err == ""
+
+
+def test_many_fits_and_batch_sizes_log_no_retracing(run_python):
+    printed = run_python(
+        "import logging, sys, numpy as np, tensorflow\n"
+        "from skimgclf import KerasImageClassifier\n"
+        "tensorflow.get_logger().addHandler(logging.StreamHandler(sys.stdout))\n"
+        "X, y = np.random.rand(50, 3), np.repeat([0, 1], 25)\n"
+        "for n in range(1, 7):\n"
+        "    c = KerasImageClassifier(epochs=1, batch_size=n + 5).fit(X, y)\n"
+        "    c.predict(X[:n]); c.predict(X[: 2 * n])\n"
+    )
+    assert printed == ""
+
+
+def test_fit_twice_starts_anew(digits):
+    classifier = quick(epochs=2)
+    first = classifier.fit(*digits).predict_proba(digits[0])
+    np.testing.assert_array_equal(
+        classifier.fit(*digits).predict_proba(digits[0]), first
+    )
+    assert len(classifier.history_["loss"]) == 2
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, RuntimeError])
+def test_an_interrupted_fit_leaves_the_estimator_as_it_was(digits, monkeypatch, error):
+    from skimgclf.models import _progress
+
+    X, y = digits
+    classifier = quick(verbose=1).fit(X, y)
+    before, attributes = classifier.predict_proba(X), set(vars(classifier))
+
+    def interrupt(*arguments):
+        raise error
+
+    monkeypatch.setattr(_progress.EpochPrinter, "on_epoch_end", interrupt)
+    with pytest.raises(error):
+        classifier.fit(X[:, :4], y)
+    np.testing.assert_array_equal(classifier.predict_proba(X), before)
+    assert set(vars(classifier)) == attributes
+
+    unfitted = quick(verbose=1)
+    with pytest.raises(error):
+        unfitted.fit(X, y)
+    assert set(vars(unfitted)) == set(unfitted.get_params())
+
+
+def test_it_is_a_classifier_and_searches_stratify(digits):
+    X, y = digits
+    assert is_classifier(quick())
+    order = np.argsort(y, kind="stable")
+    classifier = quick(hidden_layer_sizes=(32,), epochs=15, batch_size=16)
+    by_class = cross_val_score(classifier, X[order], y[order], cv=3)
+    shuffled = cross_val_score(classifier, X, y, cv=3)
+    assert by_class.mean() > 0.7
+    assert abs(by_class.mean() - shuffled.mean()) < 0.1
+
+
+def test_a_search_over_architectures_and_sizes_works_in_two_processes(digits):
+    X, y = digits
+    grid = {"architecture": ["dense", "cnn"], "hidden_layer_sizes": [(4,), (16,)]}
+    searches = [
+        GridSearchCV(
+            quick(conv_filters=(2,)), grid, cv=2, n_jobs=n_jobs, error_score="raise"
+        ).fit(X, y)
+        for n_jobs in (1, 2)
+    ]
+    np.testing.assert_array_equal(
+        searches[0].cv_results_["mean_test_score"],
+        searches[1].cv_results_["mean_test_score"],
+    )
+    assert searches[0].best_params_ == searches[1].best_params_
+
+
+def test_a_clone_carries_parameters_and_nothing_learnt(fitted):
+    copy = clone(fitted)
+    assert copy.get_params() == fitted.get_params()
+    assert set(vars(copy)) == set(copy.get_params())
+
+
+def test_a_misspelt_parameter_is_refused():
+    with pytest.raises(TypeError, match="hiden_layer_sizes"):
+        KerasImageClassifier(hiden_layer_sizes=(3,))
+    with pytest.raises(ValueError, match="Invalid parameter 'epoch'"):
+        KerasImageClassifier().set_params(epoch=3)
+    with pytest.raises(ValueError, match="optimizer__learning_rate|optimizer"):
+        KerasImageClassifier().set_params(optimiser__learning_rate=3)

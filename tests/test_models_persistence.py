@@ -1,0 +1,113 @@
+"""A fitted classifier survives pickle, joblib and deepcopy bit for bit."""
+
+import copy
+import io
+import pickle
+
+import joblib
+import keras
+import numpy as np
+import pytest
+
+from skimgclf import KerasImageClassifier
+from skimgclf.models import build_dense
+from skimgclf.models._persistence import unpack_network
+
+
+def narrow(image_shape, dropout):
+    """Build a network by a function that pickle finds by its name."""
+    narrow.calls += 1
+    return build_dense(image_shape, hidden_layer_sizes=(5,), dropout=dropout)
+
+
+narrow.calls = 0
+
+KINDS = {
+    "dense": KerasImageClassifier(epochs=1, dropout=0.3, batch_norm=True),
+    "cnn": KerasImageClassifier("cnn", conv_filters=(2,), epochs=1, batch_norm=True),
+    "callable": KerasImageClassifier(narrow, epochs=1, dropout=0.3),
+}
+
+
+@pytest.fixture(scope="module", params=KINDS)
+def fitted(request, digits):
+    return KINDS[request.param].fit(*digits)
+
+
+def joblib_copy(estimator):
+    file = io.BytesIO()
+    joblib.dump(estimator, file)
+    file.seek(0)
+    return joblib.load(file)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [lambda e: pickle.loads(pickle.dumps(e)), joblib_copy, copy.deepcopy],
+    ids=["pickle", "joblib", "deepcopy"],
+)
+def test_a_copy_predicts_the_same_bits(fitted, digits, make):
+    duplicate = make(fitted)
+    np.testing.assert_array_equal(
+        duplicate.predict_proba(digits[0]), fitted.predict_proba(digits[0])
+    )
+    assert duplicate.history_ == fitted.history_
+    # And a copy of the copy, which was never trained here.
+    np.testing.assert_array_equal(
+        make(duplicate).predict_proba(digits[0]), fitted.predict_proba(digits[0])
+    )
+
+
+def test_a_copy_keeps_the_state_of_dropouts_generators(digits):
+    fitted = KINDS["dense"].fit(*digits)
+    duplicate = pickle.loads(pickle.dumps(fitted))
+    for mine, theirs in zip(
+        duplicate.model_.variables, fitted.model_.variables, strict=True
+    ):
+        np.testing.assert_array_equal(np.asarray(mine), np.asarray(theirs))
+
+
+def test_a_callable_is_never_called_on_load(digits):
+    packed = pickle.dumps(KINDS["callable"].fit(*digits))
+    calls = narrow.calls
+    pickle.loads(packed).predict(digits[0])
+    assert narrow.calls == calls
+
+
+def test_parameters_set_after_fit_dont_change_what_is_saved(digits):
+    fitted = KerasImageClassifier(epochs=1).fit(*digits)
+    fitted.set_params(architecture="cnn", hidden_layer_sizes=(3,))
+    duplicate = pickle.loads(pickle.dumps(fitted))
+    np.testing.assert_array_equal(
+        duplicate.predict_proba(digits[0]), fitted.predict_proba(digits[0])
+    )
+
+
+def test_only_weights_are_kept(digits):
+    fitted = KerasImageClassifier(hidden_layer_sizes=(100,), epochs=1).fit(*digits)
+    n_bytes = 4 * fitted.model_.count_params()
+    assert len(pickle.dumps(fitted)) < n_bytes + 4000
+
+
+def test_a_pickle_under_another_float_type_predicts_the_same(digits):
+    fitted = KerasImageClassifier(epochs=1).fit(*digits)
+    expected, packed = fitted.predict_proba(digits[0]), pickle.dumps(fitted)
+    policy = keras.config.dtype_policy()
+    keras.config.set_dtype_policy("float64")
+    try:
+        duplicate = pickle.loads(packed)
+        np.testing.assert_array_equal(duplicate.predict_proba(digits[0]), expected)
+        assert keras.config.dtype_policy().name == "float64"
+    finally:
+        keras.config.set_dtype_policy(policy)
+
+
+def test_another_format_is_refused_in_words():
+    with pytest.raises(ValueError, match=r"format 99.*fit it again"):
+        unpack_network({"format": 99})
+
+
+def test_an_unfitted_classifier_pickles():
+    parameters = KerasImageClassifier(epochs=3).get_params()
+    duplicate = pickle.loads(pickle.dumps(KerasImageClassifier(epochs=3)))
+    assert duplicate.get_params() == parameters

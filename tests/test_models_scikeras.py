@@ -1,0 +1,168 @@
+"""The seam: what scikeras would leave behind, and doesn't."""
+
+import os
+import random
+import threading
+
+import keras
+import numpy as np
+import pytest
+
+from skimgclf import KerasImageClassifier
+
+
+def quick(**parameters):
+    return KerasImageClassifier(
+        hidden_layer_sizes=(6,), **{"epochs": 1, "random_state": 0, **parameters}
+    )
+
+
+def weights_of(classifier):
+    return np.concatenate([w.ravel() for w in classifier.model_.get_weights()])
+
+
+def test_fit_leaves_the_global_generators_and_environment_alone(digits):
+    random.seed(3)
+    np.random.seed(3)  # noqa: NPY002 - the legacy generator is what is looked at
+    before = random.getstate(), np.random.get_state(), dict(os.environ)  # noqa: NPY002
+    quick(dropout=0.5).fit(*digits)
+    after = random.getstate(), np.random.get_state(), dict(os.environ)  # noqa: NPY002
+    assert before[0] == after[0]
+    np.testing.assert_equal(after[1], before[1])
+    assert before[2] == after[2]
+
+
+def test_fit_leaves_tensorflows_determinism_alone(run_python):
+    # scikeras leaves it on, after which unseeded networks can't be trained any more.
+    printed = run_python(
+        "import numpy as np, keras\n"
+        "from skimgclf import KerasImageClassifier\n"
+        "X, y = np.random.rand(20, 3), np.repeat([0, 1], 10)\n"
+        "KerasImageClassifier(epochs=1, random_state=0).fit(X, y)\n"
+        "net = keras.Sequential([keras.layers.Dense(2), keras.layers.Dropout(0.5)])\n"
+        "net.compile(loss='sparse_categorical_crossentropy')\n"
+        "net.fit(X, y, verbose=0)\n"
+        "from tensorflow.python.framework import config\n"
+        "print(config.is_op_determinism_enabled())"
+    )
+    assert printed == "False"
+
+
+def test_fit_leaves_tensorflows_random_stream_alone(run_python):
+    code = (
+        "import numpy as np, tensorflow as tf\n"
+        "from skimgclf import KerasImageClassifier\n"
+        "tf.random.set_seed(1); first = tf.random.uniform([]).numpy()\n"
+        "{fit}\n"
+        "print(first, tf.random.uniform([]).numpy())"
+    )
+    fit = (
+        "KerasImageClassifier(epochs=1, random_state=0)"
+        ".fit(np.eye(20), np.repeat([0, 1], 10))"
+    )
+    assert run_python(code.format(fit=fit)) == run_python(code.format(fit="pass"))
+
+
+def test_random_state_gives_equal_weights_in_other_threads(digits):
+    expected = weights_of(quick(dropout=0.2).fit(*digits))
+    fitted = [quick(dropout=0.2) for _ in range(4)]
+    threads = [threading.Thread(target=one.fit, args=digits) for one in fitted]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    for one in fitted:
+        np.testing.assert_array_equal(weights_of(one), expected)
+
+
+def test_random_state_gives_equal_weights_in_another_process(digits, run_python):
+    printed = run_python(
+        "import numpy as np\n"
+        "from sklearn.datasets import load_digits\n"
+        "from skimgclf import KerasImageClassifier\n"
+        "X, y = load_digits(return_X_y=True)\n"
+        "X = (X[:300] / 16).astype('float32').reshape(-1, 8, 8, 1)\n"
+        "c = KerasImageClassifier(hidden_layer_sizes=(6,), epochs=1, random_state=0)\n"
+        "c.fit(X, y[:300].astype(str))\n"
+        "print(b''.join(w.tobytes() for w in c.model_.get_weights()).hex())"
+    )
+    here = b"".join(w.tobytes() for w in quick().fit(*digits).model_.get_weights())
+    assert printed == here.hex()
+
+
+def test_random_state_instances_count(digits):
+    five, five_again, six = (
+        weights_of(quick(random_state=np.random.RandomState(seed)).fit(*digits))
+        for seed in (5, 5, 6)
+    )
+    np.testing.assert_array_equal(five, five_again)
+    assert not np.array_equal(five, six)
+
+
+def test_random_state_none_follows_numpys_global_seed(digits):
+    fits = []
+    for seed in (1, 1, 2):
+        np.random.seed(seed)  # noqa: NPY002 - scikit-learn's meaning of None
+        fits.append(weights_of(quick(random_state=None).fit(*digits)))
+    np.testing.assert_array_equal(fits[0], fits[1])
+    assert not np.array_equal(fits[0], fits[2])
+
+
+@pytest.mark.parametrize(
+    "optimizer",
+    ["sgd", keras.optimizers.SGD, keras.optimizers.SGD()],
+    ids=["name", "class", "instance"],
+)
+def test_optimizer_may_be_a_name_a_class_or_an_instance(digits, optimizer):
+    expected = weights_of(quick(optimizer="sgd").fit(*digits))
+    np.testing.assert_array_equal(
+        weights_of(quick(optimizer=optimizer).fit(*digits)), expected
+    )
+
+
+def test_optimizer_instance_serves_every_fit(digits):
+    classifier = quick(optimizer=keras.optimizers.Adam(0.01))
+    first = weights_of(classifier.fit(*digits))
+    np.testing.assert_array_equal(weights_of(classifier.fit(*digits)), first)
+    assert not classifier.optimizer.built
+
+
+def test_learning_rate_reaches_the_optimizer(digits):
+    classifier = quick(optimizer="sgd", learning_rate=0.125).fit(*digits)
+    assert float(classifier.model_.optimizer.learning_rate) == 0.125
+
+
+def test_learning_rate_may_be_a_schedule(digits):
+    schedule = keras.optimizers.schedules.ExponentialDecay(0.5, 1, 0.5)
+    classifier = quick(optimizer="sgd", learning_rate=schedule).fit(*digits)
+    assert float(classifier.model_.optimizer.learning_rate) < 0.5
+
+
+def test_fits_leave_no_graphs_in_tensorflows_registry(digits):
+    # There every fit of plain Keras stays in memory for ever (tensorflow#97697).
+    from tensorflow.python.framework import ops
+
+    quick().fit(*digits)
+    before = len(ops.gradient_registry.list())
+    quick().fit(*digits)
+    assert len(ops.gradient_registry.list()) == before
+
+
+def test_training_without_the_sum_over_replicas_gives_the_same_weights(
+    digits, monkeypatch
+):
+    from skimgclf.models import _scikeras
+
+    without = weights_of(quick(epochs=2).fit(*digits))
+    monkeypatch.setattr(_scikeras, "_leave_out_all_reduce", lambda optimizer: None)
+    np.testing.assert_array_equal(weights_of(quick(epochs=2).fit(*digits)), without)
+
+
+def test_steps_per_execution_change_no_bit(digits, monkeypatch):
+    from skimgclf.models import _scikeras
+
+    several = quick(epochs=2).fit(*digits)
+    monkeypatch.setattr(_scikeras, "_STEPS_PER_EXECUTION", 1)
+    single = quick(epochs=2).fit(*digits)
+    np.testing.assert_array_equal(weights_of(several), weights_of(single))
+    assert several.history_ == single.history_
