@@ -16,20 +16,22 @@ import importlib
 
 __version__ = "0.1.0"
 
-__all__ = [
-    "ImageLoader",
-    "KerasImageClassifier",
-]
+__all__ = ["ImageLoader", "KerasImageClassifier", "check_images"]
 
 # Public name -> the room that has it (PEP 562). TensorFlow takes seconds and hundreds
 # of megabytes to import, which a process that only loads images should not pay.
 _HOMES = {
     "ImageLoader": "skimgclf.images",
     "KerasImageClassifier": "skimgclf.models",
+    "check_images": "skimgclf.images",
 }
+
+_ROOMS = ("datasets", "exceptions", "images", "models")
 
 
 def __getattr__(name):
+    if name in _ROOMS:
+        return importlib.import_module(f"skimgclf.{name}")
     if name not in _HOMES:
         raise AttributeError(f"module 'skimgclf' has no attribute {name!r}")
     value = getattr(importlib.import_module(_HOMES[name]), name)
@@ -38,4 +40,4 @@ def __getattr__(name):
 
 
 def __dir__():
-    return sorted([*globals(), *_HOMES])
+    return sorted({*globals(), *_HOMES, *_ROOMS})

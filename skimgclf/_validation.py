@@ -29,8 +29,8 @@ def parameter_error(owner, name, expected, value):
     Examples
     --------
     >>> from skimgclf._validation import parameter_error
-    >>> print(parameter_error("ImageLoader", "dtype", "'float32' or 'uint8'", "int"))
-    The 'dtype' parameter of ImageLoader must be 'float32' or 'uint8'. Got 'int' instead.
+    >>> print(parameter_error("ImageLoader", "verbose", "an int of at least 0", -1))
+    The 'verbose' parameter of ImageLoader must be an int of at least 0. Got -1 instead.
     """
     return InvalidParameterError(
         f"The {name!r} parameter of {owner} must be {expected}. Got {value!r} instead."
@@ -90,7 +90,9 @@ def check_int(owner, name, value, *, minimum, none_means=None):
         raise parameter_error(owner, name, f"an int of at least {minimum}{none}", value)
 
 
-def check_int_sequence(owner, name, value, *, minimum, length=None, empty=False):
+def check_int_sequence(
+    owner, name, value, *, minimum, length=None, empty=False, or_int=False
+):
     """Refuse anything but a tuple or list of ints, and return it as a tuple.
 
     Parameters
@@ -103,18 +105,23 @@ def check_int_sequence(owner, name, value, *, minimum, length=None, empty=False)
         How many there must be; None for any number.
     empty : bool, default=False
         Whether an empty one is allowed.
+    or_int : bool, default=False
+        Whether a single int is allowed, which stands for `length` equal ones.
 
     Returns
     -------
-    value : tuple of int
+    values : tuple of int
     """
     how_many = "" if length is None else f"{length} "
-    expected = f"a tuple of {how_many}ints of at least {minimum}"
-    if not isinstance(value, tuple | list | np.ndarray):
-        raise parameter_error(owner, name, expected, value)
-    wrong_length = len(value) != length if length is not None else False
-    if wrong_length or (len(value) == 0 and not empty):
-        raise parameter_error(owner, name, expected, value)
-    if not all(is_int(item, minimum=minimum) for item in value):
-        raise parameter_error(owner, name, expected, value)
-    return tuple(int(item) for item in value)
+    single = "an int or " if or_int else ""
+    error = parameter_error(
+        owner, name, f"{single}a tuple of {how_many}ints of at least {minimum}", value
+    )
+    values = (value,) * (length or 1) if or_int and is_int(value, minimum=0) else value
+    if not isinstance(values, tuple | list | np.ndarray):
+        raise error
+    if (length is not None and len(values) != length) or not (len(values) or empty):
+        raise error
+    if not all(is_int(item, minimum=minimum) for item in values):
+        raise error
+    return tuple(int(item) for item in values)

@@ -12,16 +12,6 @@ import keras
 
 from skimgclf._validation import parameter_error
 
-# The parameters of KerasImageClassifier that a builder can ask for by naming them.
-BUILDER_PARAMETERS = (
-    "hidden_layer_sizes",
-    "conv_filters",
-    "kernel_size",
-    "activation",
-    "batch_norm",
-    "dropout",
-)
-
 
 def build_dense(
     image_shape,
@@ -136,7 +126,7 @@ def build_network(architecture, image_shape, n_classes, parameters):
     n_classes : int
         Number of units of the softmax layer.
     parameters : dict
-        Values of `BUILDER_PARAMETERS`; a builder gets those that it names.
+        Hyper-parameters; a builder gets those that it names.
 
     Returns
     -------

@@ -2,43 +2,28 @@
 
 import contextlib
 import functools
-import numbers
 
 import keras
-import numpy as np
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_consistent_length, check_is_fitted
 
-from skimgclf._validation import (
-    check_bool,
-    check_choice,
-    check_int,
-    check_int_sequence,
-    is_int,
-    parameter_error,
-)
-from skimgclf.models._architectures import (
-    ARCHITECTURES,
-    BUILDER_PARAMETERS,
-    build_network,
-)
+from skimgclf.models._architectures import build_network
 from skimgclf.models._batches import (
     ShuffledBatches,
     make_predict_function,
     predict_in_batches,
 )
-from skimgclf.models._inputs import (
+from skimgclf.models._inputs import check_samples
+from skimgclf.models._labels import (
     check_labels,
-    check_samples,
     check_weights,
     warn_of_unknown_labels,
 )
+from skimgclf.models._parameters import check_parameters
 from skimgclf.models._persistence import pack_network, unpack_network
 from skimgclf.models._progress import EpochPrinter
 from skimgclf.models._scikeras import train_network
-
-_OWNER = "KerasImageClassifier"
 
 
 class KerasImageClassifier(ClassifierMixin, BaseEstimator):
@@ -308,139 +293,6 @@ class KerasImageClassifier(ClassifierMixin, BaseEstimator):
         if "model_" in state:
             self.model_ = unpack_network(state["model_"])
             self._predict = make_predict_function(self.model_)
-
-
-def check_parameters(parameters):
-    """Refuse values that can't be meant, and normalize those of the builder.
-
-    Parameters
-    ----------
-    parameters : dict
-        As ``KerasImageClassifier.get_params`` returns them.
-
-    Returns
-    -------
-    builder_parameters : dict
-        The parameters of `build_network`, with sequences as tuples.
-    """
-    _check_architecture(parameters)
-    _check_optimizer(parameters["optimizer"], parameters["learning_rate"])
-    check_int(_OWNER, "epochs", parameters["epochs"], minimum=1)
-    check_int(_OWNER, "batch_size", parameters["batch_size"], minimum=1)
-    _check_class_weight(parameters["class_weight"])
-    _check_random_state(parameters["random_state"])
-    if not isinstance(parameters["verbose"], bool):
-        check_int(_OWNER, "verbose", parameters["verbose"], minimum=0)
-    values = {name: parameters[name] for name in BUILDER_PARAMETERS}
-    return {
-        **values,
-        "hidden_layer_sizes": _as_tuple(values["hidden_layer_sizes"]),
-        "conv_filters": tuple(values["conv_filters"]),
-        "kernel_size": _as_pair(values["kernel_size"]),
-    }
-
-
-def _check_architecture(parameters):
-    architecture = parameters["architecture"]
-    if not callable(architecture):
-        check_choice(
-            _OWNER, "architecture", architecture, ARCHITECTURES, otherwise="a callable"
-        )
-    sizes = _as_tuple(parameters["hidden_layer_sizes"])
-    check_int_sequence(_OWNER, "hidden_layer_sizes", sizes, minimum=1, empty=True)
-    check_int_sequence(_OWNER, "conv_filters", parameters["conv_filters"], minimum=1)
-    kernel_size = _as_pair(parameters["kernel_size"])
-    check_int_sequence(_OWNER, "kernel_size", kernel_size, minimum=1, length=2)
-    _check_activation(parameters["activation"])
-    check_bool(_OWNER, "batch_norm", parameters["batch_norm"])
-    dropout = parameters["dropout"]
-    if not _is_number(dropout) or not 0 <= dropout < 1:
-        raise parameter_error(_OWNER, "dropout", "a number in [0, 1)", dropout)
-
-
-def _check_activation(activation):
-    expected = "the name of a Keras activation, such as 'relu', 'tanh' or 'gelu'"
-    try:
-        known = isinstance(activation, str) and keras.activations.get(activation)
-    except ValueError:
-        known = False
-    if not known:
-        raise parameter_error(_OWNER, "activation", expected, activation)
-
-
-def _check_optimizer(optimizer, learning_rate):
-    if not _is_optimizer(optimizer):
-        raise parameter_error(
-            _OWNER,
-            "optimizer",
-            "the name of a Keras optimizer, such as 'adam', 'sgd' or 'rmsprop', a "
-            "subclass of keras.optimizers.Optimizer or an instance of one",
-            optimizer,
-        )
-    if learning_rate is None:
-        return
-    if isinstance(optimizer, keras.optimizers.Optimizer):
-        raise parameter_error(
-            _OWNER,
-            "learning_rate",
-            "None with an optimizer instance, which has its own",
-            learning_rate,
-        )
-    if isinstance(learning_rate, keras.optimizers.schedules.LearningRateSchedule):
-        return
-    if not _is_number(learning_rate) or not 0 < learning_rate < np.inf:
-        expected = (
-            "a number above 0, a keras.optimizers.schedules.LearningRateSchedule or "
-            "None (the optimizer's own default)"
-        )
-        raise parameter_error(_OWNER, "learning_rate", expected, learning_rate)
-
-
-def _is_optimizer(optimizer):
-    if isinstance(optimizer, type):
-        return issubclass(optimizer, keras.optimizers.Optimizer)
-    if isinstance(optimizer, str):
-        try:
-            return bool(keras.optimizers.get(optimizer))
-        except ValueError:
-            return False
-    return isinstance(optimizer, keras.optimizers.Optimizer)
-
-
-def _check_class_weight(class_weight):
-    if class_weight is None or isinstance(class_weight, dict):
-        for weight in (class_weight or {}).values():
-            if not _is_number(weight) or not 0 <= weight < np.inf:
-                expected = "a dict of labels to numbers of at least 0"
-                raise parameter_error(_OWNER, "class_weight", expected, class_weight)
-        return
-    check_choice(
-        _OWNER,
-        "class_weight",
-        class_weight,
-        ["balanced"],
-        otherwise="a dict of labels to numbers or None",
-    )
-
-
-def _check_random_state(random_state):
-    try:
-        check_random_state(random_state)
-    except ValueError:
-        expected = "an int of 0 to 4294967295, a numpy RandomState or None"
-        raise parameter_error(_OWNER, "random_state", expected, random_state) from None
-
-
-def _is_number(value):
-    return isinstance(value, numbers.Real) and not isinstance(value, bool | np.bool_)
-
-
-def _as_tuple(sizes):
-    return (sizes,) if is_int(sizes, minimum=0) else sizes
-
-
-def _as_pair(size):
-    return (size, size) if is_int(size, minimum=0) else size
 
 
 @contextlib.contextmanager

@@ -1,19 +1,15 @@
-"""What the classifier accepts as samples, labels and weights."""
+"""What the classifier accepts as samples."""
 
 import os
 import warnings
 
 import keras
 import numpy as np
-from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import (
     check_array,
-    check_consistent_length,
-    column_or_1d,
     validate_data,
 )
 
-from skimgclf._validation import parameter_error
 from skimgclf.exceptions import describe_list
 
 # An 8-bit image that was divided by 255 twice is at most 1 / 255 = 0.004 bright; no
@@ -50,101 +46,6 @@ def check_samples(estimator, X, *, reset):
         _check_kind_of_rows(estimator, reset)
         return validate_data(estimator, X, reset=reset, dtype=keras.config.floatx())
     return _check_images(estimator, X, reset)
-
-
-def check_labels(y):
-    """Validate labels: one for each sample, of at least two classes.
-
-    Parameters
-    ----------
-    y : array-like of shape (n_samples,)
-        Strings, bools or ints.
-
-    Returns
-    -------
-    classes : ndarray of shape (n_classes,)
-        The sorted labels, as they were given.
-    codes : ndarray of int of shape (n_samples,)
-        The index of each sample's label in `classes`.
-    """
-    y = _as_column(y)
-    _refuse_missing_labels(y)
-    _refuse_mixed_labels(y)
-    check_classification_targets(y)
-    classes, codes = np.unique(y, return_inverse=True)
-    if len(classes) < 2:
-        raise ValueError(
-            "A classifier needs samples of at least 2 classes, but y holds only one "
-            f"class: {classes.tolist()[0]!r}."
-        )
-    return classes, codes
-
-
-def check_weights(sample_weight, class_weight, codes, classes):
-    """Combine the weights of samples and classes, with mean 1 over the samples kept.
-
-    Keras divides a batch's loss by its size and not by its sum of weights, so that
-    weights of mean 1 make weighting a sample equal to repeating it (in full batches).
-
-    Parameters
-    ----------
-    sample_weight : array-like of shape (n_samples,), float or None
-        Weight of each sample, 0 or more.
-    class_weight : dict, "balanced" or None
-        Weight of each class.
-    codes : ndarray of int of shape (n_samples,)
-        Index of each sample's class.
-    classes : ndarray of shape (n_classes,)
-        The labels.
-
-    Returns
-    -------
-    weights : ndarray of shape (n_samples,) or None
-        None when all samples count alike; 0 where a sample is to be left out.
-    """
-    if sample_weight is None and class_weight is None:
-        return None
-    weights = _check_sample_weight(sample_weight, len(codes))
-    if class_weight is not None:
-        weights = weights * _weigh_classes(class_weight, weights, codes, classes)[codes]
-    kept = weights > 0
-    if not kept.any():
-        raise ValueError(
-            "All sample weights are zero (sample_weight times class_weight), so that "
-            "there is nothing to learn from."
-        )
-    return weights / weights[kept].mean()
-
-
-def warn_of_unknown_labels(y, classes):
-    """Warn of labels that can't be predicted; refuse y when it has no others.
-
-    Parameters
-    ----------
-    y : array-like of shape (n_samples,)
-        True labels at score time.
-    classes : ndarray of shape (n_classes,)
-        The labels seen in fit.
-    """
-    y = _as_column(y)
-    known = set(classes.tolist())
-    rows = [row for row, label in enumerate(y.tolist()) if label not in known]
-    if not rows:
-        return
-    first = f"{y.tolist()[rows[0]]!r} in row {rows[0]}"
-    seen = describe_list(
-        "The labels seen in fit are:", [repr(label) for label in classes.tolist()]
-    )
-    if len(rows) == len(y):
-        raise ValueError(
-            f"None of the labels in y was seen in fit, the first is {first}. Are they "
-            f"of another type, or from another data set? {seen}"
-        )
-    warnings.warn(
-        f"{len(rows)} of {len(y)} labels in y were never seen in fit and count as "
-        f"wrongly predicted, the first is {first}. {seen}",
-        stacklevel=3,
-    )
 
 
 def _stack_list_of_images(X):
@@ -253,93 +154,3 @@ def _warn_of_range(X):
             "images divided by 255 twice? ImageLoader does it already.",
             stacklevel=5,
         )
-
-
-def _as_column(y):
-    try:
-        shape = np.asarray(y).shape
-    except ValueError:
-        row, n_labels = _first_ragged(y)
-        raise ValueError(
-            f"y must hold one label for each image, but row {row} holds {n_labels}."
-        ) from None
-    if len(shape) == 2 and shape[1] > 1:
-        raise ValueError(
-            f"y should be a 1d array, got an array of shape {shape} instead. One label "
-            "for each image is expected: for one-hot rows use y.argmax(axis=1); "
-            "several labels for an image are not supported."
-        )
-    if isinstance(y, list | tuple):
-        # np.asarray would turn the missing label in ["a", nan] into the text "nan".
-        mixed = len({isinstance(label, str) for label in y}) == 2
-        y = np.asarray(y, dtype=object if mixed else None)
-    return column_or_1d(y, warn=True)
-
-
-def _first_ragged(y):
-    sizes = [1 if isinstance(label, str) else np.size(label) for label in y]
-    row = next((row for row, size in enumerate(sizes) if size != 1), 0)
-    return row, sizes[row]
-
-
-def _refuse_missing_labels(y):
-    import pandas as pd
-
-    missing = np.flatnonzero(pd.isna(y))
-    if len(missing):
-        raise ValueError(
-            f"Input y contains NaN or None: {len(missing)} of {len(y)} labels are "
-            f"missing, the first in row {missing[0]}. Leave those images out, or give "
-            "them a label."
-        )
-    if y.dtype.kind == "f" and np.isinf(y).any():
-        raise ValueError("Input y contains infinity, which can't be a label.")
-
-
-def _refuse_mixed_labels(y):
-    is_text = np.array([isinstance(label, str) for label in y.tolist()])
-    if is_text.any() and not is_text.all():
-        text, other = is_text.argmax(), is_text.argmin()
-        raise ValueError(
-            f"y mixes text and other labels: row {text} is {y[text]!r} and row {other} "
-            f"is {y[other]!r}. Give all the same type."
-        )
-
-
-def _check_sample_weight(sample_weight, n_samples):
-    sample_weight = np.asarray(1.0 if sample_weight is None else sample_weight)
-    if sample_weight.ndim == 0:
-        sample_weight = np.full(n_samples, sample_weight)
-    weights = check_array(
-        sample_weight, ensure_2d=False, dtype=np.float64, input_name="sample_weight"
-    )
-    if weights.ndim != 1:
-        raise ValueError(
-            "sample_weight must be a 1D array or a number, got one of shape "
-            f"{weights.shape}."
-        )
-    check_consistent_length(weights, np.empty(n_samples))
-    if (weights < 0).any():
-        row = int(np.flatnonzero(weights < 0)[0])
-        raise ValueError(
-            f"sample_weight must be 0 or more, but row {row} is {weights[row]}."
-        )
-    return weights
-
-
-def _weigh_classes(class_weight, weights, codes, classes):
-    if isinstance(class_weight, str):  # "balanced"
-        totals = np.bincount(codes, weights=weights, minlength=len(classes))
-        # scikit-learn's formula n_samples / (n_classes * n_samples_of_class), with
-        # weights in place of counts; a class without weight has no sample to weigh.
-        return totals.sum() / (len(classes) * np.where(totals > 0, totals, 1.0))
-    labels = classes.tolist()
-    unknown = [label for label in class_weight if label not in labels]
-    if unknown:
-        raise parameter_error(
-            "KerasImageClassifier",
-            "class_weight",
-            f"a dict with labels of y as keys; {unknown[0]!r} isn't one of {labels}",
-            class_weight,
-        )
-    return np.array([class_weight.get(label, 1.0) for label in labels], dtype=float)

@@ -1,0 +1,152 @@
+"""What the parameters of KerasImageClassifier may be."""
+
+import functools
+import numbers
+
+import keras
+import numpy as np
+from sklearn.utils import check_random_state
+
+from skimgclf._validation import (
+    check_bool,
+    check_choice,
+    check_int,
+    check_int_sequence,
+    parameter_error,
+)
+from skimgclf.models._architectures import ARCHITECTURES
+
+_OWNER = "KerasImageClassifier"
+
+
+def check_parameters(parameters):
+    """Refuse values that can't be meant, and normalize those of the builder.
+
+    Parameters
+    ----------
+    parameters : dict
+        As ``KerasImageClassifier.get_params`` returns them.
+
+    Returns
+    -------
+    builder_parameters : dict
+        The parameters of `build_network`, with sequences as tuples.
+    """
+    _check_architecture(parameters["architecture"])
+    builder_parameters = _check_builder_parameters(parameters)
+    _check_optimizer(parameters["optimizer"], parameters["learning_rate"])
+    check_int(_OWNER, "epochs", parameters["epochs"], minimum=1)
+    check_int(_OWNER, "batch_size", parameters["batch_size"], minimum=1)
+    _check_class_weight(parameters["class_weight"])
+    _check_random_state(parameters["random_state"])
+    if not isinstance(parameters["verbose"], bool):
+        check_int(_OWNER, "verbose", parameters["verbose"], minimum=0)
+    return builder_parameters
+
+
+def _check_architecture(architecture):
+    if not callable(architecture):
+        check_choice(
+            _OWNER, "architecture", architecture, ARCHITECTURES, otherwise="a callable"
+        )
+
+
+def _check_builder_parameters(parameters):
+    dropout = parameters["dropout"]
+    if not _is_number(dropout) or not 0 <= dropout < 1:
+        raise parameter_error(_OWNER, "dropout", "a number in [0, 1)", dropout)
+    check_bool(_OWNER, "batch_norm", parameters["batch_norm"])
+    _check_activation(parameters["activation"])
+    check = functools.partial(check_int_sequence, _OWNER, minimum=1)
+    return {
+        "hidden_layer_sizes": check(
+            "hidden_layer_sizes",
+            parameters["hidden_layer_sizes"],
+            empty=True,
+            or_int=True,
+        ),
+        "conv_filters": check("conv_filters", parameters["conv_filters"]),
+        "kernel_size": check(
+            "kernel_size", parameters["kernel_size"], length=2, or_int=True
+        ),
+        "activation": parameters["activation"],
+        "batch_norm": bool(parameters["batch_norm"]),
+        "dropout": float(dropout),
+    }
+
+
+def _check_activation(activation):
+    expected = "the name of a Keras activation, such as 'relu', 'tanh' or 'gelu'"
+    try:
+        known = isinstance(activation, str) and keras.activations.get(activation)
+    except ValueError:
+        known = False
+    if not known:
+        raise parameter_error(_OWNER, "activation", expected, activation)
+
+
+def _check_optimizer(optimizer, learning_rate):
+    if not _is_optimizer(optimizer):
+        raise parameter_error(
+            _OWNER,
+            "optimizer",
+            "the name of a Keras optimizer, such as 'adam', 'sgd' or 'rmsprop', a "
+            "subclass of keras.optimizers.Optimizer or an instance of one",
+            optimizer,
+        )
+    if learning_rate is None:
+        return
+    if isinstance(optimizer, keras.optimizers.Optimizer):
+        raise parameter_error(
+            _OWNER,
+            "learning_rate",
+            "None with an optimizer instance, which has its own",
+            learning_rate,
+        )
+    if isinstance(learning_rate, keras.optimizers.schedules.LearningRateSchedule):
+        return
+    if not _is_number(learning_rate) or not 0 < learning_rate < np.inf:
+        expected = (
+            "a number above 0, a keras.optimizers.schedules.LearningRateSchedule or "
+            "None (the optimizer's own default)"
+        )
+        raise parameter_error(_OWNER, "learning_rate", expected, learning_rate)
+
+
+def _is_optimizer(optimizer):
+    if isinstance(optimizer, type):
+        return issubclass(optimizer, keras.optimizers.Optimizer)
+    if isinstance(optimizer, str):
+        try:
+            return bool(keras.optimizers.get(optimizer))
+        except ValueError:
+            return False
+    return isinstance(optimizer, keras.optimizers.Optimizer)
+
+
+def _check_class_weight(class_weight):
+    if class_weight is None or isinstance(class_weight, dict):
+        for weight in (class_weight or {}).values():
+            if not _is_number(weight) or not 0 <= weight < np.inf:
+                expected = "a dict of labels to numbers of at least 0"
+                raise parameter_error(_OWNER, "class_weight", expected, class_weight)
+        return
+    check_choice(
+        _OWNER,
+        "class_weight",
+        class_weight,
+        ["balanced"],
+        otherwise="a dict of labels to numbers or None",
+    )
+
+
+def _check_random_state(random_state):
+    try:
+        check_random_state(random_state)
+    except ValueError:
+        expected = "an int of 0 to 4294967295, a numpy RandomState or None"
+        raise parameter_error(_OWNER, "random_state", expected, random_state) from None
+
+
+def _is_number(value):
+    return isinstance(value, numbers.Real) and not isinstance(value, bool | np.bool_)

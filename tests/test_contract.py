@@ -1,0 +1,337 @@
+"""What holds for the whole house: layers, names, docstrings, parameter errors."""
+
+import ast
+import importlib
+import inspect
+import pathlib
+import pkgutil
+import re
+
+import numpy as np
+import pytest
+from numpydoc.docscrape import ClassDoc, FunctionDoc
+from sklearn.base import BaseEstimator, clone
+
+import skimgclf
+import skimgclf.datasets
+import skimgclf.exceptions
+import skimgclf.images
+import skimgclf.models
+from skimgclf import ImageLoader, KerasImageClassifier
+from skimgclf.exceptions import InvalidParameterError, SkimgclfError, SkimgclfWarning
+
+PACKAGE = pathlib.Path(skimgclf.__file__).parent
+PUBLIC_MODULES = [
+    skimgclf,
+    skimgclf.datasets,
+    skimgclf.exceptions,
+    skimgclf.images,
+    skimgclf.models,
+]
+
+# A room may use itself and the rooms to its left.
+LAYERS = ["exceptions", "_validation", "images", "datasets", "models"]
+STRANGERS = {("models", "datasets"), ("models", "images")}
+
+HEAVY = ("keras", "tensorflow", "scikeras", "matplotlib")
+
+
+def source_files():
+    return sorted(PACKAGE.rglob("*.py"))
+
+
+def room_of(path):
+    return path.relative_to(PACKAGE).with_suffix("").parts[0]
+
+
+def imports_of(tree):
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, "imports are absolute"
+            yield node.module
+
+
+def public_objects():
+    return [
+        pytest.param(getattr(module, name), id=f"{module.__name__}.{name}")
+        for module in PUBLIC_MODULES
+        for name in module.__all__
+    ]
+
+
+# ---- imports -------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "import skimgclf",
+        "from skimgclf import ImageLoader",
+        "from skimgclf.datasets import load_image_csv, load_digit_images",
+        "import skimgclf; dir(skimgclf); skimgclf.images.ImageLoader",
+        "import pickle; from skimgclf import ImageLoader as L; pickle.dumps(L())",
+    ],
+)
+def test_import_is_light(run_python, code):
+    printed = run_python(
+        f"{code}\nimport sys\nprint([m for m in {HEAVY} if m in sys.modules])"
+    )
+    assert printed == "[]"
+
+
+def test_import_of_the_classifier_works_from_the_top(run_python):
+    assert run_python(
+        "import skimgclf; print(skimgclf.KerasImageClassifier.__name__)"
+    ).endswith("KerasImageClassifier")
+
+
+def test_import_sets_no_environment_variable(run_python):
+    printed = run_python(
+        "import os; before = dict(os.environ)\n"
+        "from skimgclf import ImageLoader; import skimgclf.datasets\n"
+        "print(before == dict(os.environ))"
+    )
+    assert printed == "True"
+
+
+def test_an_unknown_name_is_an_attribute_error():
+    with pytest.raises(AttributeError, match="no attribute 'nope'"):
+        skimgclf.nope  # noqa: B018 - the access is the test
+
+
+def test_import_layers_go_one_way():
+    wrong = []
+    for path in source_files():
+        room = room_of(path)
+        if room in ("__init__", "__main__"):
+            continue
+        for name in imports_of(ast.parse(path.read_text())):
+            if not name.startswith("skimgclf."):
+                continue
+            other = name.split(".")[1]
+            upward = LAYERS.index(other) > LAYERS.index(room)
+            if upward or (room, other) in STRANGERS:
+                wrong.append(f"{path.name} imports {name}")
+    assert wrong == []
+
+
+def test_import_cycles_do_not_exist():
+    modules = {}
+    for path in source_files():
+        parts = path.relative_to(PACKAGE.parent).with_suffix("").parts
+        name = ".".join(part for part in parts if part != "__init__")
+        modules[name] = set(imports_of(ast.parse(path.read_text())))
+
+    def visit(name, trail):
+        assert name not in trail, " -> ".join([*trail, name])
+        for other in modules[name] & set(modules):
+            visit(other, [*trail, name])
+
+    for name in modules:
+        visit(name, [])
+
+
+def test_scikeras_is_imported_by_its_seam_only():
+    importers = [
+        path.name
+        for path in source_files()
+        if any(
+            name.split(".")[0] == "scikeras"
+            for name in imports_of(ast.parse(path.read_text()))
+        )
+    ]
+    assert importers == ["_scikeras.py"]
+
+
+def test_pandas_is_imported_inside_functions_only():
+    for path in source_files():
+        for node in ast.parse(path.read_text()).body:
+            if isinstance(node, ast.Import | ast.ImportFrom):
+                assert "pandas" not in list(imports_of(node)), path
+
+
+# ---- names ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("module", PUBLIC_MODULES, ids=lambda module: module.__name__)
+def test_all_is_sorted_and_true(module):
+    assert module.__all__ == sorted(module.__all__)
+    assert set(module.__all__) <= set(dir(module))
+
+
+def test_every_module_imports():
+    for module in pkgutil.walk_packages([str(PACKAGE)], "skimgclf."):
+        importlib.import_module(module.name)
+
+
+def test_no_module_is_large_or_named_for_nothing():
+    for path in source_files():
+        assert len(path.read_text().splitlines()) <= 400, path
+        assert path.stem.strip("_") not in {"utils", "helpers", "misc", "common"}, path
+
+
+def test_every_error_and_warning_belongs_to_the_family():
+    for name in skimgclf.exceptions.__all__:
+        family = SkimgclfWarning if name.endswith("Warning") else SkimgclfError
+        assert issubclass(getattr(skimgclf.exceptions, name), family)
+        assert name in skimgclf.exceptions.__doc__
+
+
+# ---- docstrings ----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("thing", public_objects())
+def test_docstring_lists_the_signatures_parameters(thing):
+    if not callable(thing):
+        return
+    doc = ClassDoc(thing) if inspect.isclass(thing) else FunctionDoc(thing)
+    documented = [
+        name.strip()
+        for parameter in doc["Parameters"]
+        for name in parameter.name.split(",")
+    ]
+    own_init = inspect.isfunction(getattr(thing, "__init__", None))
+    if inspect.isclass(thing) and not own_init:
+        assert documented == []
+        return
+    assert documented == list(inspect.signature(thing).parameters)
+
+
+@pytest.mark.parametrize(
+    "thing",
+    [
+        pytest.param(method, id=f"{cls.__name__}.{name}")
+        for cls in (ImageLoader, KerasImageClassifier)
+        for name, method in vars(cls).items()
+        if inspect.isfunction(method) and not name.startswith("_")
+    ],
+)
+def test_docstring_of_a_method_lists_its_parameters_and_result(thing):
+    doc = FunctionDoc(thing)
+    documented = [parameter.name for parameter in doc["Parameters"]]
+    assert documented == list(inspect.signature(thing).parameters)[1:]
+    assert doc["Returns"]
+
+
+@pytest.mark.parametrize(
+    "cls", [ImageLoader, KerasImageClassifier], ids=lambda cls: cls.__name__
+)
+def test_docstring_states_every_default(cls):
+    text = {p.name: p.type for p in ClassDoc(cls)["Parameters"]}
+    for name, parameter in inspect.signature(cls).parameters.items():
+        stated = re.search(r"default=(.+)$", text[name]).group(1)
+        assert ast.literal_eval(stated) == parameter.default, name
+
+
+def test_docstrings_of_public_callables_have_an_example():
+    for module in PUBLIC_MODULES:
+        for name in module.__all__:
+            thing = getattr(module, name)
+            bare = inspect.isclass(thing) and issubclass(thing, Exception)
+            if callable(thing) and not bare:
+                assert ">>>" in inspect.getdoc(thing), name
+
+
+# ---- parameters ----------------------------------------------------------------------
+
+WRONG = {
+    ImageLoader: {
+        "image_size": [(0, 8), (8,), 8, "8x8", (8, 8, 3), (8.5, 8), None, (True, 8)],
+        "color_mode": ["gray", "RGB", None, 3],
+        "resize_mode": ["fit", None],
+        "interpolation": ["linear", 2, None],
+        "background": ["no such colour", (1, 2), (0, 0, 256), None, 1.5],
+        "dtype": ["float64", np.float32, None],
+        "flatten": ["yes", 1, None],
+        "on_error": ["ignore", None],
+        "max_pixels": [0, -1, 1.5, None, "many"],
+        "n_jobs": [0, 1.5, "two"],
+        "verbose": [-1, "loud", None],
+    },
+    KerasImageClassifier: {
+        "architecture": ["resnet", None, 3],
+        "hidden_layer_sizes": [(0,), (40.0,), "40", None, -1, [[1]]],
+        "conv_filters": [(), (0,), None, "32"],
+        "kernel_size": [0, (3,), (3, 3, 3), 3.0, None],
+        "activation": ["rilu", None, 3],
+        "batch_norm": ["yes", None, 1],
+        "dropout": [1.0, -0.1, "half", None, True, float("nan")],
+        "optimizer": ["adamm", None, 3, dict],
+        "learning_rate": [0, -1.0, "fast", True, float("inf"), float("nan")],
+        "epochs": [0, 1.5, "ten", None, True],
+        "batch_size": [0, 1.5, None, -1],
+        "class_weight": ["balance", 3, {"a": -1}, {"a": "heavy"}, [1, 2]],
+        "random_state": [-1, "seed", 1.5],
+        "verbose": [-1, "loud", None],
+    },
+}
+FIT_ON = {
+    ImageLoader: (["a.png"],),
+    KerasImageClassifier: (np.eye(4), ["a", "b", "a", "b"]),
+}
+
+
+@pytest.mark.parametrize("cls", WRONG, ids=lambda cls: cls.__name__)
+def test_parameters_all_have_wrong_values_tested(cls):
+    assert set(WRONG[cls]) == set(cls().get_params())
+
+
+@pytest.mark.parametrize(
+    ("cls", "name", "value"),
+    [
+        pytest.param(cls, name, value, id=f"{cls.__name__}-{name}-{value!r}")
+        for cls, parameters in WRONG.items()
+        for name, values in parameters.items()
+        for value in values
+    ],
+)
+def test_parameters_with_wrong_values_give_the_one_error_in_fit(cls, name, value):
+    estimator = cls(**{name: value})  # never in __init__
+    estimator.set_params(**{name: value})  # nor here
+    form = (
+        rf"^The '{name}' parameter of {cls.__name__} must be .+\. "
+        rf"Got {re.escape(repr(value))} instead\.$"
+    )
+    with pytest.raises(InvalidParameterError, match=form):
+        estimator.fit(*FIT_ON[cls])
+
+
+@pytest.mark.parametrize("cls", WRONG, ids=lambda cls: cls.__name__)
+def test_parameters_are_stored_cloned_and_set_as_given(cls):
+    for name, value in cls().get_params().items():
+        assert clone(cls(**{name: value})).get_params()[name] == value
+        for wrong in WRONG[cls][name]:
+            stored = cls().set_params(**{name: wrong})
+            assert getattr(stored, name) is wrong
+
+
+@pytest.mark.parametrize("cls", WRONG, ids=lambda cls: cls.__name__)
+def test_parameters_are_the_same_after_fit(cls):
+    estimator = cls()
+    before = estimator.get_params()
+    estimator.fit(*FIT_ON[cls])
+    assert estimator.get_params() == before
+
+
+@pytest.mark.parametrize("cls", WRONG, ids=lambda cls: cls.__name__)
+def test_parameters_are_assigned_in_init_only(cls):
+    tree = ast.parse(inspect.getsource(cls))
+    names = set(cls().get_params())
+    for function in ast.walk(tree):
+        if not isinstance(function, ast.FunctionDef) or function.name == "__init__":
+            continue
+        for node in ast.walk(function):
+            stored = isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store)
+            assert not (stored and node.attr in names), (function.name, node.attr)
+
+
+def test_every_public_estimator_is_in_these_tests():
+    estimators = {
+        thing
+        for module in PUBLIC_MODULES
+        for thing in map(module.__dict__.get, module.__all__)
+        if inspect.isclass(thing) and issubclass(thing, BaseEstimator)
+    }
+    assert estimators == set(WRONG)
