@@ -4,6 +4,8 @@ import os
 
 # TensorFlow's C++ side reports its CPU features on stderr at import: not for tests.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+# scikit-learn's displays are drawn without a screen.
+os.environ.setdefault("MPLBACKEND", "Agg")
 
 import subprocess
 import sys

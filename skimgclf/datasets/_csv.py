@@ -1,0 +1,233 @@
+"""load_image_csv: the images that a csv table names."""
+
+import os
+
+from skimgclf._validation import parameter_error
+from skimgclf.datasets._listing import check_existing
+from skimgclf.datasets._lookup import ImageLookup
+from skimgclf.datasets._result import (
+    alike_notes,
+    check_common,
+    make_bunch,
+    one_class_notes,
+    warn_all,
+)
+from skimgclf.datasets._selection import Selection
+from skimgclf.datasets._table import read_table
+from skimgclf.exceptions import describe_list
+
+_OWNER = "load_image_csv"
+
+
+def load_image_csv(
+    csv,
+    *,
+    image_dir=None,
+    id_column="id",
+    label_column="label",
+    sep=",",
+    encoding="utf-8-sig",
+    hash_files=False,
+    on_bad="ignore",
+    allow_outside=False,
+    return_X_y=False,
+):
+    """Load the paths and labels of the images that a csv table names.
+
+    Ids and labels are text, always: ``007``, ``1e5`` and a class ``NA`` stay what they
+    are, and only spaces around them are stripped. So `target` holds the labels
+    themselves as str, unlike that of :func:`sklearn.datasets.load_files`, which holds
+    numbers. No image is decoded unless `on_bad` asks for it.
+
+    A row's image is the file named exactly like its id; failing that, the one whose
+    name differs only in Unicode form or in the case of its extension; failing that, the
+    id followed by a known image extension. Whatever is wrong with the table is one
+    error that lists every offender with its line, before any training starts.
+
+    Parameters
+    ----------
+    csv : str or os.PathLike
+        The table: a header, then one image a row. A line must have as many fields as
+        the header; blank lines are passed over.
+    image_dir : str or os.PathLike, default=None
+        The folder that ids start from; they may name sub-folders (``train/007.png``).
+        By default the folder in which the table lies.
+    id_column : str, default="id"
+        The column with the file names, with or without their extension.
+    label_column : str or None, default="label"
+        The column with the labels; None for an unlabelled table.
+    sep : str, default=","
+        The one character that separates two fields.
+    encoding : str, default="utf-8-sig"
+        The encoding of the table; the default is UTF-8, with or without a byte order
+        mark.
+    hash_files : bool, default=False
+        Whether to hash the content of every file as `groups`, which reads them all.
+        Give them to :class:`sklearn.model_selection.StratifiedGroupKFold`, and no copy
+        of a training image is among the test images.
+    on_bad : {"ignore", "raise", "drop"}, default="ignore"
+        What to do about files that can't be decoded. "ignore" doesn't look: the loader
+        will name them. "raise" and "drop" decode every file first, in as many threads
+        as :func:`joblib.parallel_config` says. "raise" refuses bad files, and equal
+        images under different labels as well; "drop" leaves bad files out, image, label
+        and row of `frame` together, and warns with the list.
+    allow_outside : bool, default=False
+        Whether ids may be absolute paths or lead out of `image_dir`, by ``..`` or
+        through links.
+    return_X_y : bool, default=False
+        Whether to return only ``(filenames, target)``.
+
+    Returns
+    -------
+    data : :class:`~sklearn.utils.Bunch`
+        With the attributes
+
+        - filenames : ndarray of shape (n_images,), dtype object: the paths as str, in
+          the order of the table
+        - target : ndarray of shape (n_images,), dtype object: the labels as str; None
+          for an unlabelled table
+        - target_names : list of str: the classes, sorted; None for an unlabelled table
+        - frame : DataFrame of shape (n_images, n_columns): the whole table as text,
+          row by row as in `filenames`
+        - groups : ndarray of shape (n_images,), dtype object: the SHA-256 of each
+          file's bytes; None without `hash_files`
+        - report : dict: `n_rows` and `n_blank_lines` of the table; `n_images`;
+          `n_per_class` (dict; None when unlabelled); `repeated` (list of str: the rows
+          that name an image again); `orphans` (list of str: images without a row, in
+          the folders that the ids name); `dropped` (list of path and reason); and, if
+          the contents are known from `hash_files` or `on_bad`, `duplicates` (list of
+          lists of equal files) and `conflicts` (list of lists of path and label: equal
+          files under different labels)
+        - DESCR : str: what was read, in words
+
+    (filenames, target) : tuple of ndarray
+        If `return_X_y` is True.
+
+    Raises
+    ------
+    InvalidParameterError
+        If a parameter has a bad value, or the table or folder doesn't exist.
+    DatasetError
+        If the table isn't text in this encoding, is empty or lacks a named column; if
+        rows have another number of fields than the header, an empty id or label, no
+        image, several images, one outside of `image_dir`, or another label than an
+        earlier row has for the same image.
+    ImageLoadError
+        If files can't be decoded, with ``on_bad="raise"``.
+
+    Warns
+    -----
+    DatasetWarning
+        If an image is named repeatedly with the same label (it is taken once), classes
+        differ only by case, space or Unicode form, there is only one class, equal
+        images have different labels, or files were dropped.
+
+    See Also
+    --------
+    load_image_folder : Images in one folder per class.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from skimgclf.datasets import load_digit_images, load_image_csv
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     csv = load_digit_images(folder).csv
+    ...     data = load_image_csv(csv, hash_files=True)
+    >>> data.frame.head(3)
+                     id label
+    0  0/digit_0000.png     0
+    1  1/digit_0001.png     1
+    2  2/digit_0002.png     2
+    >>> data.filenames.shape, data.target[:3]
+    ((1797,), array(['0', '1', '2'], dtype=object))
+
+    Images with equal content stay on one side of every split:
+
+    >>> from sklearn.model_selection import StratifiedGroupKFold
+    >>> splitter = StratifiedGroupKFold(n_splits=3)
+    >>> splits = list(splitter.split(data.filenames, data.target, data.groups))
+    >>> [len(test) for train, test in splits]
+    [599, 599, 599]
+    """
+    check_common(
+        _OWNER,
+        hash_files=hash_files,
+        on_bad=on_bad,
+        allow_outside=allow_outside,
+        return_X_y=return_X_y,
+    )
+    _check_format(id_column, label_column, sep, encoding)
+    csv = check_existing(_OWNER, "csv", csv, folder=False)
+    if image_dir is None:
+        image_dir = os.path.dirname(csv)
+    else:
+        image_dir = check_existing(_OWNER, "image_dir", image_dir, folder=True)
+
+    table = read_table(csv, sep=sep, encoding=encoding, owner=_OWNER)
+    selection = Selection(csv, table, id_column, label_column, sep)
+    lookup = ImageLookup(image_dir, allow_outside=allow_outside)
+    selection.select(lookup)
+    if selection.problems:
+        raise selection.error(image_dir)
+    source = f"the table {csv!r}"
+    bunch, notes = make_bunch(
+        selection.filenames,
+        selection.labels,
+        _make_frame(table, selection.taken),
+        {
+            "n_rows": len(table.rows),
+            "n_blank_lines": table.n_blank_lines,
+            "repeated": selection.repeated,
+            "orphans": lookup.orphans(),
+        },
+        source=source,
+        on_bad=on_bad,
+        hash_files=hash_files,
+    )
+    warn_all(_label_notes(bunch, source) + notes)
+    return (bunch.filenames, bunch.target) if return_X_y else bunch
+
+
+def _make_frame(table, taken):
+    import pandas as pd
+
+    rows = [table.rows[index] for index in taken]
+    return pd.DataFrame(rows, columns=table.columns, dtype=str)
+
+
+def _label_notes(bunch, source):
+    """List the warnings on repeated rows and on the classes."""
+    notes, repeated = [], bunch.report["repeated"]
+    if repeated:
+        notes.append(
+            describe_list(f"{source} names images repeatedly; once counts:", repeated)
+        )
+    if bunch.target is not None:
+        counts = bunch.report["n_per_class"]
+        notes += alike_notes(counts, source) + one_class_notes(counts, source)
+    return notes
+
+
+def _check_format(id_column, label_column, sep, encoding):
+    """Check the parameters that say how to read the table."""
+    if not isinstance(id_column, str):
+        raise parameter_error(_OWNER, "id_column", "a column's name, as str", id_column)
+    if label_column is not None and not isinstance(label_column, str):
+        raise parameter_error(
+            _OWNER,
+            "label_column",
+            "a column's name, as str, or None (an unlabelled table)",
+            label_column,
+        )
+    if label_column is not None and label_column.strip() == id_column.strip():
+        raise parameter_error(
+            _OWNER, "label_column", "another column than id_column", label_column
+        )
+    if not isinstance(sep, str) or len(sep) != 1 or sep in '"\r\n\0':
+        raise parameter_error(
+            _OWNER, "sep", "one character other than a quote or a line end", sep
+        )
+    if not isinstance(encoding, str):
+        raise parameter_error(
+            _OWNER, "encoding", "the name of a text encoding", encoding
+        )

@@ -1,0 +1,299 @@
+"""load_image_folder: images in one folder per class."""
+
+import os
+from collections import Counter
+
+from skimgclf._validation import check_bool, parameter_error
+from skimgclf.datasets._listing import check_existing, composed, split_name
+from skimgclf.datasets._result import (
+    alike_notes,
+    check_common,
+    describe_count,
+    make_bunch,
+    one_class_notes,
+    warn_all,
+)
+from skimgclf.datasets._tree import ClassTree
+from skimgclf.exceptions import DatasetError, describe_list
+
+_OWNER = "load_image_folder"
+
+# First-level folders that hold parts of a data set rather than classes.
+_SPLIT_NAMES = frozenset(
+    "dev eval evaluation test testing train training val valid validation".split()
+)
+
+
+def load_image_folder(
+    root,
+    *,
+    classes=None,
+    hash_files=False,
+    on_bad="ignore",
+    follow_links=False,
+    allow_outside=False,
+    allow_empty=False,
+    return_X_y=False,
+):
+    """Load the paths and labels of images that lie in one folder per class.
+
+    The label of an image is the name of the folder directly below `root` in which it
+    lies, at whatever depth; so `target` holds the labels themselves as str, unlike that
+    of :func:`sklearn.datasets.load_files`, which holds numbers. No image is decoded
+    unless `on_bad` asks for it.
+
+    An image is what has the extension of an image, in any case. Hidden files and
+    folders, ``__MACOSX``, ``Thumbs.db`` and the like are passed over; other files in
+    class folders are left out and counted in `report`. A link to a file is an image
+    like any other, but every real file is taken only once. The images are sorted by
+    class, then by path, so that their order is the same on every file system.
+
+    Parameters
+    ----------
+    root : str or os.PathLike
+        The folder that holds the class folders.
+    classes : list of str, default=None
+        The classes to read; by default all.
+    hash_files : bool, default=False
+        Whether to hash the content of every file as `groups`, which reads them all.
+        Give them to :class:`sklearn.model_selection.StratifiedGroupKFold`, and no copy
+        of a training image is among the test images.
+    on_bad : {"ignore", "raise", "drop"}, default="ignore"
+        What to do about files that can't be decoded. "ignore" doesn't look: the loader
+        will name them. "raise" and "drop" decode every file first, in as many threads
+        as :func:`joblib.parallel_config` says. "raise" refuses bad files, and equal
+        images under different labels as well; "drop" leaves bad files out, image, label
+        and row of `frame` together, and warns with the list.
+    follow_links : bool, default=False
+        Whether to enter links to folders; without it, they are listed in a warning.
+    allow_outside : bool, default=False
+        Whether links may lead out of `root`.
+    allow_empty : bool, default=False
+        Whether a class folder may hold no image.
+    return_X_y : bool, default=False
+        Whether to return only ``(filenames, target)``.
+
+    Returns
+    -------
+    data : :class:`~sklearn.utils.Bunch`
+        With the attributes
+
+        - filenames : ndarray of shape (n_images,), dtype object: the paths as str,
+          which start with `root`
+        - target : ndarray of shape (n_images,), dtype object: the labels as str
+        - target_names : list of str: the classes that have images, sorted
+        - frame : DataFrame of shape (n_images, 2): the columns filename and label
+        - groups : ndarray of shape (n_images,), dtype object: the SHA-256 of each
+          file's bytes; None without `hash_files`
+        - report : dict: `n_images`; `n_per_class` (dict); `n_nested` (images below
+          sub-folders of class folders); `skipped` (dict: how many files in class
+          folders were left out, by extension) and `skipped_files` (list of str);
+          `root_files` (list of str: files outside of any class folder);
+          `links_not_followed` and `repeated` (lists of str: links to folders, and links
+          to what is read elsewhere); `empty_classes` (list of str); `dropped` (list of
+          path and reason); and, if the contents are known from `hash_files` or
+          `on_bad`, `duplicates` (list of lists of equal files) and `conflicts` (list of
+          lists of path and label: equal files under different labels)
+        - DESCR : str: what was read, in words
+
+    (filenames, target) : tuple of ndarray
+        If `return_X_y` is True.
+
+    Raises
+    ------
+    InvalidParameterError
+        If a parameter has a bad value, or the folder doesn't exist.
+    DatasetError
+        If there is no image or no such class, a class folder is empty, a folder can't
+        be listed, a link is broken, leads out of `root`, or leads to what is read under
+        another label; the error lists all of these.
+    ImageLoadError
+        If files can't be decoded, with ``on_bad="raise"``.
+
+    Warns
+    -----
+    DatasetWarning
+        If images lie outside of class folders, pictures have a format that isn't read
+        (HEIC, for example), links to folders weren't followed, classes differ only by
+        case, space or Unicode form, look like parts of a data set (train, test), or
+        there is only one, equal images have different labels, or files were dropped.
+
+    See Also
+    --------
+    load_image_csv : The images that a csv table names.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from skimgclf.datasets import load_image_folder, load_photo_patches
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     root = load_photo_patches(folder).root
+    ...     data = load_image_folder(root)
+    >>> data.report["n_per_class"], data.report["skipped"]
+    ({'china': 260, 'flower': 260}, {})
+    >>> data.target[[0, 259, 260, 519]]
+    array(['china', 'china', 'flower', 'flower'], dtype=object)
+    """
+    check_common(
+        _OWNER,
+        hash_files=hash_files,
+        on_bad=on_bad,
+        allow_outside=allow_outside,
+        return_X_y=return_X_y,
+    )
+    check_bool(_OWNER, "follow_links", follow_links)
+    check_bool(_OWNER, "allow_empty", allow_empty)
+    root = check_existing(_OWNER, "root", root, folder=True)
+    classes = _check_classes(classes)
+    source = f"the folder {root!r}"
+
+    tree = ClassTree(root, follow_links=follow_links, allow_outside=allow_outside)
+    chosen, unknown = _choose_classes(tree, classes)
+    tree.walk(chosen)
+    found = {image.label for image in tree.images}
+    empty = [label for label in chosen if label not in found]
+    problems = unknown + tree.problems
+    if not allow_empty:
+        problems += [_describe_empty(tree, label) for label in empty]
+    if problems or not found:
+        _raise_problems(root, tree, problems)
+    bunch, notes = make_bunch(
+        [image.path for image in tree.images],
+        [image.label for image in tree.images],
+        _make_frame(tree),
+        _make_report(tree, empty),
+        source=source,
+        on_bad=on_bad,
+        hash_files=hash_files,
+    )
+    notes = _class_notes(bunch, tree, classes, source) + notes
+    warn_all(_tree_notes(tree, classes, source) + notes)
+    return (bunch.filenames, bunch.target) if return_X_y else bunch
+
+
+def _check_classes(classes):
+    """Return the names of the classes asked for, or None for all."""
+    if classes is None:
+        return None
+    expected = "a list of different class names, as str, or None (all of them)"
+    if isinstance(classes, str | bytes | dict) or not hasattr(classes, "__iter__"):
+        raise parameter_error(_OWNER, "classes", expected, classes)
+    names = list(classes)
+    if not names or not all(isinstance(name, str) for name in names):
+        raise parameter_error(_OWNER, "classes", expected, classes)
+    if len(set(names)) < len(names):
+        raise parameter_error(_OWNER, "classes", expected, classes)
+    return list(map(str, names))  # from NumPy's str
+
+
+def _choose_classes(tree, classes):
+    """Find the folders of the classes asked for; say which of them don't exist."""
+    if classes is None:
+        return tree.class_names, []
+    by_form = {composed(name): name for name in tree.class_names}
+    chosen, unknown = set(), []
+    for name in classes:
+        # The name itself first: two folders may differ in their Unicode form alone.
+        folder = name if name in tree.class_names else by_form.get(composed(name))
+        if folder is not None:
+            chosen.add(folder)
+        elif os.path.join(tree.root, name) in tree.root_links:
+            unknown.append(f"{name!r} is a link, which follow_links=True would enter")
+        else:
+            unknown.append(
+                f"there is no class folder {name!r}; there are {tree.class_names!r}"
+            )
+    return sorted(chosen), unknown
+
+
+def _describe_empty(tree, label):
+    below = os.path.join(tree.root, label, "")
+    extensions = _count_extensions(
+        path for path in tree.skipped if path.startswith(below)
+    )
+    held = ", ".join(f"{count} x {name!r}" for name, count in extensions.items())
+    return (
+        f"the class folder {below[:-1]!r} holds no image"
+        f"{f' (but files with the extensions {held})' if held else ''}; remove it or "
+        f"pass allow_empty=True"
+    )
+
+
+def _raise_problems(root, tree, problems):
+    if problems:
+        number = describe_count(len(problems), "problem")
+        raise DatasetError(
+            f"The folder {root!r} can't be used; it has {number}:", problems
+        )
+    advice = "one folder per class is expected, with the images in it"
+    if tree.root_files:
+        advice += f"; {describe_count(len(tree.root_files), 'file')} directly in it"
+    n_links = len(tree.root_links + tree.links)
+    if n_links:
+        advice += f"; {describe_count(n_links, 'link')} to folders not followed"
+    raise DatasetError(f"The folder {root!r} holds no images of any class: {advice}.")
+
+
+def _make_frame(tree):
+    import pandas as pd
+
+    # Object columns: a name that isn't UTF-8 has no place in pandas' own text columns.
+    return pd.DataFrame(
+        {
+            "filename": [image.path for image in tree.images],
+            "label": [image.label for image in tree.images],
+        },
+        dtype=object,
+    )
+
+
+def _make_report(tree, empty):
+    return {
+        "skipped": _count_extensions(tree.skipped),
+        "skipped_files": tree.skipped,
+        "root_files": tree.root_files,
+        "links_not_followed": sorted(tree.root_links + tree.links),
+        "repeated": tree.repeated,
+        "n_nested": tree.n_nested,
+        "empty_classes": empty,
+    }
+
+
+def _count_extensions(paths):
+    counts = Counter(os.path.splitext(path)[1].lower() for path in paths)
+    return dict(sorted(counts.items()))
+
+
+def _tree_notes(tree, classes, source):
+    """List the warnings on what was left out."""
+    # Beside the class folders that were chosen, nothing is asked for.
+    links = tree.links if classes else tree.root_links + tree.links
+    left_out = [
+        (
+            "images outside of any class folder, which were left out:",
+            [path for path in tree.root_files if split_name(path)[1]],
+        ),
+        ("pictures in formats that aren't read, which were left out:", tree.unreadable),
+        ("links to folders, which follow_links=True would enter:", links),
+    ]
+    return [
+        describe_list(f"{source} holds {what}", [repr(path) for path in paths])
+        for what, paths in left_out
+        if paths
+    ]
+
+
+def _class_notes(bunch, tree, classes, source):
+    """List the warnings on class names, which are wrong if the root is."""
+    counts = bunch.report["n_per_class"]
+    notes = alike_notes(counts, source)
+    if classes is not None:
+        return notes
+    advice = f"; is {tree.root!r} the folder that holds the class folders?"
+    if tree.n_nested and {name.lower() for name in counts} <= _SPLIT_NAMES:
+        names = list(counts)
+        notes.append(
+            f"{source} has the classes {names!r}, which look like parts of a data set"
+            f"{advice}"
+        )
+    return notes + one_class_notes(counts, source, advice)

@@ -1,0 +1,216 @@
+"""Walk a tree of class folders, each real file at most once."""
+
+import os
+from collections import namedtuple
+
+from skimgclf.datasets._listing import (
+    UNREADABLE_EXTENSIONS,
+    is_clutter,
+    is_folder,
+    is_inside,
+    split_name,
+)
+
+_Image = namedtuple("_Image", ["path", "label", "real_path"])
+
+
+class ClassTree:
+    """The images below a folder that holds one folder per class.
+
+    Parameters
+    ----------
+    root : str
+        The folder.
+    follow_links : bool
+        Whether to enter links to folders.
+    allow_outside : bool
+        Whether links may lead out of `root`.
+
+    Attributes
+    ----------
+    class_names : list of str
+        The class folders, sorted.
+    images : list of namedtuple
+        The path, label and real_path of each, filled by `walk`.
+    root_files : list of str
+        Files beside the class folders, which belong to no class.
+    skipped : list of str
+        Files in class folders that have no image extension.
+    unreadable : list of str
+        Those of them that are pictures in a format that isn't read.
+    links, root_links : list of str
+        Links to folders that weren't entered, within and beside the class folders.
+    repeated : list of str
+        Links to files and folders that are read elsewhere.
+    n_nested : int
+        How many images lie deeper than directly in a class folder.
+    problems : list of str
+        What makes the tree unusable.
+    """
+
+    def __init__(self, root, *, follow_links, allow_outside):
+        self.root = root
+        self.class_names = []
+        self.images, self.root_files = [], []
+        self.skipped, self.unreadable = [], []
+        self.links, self.root_links, self.repeated = [], [], []
+        self.n_nested = 0
+        self.problems = []
+        self._follow_links = follow_links
+        self._allow_outside = allow_outside
+        self._real_root = os.path.realpath(root)
+        self._folder_links, self._file_links = [], []
+        # Resolved folder -> the class as which it was read (None: the root).
+        self._entered = {self._real_root: None}
+        self._list_root()
+
+    def walk(self, class_names):
+        """Collect the images of some of the classes.
+
+        Real folders come first, then links to folders, then links to files, so that
+        what can be reached in two ways is taken under its own name.
+        """
+        chosen = set(class_names)
+        for label in class_names:
+            path = os.path.join(self.root, label)
+            if path not in self._folder_links:
+                self._read(path, os.path.join(self._real_root, label), label)
+        # Links that lie in a linked folder are appended while this goes on.
+        for path in self._folder_links:
+            label = self._parts(path)[0]
+            if label in chosen:
+                self._follow(path, label)
+        taken = {image.real_path: image for image in self.images}
+        for path in self._file_links:
+            self._take_link(path, taken)
+        self.images.sort(key=lambda image: self._parts(image.path))
+        self.n_nested = sum(len(self._parts(image.path)) > 2 for image in self.images)
+        for paths in (self.skipped, self.unreadable, self.links, self.repeated):
+            paths.sort()
+
+    def _parts(self, path):
+        """Split a path below the root; its first part is the label."""
+        return path[len(os.path.join(self.root, "")) :].split(os.sep)
+
+    def _list_root(self):
+        for entry in self._list(self.root):
+            if is_folder(entry):
+                if not entry.is_symlink():
+                    self.class_names.append(entry.name)
+                elif self._follow_links:
+                    self.class_names.append(entry.name)
+                    self._folder_links.append(entry.path)
+                else:
+                    self.root_links.append(entry.path)
+            elif not self._refuse_broken(entry):
+                self.root_files.append(entry.path)
+
+    def _list(self, path):
+        """List a folder without clutter, sorted by name."""
+        try:
+            with os.scandir(path) as entries:
+                visible = [entry for entry in entries if not is_clutter(entry.name)]
+        except OSError as error:
+            self.problems.append(f"{path!r} can't be listed ({error.strerror})")
+            return []
+        return sorted(visible, key=lambda entry: entry.name)
+
+    def _read(self, path, real_path, label):
+        """Read a folder and all below it, but for links."""
+        waiting = [(path, real_path)]
+        while waiting:
+            path, real_path = waiting.pop()
+            if self._was_entered(path, real_path, label):
+                continue
+            for entry in self._list(path):
+                if entry.is_file(follow_symlinks=False):
+                    self._add_file(entry, os.path.join(real_path, entry.name), label)
+                elif entry.is_dir(follow_symlinks=False):
+                    waiting.append((entry.path, os.path.join(real_path, entry.name)))
+                elif is_folder(entry):
+                    self._add_folder_link(entry.path)
+                elif split_name(entry.name)[1]:
+                    self._file_links.append(entry.path)
+                elif not self._refuse_broken(entry):
+                    self._skip(entry)
+
+    def _was_entered(self, path, real_path, label):
+        """Tell whether a folder was read before, and note that it is now."""
+        if real_path not in self._entered:
+            self._entered[real_path] = label
+            return False
+        first = self._entered[real_path]
+        self.repeated.append(path)
+        if first not in (None, label):
+            self.problems.append(
+                f"{path!r} is the same folder as one that is read as {first!r}"
+            )
+        return True
+
+    def _add_file(self, entry, real_path, label):
+        if not split_name(entry.name)[1]:
+            self._skip(entry)
+            return
+        self.images.append(_Image(entry.path, label, real_path))
+
+    def _skip(self, entry):
+        self.skipped.append(entry.path)
+        if os.path.splitext(entry.name)[1].lower() in UNREADABLE_EXTENSIONS:
+            self.unreadable.append(entry.path)
+
+    def _add_folder_link(self, path):
+        (self._folder_links if self._follow_links else self.links).append(path)
+
+    def _follow(self, path, label):
+        """Enter a link to a folder, unless its images have a name of their own."""
+        real_path = os.path.realpath(path)
+        if not is_inside(real_path, self._real_root):
+            if self._allow_outside:
+                self._read(path, real_path, label)
+            else:
+                self._refuse_outside(path)
+        elif self._has_own_name(real_path):
+            self.repeated.append(path)
+        else:
+            self._read(path, real_path, label)
+
+    def _has_own_name(self, real_path):
+        """Tell whether a folder below the root is reached without links, too."""
+        if real_path == self._real_root:
+            return True
+        parts = os.path.relpath(real_path, self._real_root).split(os.sep)
+        return not any(map(is_clutter, parts))
+
+    def _take_link(self, path, taken):
+        """Take a link to a file as an image, unless it is one already."""
+        real_path, label = os.path.realpath(path), self._parts(path)[0]
+        if not os.path.isfile(real_path):
+            what = (
+                "a link that leads to" if os.path.islink(path) else "a pipe or device,"
+            )
+            self.problems.append(f"{path!r} is {what} no file")
+        elif not self._allow_outside and not is_inside(real_path, self._real_root):
+            self._refuse_outside(path)
+        elif real_path not in taken:
+            image = taken[real_path] = _Image(path, label, real_path)
+            self.images.append(image)
+        else:
+            self.repeated.append(path)
+            first = taken[real_path]
+            if first.label != label:
+                self.problems.append(
+                    f"{path!r} is the same file as {first.path!r}, under another label"
+                )
+
+    def _refuse_broken(self, entry):
+        """Note a link that leads nowhere: it may have led to a folder of images."""
+        if not entry.is_symlink() or os.path.exists(entry.path):
+            return False
+        self.problems.append(f"{entry.path!r} is a link that leads nowhere")
+        return True
+
+    def _refuse_outside(self, path):
+        self.problems.append(
+            f"{path!r} is a link that leads outside of {self.root!r} "
+            f"(allow_outside=True accepts it)"
+        )

@@ -1,0 +1,15 @@
+"""Paths to arrays.
+
+- :class:`ImageLoader`: a list of image files to one array, as a pipeline's first step
+- :func:`read_image`: one image to one array
+- :func:`check_images`: every file decoded, a table of what can't be read and why
+
+Behind them, `_decode` is the only place that opens, orients, converts, resizes or
+scales an image; nothing here lists a folder or imports Keras.
+"""
+
+from skimgclf.images._check import check_images
+from skimgclf.images._decode import read_image
+from skimgclf.images._loader import ImageLoader
+
+__all__ = ["ImageLoader", "check_images", "read_image"]

@@ -1,0 +1,71 @@
+"""What counts as a list of images."""
+
+import numpy as np
+from PIL import Image
+
+from skimgclf.exceptions import InvalidParameterError
+
+
+def list_cells(owner, X):
+    """Split what a user gave as images into one cell an image.
+
+    Parameters
+    ----------
+    owner : str
+        The class or function that was given it, for errors.
+    X : list, tuple, array, Series or DataFrame of one column
+        See `ImageLoader.transform`.
+
+    Returns
+    -------
+    cells : list
+        Paths, bytes, PIL images or arrays, one an image; not checked further.
+    """
+    if isinstance(X, str | bytes) or hasattr(X, "__fspath__"):
+        raise InvalidParameterError(
+            f"{owner} reads a list of images: wrap the single one in a list, "
+            f"[{X!r:.200}]."
+        )
+    if isinstance(X, Image.Image):
+        raise InvalidParameterError(
+            f"{owner} reads a list of images: wrap the single PIL image in a list."
+        )
+    # A list isn't turned into an array: NumPy would strip the zero bytes at the end of
+    # bytes and turn PIL images into pixels.
+    if isinstance(X, list | tuple):
+        return list(X)
+    if hasattr(X, "columns"):
+        return _list_column(owner, X)
+    if not hasattr(X, "__array__"):
+        raise InvalidParameterError(
+            f"{owner} reads a list, array, Series or one-column DataFrame of images. "
+            f"Got a {type(X).__name__} instead."
+        )
+    return _list_array(owner, X if isinstance(X, np.ndarray) else np.asarray(X))
+
+
+def _list_column(owner, frame):
+    n_columns = len(frame.columns)
+    if n_columns != 1:
+        raise InvalidParameterError(
+            f"{owner} reads one column of images. Got a table of {n_columns} columns: "
+            f"select the one that holds the paths, as in X[[{frame.columns[0]!r}]]."
+            if n_columns
+            else f"{owner} reads one column of images. Got a table without columns."
+        )
+    return list(frame[frame.columns[0]])
+
+
+def _list_array(owner, array):
+    if array.ndim == 2 and array.shape[1] == 1 and array.dtype.kind in "OUS":
+        return list(array[:, 0])
+    if array.ndim == 1 and (array.dtype.kind in "OUS" or array.size == 0):
+        return list(array)
+    if array.ndim in {3, 4} and array.dtype.kind not in "OUS":
+        return list(array)
+    raise InvalidParameterError(
+        f"{owner} reads one image a row: an array of paths of shape (n_samples,) or "
+        "(n_samples, 1), or decoded images of shape (n_samples, height, width) or "
+        "(n_samples, height, width, n_channels). "
+        f"Got an array of shape {array.shape} and type {array.dtype} instead."
+    )

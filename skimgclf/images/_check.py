@@ -1,0 +1,109 @@
+"""check_images: every image decoded, one report."""
+
+from skimgclf._validation import check_int
+from skimgclf.images._cells import list_cells
+from skimgclf.images._decode import probe_image
+from skimgclf.images._options import DEFAULT_MAX_PIXELS
+from skimgclf.images._source import describe_source
+from skimgclf.images._threads import check_n_jobs, check_verbose, run_rows
+
+
+def check_images(paths, *, max_pixels=DEFAULT_MAX_PIXELS, n_jobs=None, verbose=0):
+    """Decode images and report which can't be read, and why.
+
+    Looking at their first bytes finds only half of the bad files, so each is decoded
+    whole, just as `ImageLoader` does. A transformer can't drop rows of y: use the
+    report to drop bad or duplicate images before a pipeline sees them.
+
+    Parameters
+    ----------
+    paths : list, tuple, array, Series or one-column DataFrame
+        What `ImageLoader.transform` takes.
+    max_pixels : int, default=89_478_485
+        Images with more pixels are reported and not decoded.
+    n_jobs : int, default=None
+        How many threads decode. None means 1 unless in a :func:`joblib.parallel_config`
+        context; -1 means one per processor.
+    verbose : int, default=0
+        Above 0, a progress bar is shown on stderr.
+
+    Returns
+    -------
+    report : DataFrame of shape (n_samples, 9)
+        One row an image, in the order given, with the columns
+
+        - path: the path as given (for bytes, PIL images and arrays: what they are)
+        - ok: whether `ImageLoader` can read it
+        - reason: if not, why
+        - width, height: in pixels, upright (after the EXIF orientation)
+        - mode, format: Pillow's names for what the file holds
+        - sha256: of the file's content, also of unreadable ones
+        - duplicate_of: the path of the first image before it with the same content
+
+        Cells that don't apply hold None (NA for width and height).
+
+    Raises
+    ------
+    InvalidParameterError
+        If a parameter has a bad value, or `paths` isn't a list of images. Never for a
+        bad image.
+
+    Examples
+    --------
+    >>> import os, tempfile
+    >>> from PIL import Image
+    >>> from skimgclf.images import check_images
+    >>> folder = tempfile.mkdtemp()
+    >>> paths = [os.path.join(folder, name) for name in ["a.png", "b.png", "c.png"]]
+    >>> Image.new("L", (50, 40)).save(paths[0])
+    >>> Image.new("L", (50, 40)).save(paths[1])
+    >>> report = check_images(paths)
+    >>> report[["ok", "reason", "width", "height"]]
+          ok                 reason  width  height
+    0   True                   None     50      40
+    1   True                   None     50      40
+    2  False  there is no such file   <NA>    <NA>
+    >>> report.duplicate_of[1] == paths[0]
+    True
+    """
+    import pandas as pd
+
+    check_int("check_images", "max_pixels", max_pixels, minimum=1)
+    check_n_jobs("check_images", n_jobs)
+    check_verbose("check_images", verbose)
+    cells = list_cells("check_images", paths)
+    reports = [None] * len(cells)
+
+    def check_row(row):
+        reports[row] = probe_image(cells[row], max_pixels)
+
+    run_rows(
+        check_row, len(cells), n_jobs=n_jobs, verbose=verbose, description="Checking"
+    )
+    names = [describe_source(cell) for cell in cells]
+    columns = {
+        name: [report[name] for report in reports]
+        for name in ["reason", "width", "height", "mode", "format", "sha256"]
+    }
+    ok = [reason is None for reason in columns["reason"]]
+    duplicate_of = _find_duplicates(names, columns["sha256"])
+    columns = {"path": names, "ok": ok, **columns, "duplicate_of": duplicate_of}
+    dtypes = dict.fromkeys(columns, object) | {
+        "ok": bool,
+        "width": "Int64",
+        "height": "Int64",
+    }
+    return pd.DataFrame(
+        {name: pd.Series(columns[name], dtype=dtypes[name]) for name in columns}
+    )
+
+
+def _find_duplicates(names, hashes):
+    """Name for each image the first one before it with the same content, if any."""
+    first = {}
+    duplicates = []
+    for name, content in zip(names, hashes, strict=True):
+        is_first = content is None or content not in first
+        duplicates.append(None if is_first else first[content])
+        first.setdefault(content, name)
+    return duplicates

@@ -1,0 +1,159 @@
+"""Orientation and size: where an image's pixels go."""
+
+import numpy as np
+from PIL import ExifTags, Image
+
+# Keras' names (keras.utils.load_img) for Pillow's filters.
+RESAMPLING = {
+    "nearest": Image.Resampling.NEAREST,
+    "bilinear": Image.Resampling.BILINEAR,
+    "bicubic": Image.Resampling.BICUBIC,
+    "lanczos": Image.Resampling.LANCZOS,
+    "box": Image.Resampling.BOX,
+    "hamming": Image.Resampling.HAMMING,
+}
+
+RESIZE_MODES = ("stretch", "crop", "pad")
+
+# EXIF 2.32, tag 0x0112: how to turn the stored image upright, and which stored edge
+# (0 left, 1 top, 2 right, 3 bottom) becomes its left, top, right and bottom.
+_ORIENTATIONS = {
+    2: (Image.Transpose.FLIP_LEFT_RIGHT, (2, 1, 0, 3)),
+    3: (Image.Transpose.ROTATE_180, (2, 3, 0, 1)),
+    4: (Image.Transpose.FLIP_TOP_BOTTOM, (0, 3, 2, 1)),
+    5: (Image.Transpose.TRANSPOSE, (1, 0, 3, 2)),
+    6: (Image.Transpose.ROTATE_270, (3, 0, 1, 2)),
+    7: (Image.Transpose.TRANSVERSE, (3, 2, 1, 0)),
+    8: (Image.Transpose.ROTATE_90, (1, 2, 3, 0)),
+}
+
+
+def read_orientation(image):
+    """Read a decoded image's EXIF orientation; 1 (upright) when there is none."""
+    try:
+        orientation = image.getexif().get(ExifTags.Base.Orientation, 1)
+        return orientation if orientation in _ORIENTATIONS else 1
+    except Exception:
+        # The pixels are decoded and right; a broken EXIF block must not lose them.
+        return 1
+
+
+def orient(image, margins, orientation):
+    """Turn a decoded image upright.
+
+    Parameters
+    ----------
+    image : PIL.Image.Image
+        A decoded image.
+    margins : tuple of four float
+        How much of it, at its left, top, right and bottom, isn't picture.
+    orientation : int
+        From `read_orientation`.
+
+    Returns
+    -------
+    image : PIL.Image.Image
+    margins : tuple of four float
+    """
+    if orientation == 1:
+        return image, margins
+    method, edges = _ORIENTATIONS[orientation]
+    return image.transpose(method), tuple(margins[edge] for edge in edges)
+
+
+def resize(image, margins, image_size, resize_mode, interpolation, background):
+    """Bring an image to `image_size`.
+
+    Parameters
+    ----------
+    image : PIL.Image.Image
+        Of mode L, RGB, RGBA or F. Pillow resizes RGBA premultiplied, so that the
+        colour of transparent pixels leaves no fringes.
+    margins : tuple of four float
+        As in `orient`.
+    image_size : tuple of two int
+        Height and width.
+    resize_mode : {"stretch", "crop", "pad"}
+    interpolation : str
+        One of `RESAMPLING`.
+    background : colour
+        What "pad" pads with, in the image's mode.
+
+    Returns
+    -------
+    image : PIL.Image.Image
+    """
+    height, width = image_size
+    resample = RESAMPLING[interpolation]
+    left, top, right, bottom = margins
+    box = (left, top, image.width - right, image.height - bottom)
+    if resize_mode == "pad":
+        return _pad(image, box, image_size, resample, background)
+    if resize_mode == "crop":
+        box = _crop_box(box, height / width)
+    return image.resize((width, height), resample, box=box)
+
+
+def _crop_box(box, aspect):
+    left, top, right, bottom = box
+    width, height = right - left, bottom - top
+    cut_x = max(0, width - height / aspect) / 2
+    cut_y = max(0, height - width * aspect) / 2
+    return (left + cut_x, top + cut_y, right - cut_x, bottom - cut_y)
+
+
+def _pad(image, box, image_size, resample, background):
+    height, width = image_size
+    box_width, box_height = box[2] - box[0], box[3] - box[1]
+    scale = min(width / box_width, height / box_height)
+    inner_width = min(width, max(1, round(box_width * scale)))
+    inner_height = min(height, max(1, round(box_height * scale)))
+    inner = image.resize((inner_width, inner_height), resample, box=box)
+    if inner.size == (width, height):
+        return inner
+    canvas = Image.new(image.mode, (width, height), background)
+    canvas.paste(inner, ((width - inner_width) // 2, (height - inner_height) // 2))
+    return canvas
+
+
+def resize_floats(pixels, image_size, resize_mode, interpolation, background):
+    """Bring pixels in [0, 1] to `image_size`, at floating point.
+
+    Parameters
+    ----------
+    pixels : ndarray of shape (height, width, n_channels), float32
+    image_size, resize_mode, interpolation
+        As in `resize`.
+    background : tuple of n_channels int
+        What "pad" pads with, to 255.
+
+    Returns
+    -------
+    pixels : ndarray of shape (height, width, n_channels), float32
+        In [0, 1].
+    """
+    has_alpha = pixels.shape[2] == 4
+    if has_alpha:
+        # Premultiplied, as Pillow does with RGBA.
+        pixels = np.concatenate(
+            [pixels[:, :, :3] * pixels[:, :, 3:], pixels[:, :, 3:]], 2
+        )
+    channels = [
+        np.asarray(
+            resize(
+                Image.fromarray(np.ascontiguousarray(pixels[:, :, channel])),
+                (0, 0, 0, 0),
+                image_size,
+                resize_mode,
+                interpolation,
+                background[channel] / 255,
+            )
+        )
+        for channel in range(pixels.shape[2])
+    ]
+    pixels = np.stack(channels, axis=2)
+    if has_alpha:
+        alpha = pixels[:, :, 3:]
+        np.divide(pixels[:, :, :3], alpha, out=pixels[:, :, :3], where=alpha > 0)
+    # Bicubic and Lanczos overshoot at edges.
+    return np.clip(pixels, 0, 1)

@@ -1,0 +1,61 @@
+"""Windows icons: which picture of the file is read, and how large it really is."""
+
+import io
+import struct
+from collections import namedtuple
+
+_ICON_START = b"\x00\x00\x01\x00"
+_PNG_START = b"\x89PNG\r\n\x1a\n"
+
+_Entry = namedtuple("_Entry", ["n_pixels", "depth", "size", "offset"])
+
+
+def unwrap_icon(stream):
+    """Look into an icon file before Pillow does, which decodes it while opening it.
+
+    Parameters
+    ----------
+    stream : binary file
+        Any file; all but icons are left alone.
+
+    Returns
+    -------
+    stream : binary file
+        The picture alone when the icon holds it as a PNG file (Pillow would forget a
+        PNG palette's transparency), otherwise the stream that was given.
+    n_pixels : int
+        How many pixels a bitmap icon declares; 0 for everything else.
+    """
+    stream.seek(0)
+    header = stream.read(6)
+    if not header.startswith(_ICON_START) or len(header) < 6:
+        return stream, 0
+    entries = _read_entries(stream, struct.unpack("<H", header[4:])[0])
+    if not entries:
+        return stream, 0
+    # The picture that Pillow takes: the largest, among equals the least deep.
+    entry = min(entries, key=lambda entry: (-entry.n_pixels, entry.depth))
+    stream.seek(entry.offset)
+    start = stream.read(16)
+    if start.startswith(_PNG_START):
+        stream.seek(entry.offset)
+        return io.BytesIO(stream.read(entry.size)), 0
+    if len(start) < 12:
+        return stream, 0
+    width, height = struct.unpack("<ii", start[4:12])
+    # The bitmap's height counts its transparency mask as well.
+    return stream, abs(width) * (abs(height) // 2)
+
+
+def _read_entries(stream, n_entries):
+    entries = []
+    for _ in range(n_entries):
+        entry = stream.read(16)
+        if len(entry) < 16:
+            break
+        width, height, n_colours, _, _, depth, size, offset = struct.unpack(
+            "<BBBBHHII", entry
+        )
+        depth = depth or (n_colours - 1).bit_length() if n_colours else depth or 256
+        entries.append(_Entry((width or 256) * (height or 256), depth, size, offset))
+    return entries

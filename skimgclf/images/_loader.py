@@ -1,0 +1,275 @@
+"""ImageLoader: a scikit-learn transformer from image files to one array."""
+
+import warnings
+
+import numpy as np
+from sklearn.base import BaseEstimator, TransformerMixin
+
+from skimgclf._validation import check_bool, check_choice, parameter_error
+from skimgclf.exceptions import (
+    ImageLoadError,
+    ImageLoadWarning,
+    InvalidParameterError,
+)
+from skimgclf.images._cells import list_cells
+from skimgclf.images._decode import decode_image, make_background
+from skimgclf.images._options import DEFAULT_MAX_PIXELS, check_options
+from skimgclf.images._threads import check_n_jobs, check_verbose, run_rows
+
+_ON_ERROR = ("raise", "fill")
+
+
+class ImageLoader(TransformerMixin, BaseEstimator):
+    """Load images from files into one array, as the first step of a pipeline.
+
+    Row i of the result is image i, always: nothing is skipped, and an image that can't
+    be read rightly is an error that names its file. The result of one image never
+    depends on the others, nor on `n_jobs`.
+
+    The loader is stateless: `transform` works without `fit`.
+
+    Parameters
+    ----------
+    image_size : tuple of two int, default=(28, 28)
+        Height and width to resize to.
+    color_mode : {"grayscale", "rgb", "rgba"}, default="grayscale"
+        The channels of the result: 1, 3 or 4. For "grayscale" and "rgb", transparent
+        images are put on `background` before they are resized; "rgba" keeps
+        transparency, and opaque images get an alpha of 1.
+    resize_mode : {"stretch", "crop", "pad"}, default="stretch"
+        What happens to images of another aspect ratio: "stretch" changes it, "crop"
+        cuts off what is too much on both sides alike, "pad" fills what is missing with
+        `background`.
+    interpolation : {"nearest", "bilinear", "bicubic", "lanczos", "box", "hamming"}, \
+default="bilinear"
+        Pillow's filters by Keras' names, antialiased except for "nearest".
+    background : str or tuple of three int, default="white"
+        A colour name or hexadecimal colour as Pillow knows them, or red, green and blue
+        in [0, 255]: behind transparent pixels, around padded images, and in place of
+        unreadable ones with ``on_error="fill"``.
+    dtype : {"float32", "uint8"}, default="float32"
+        "float32" gives values in [0, 1], "uint8" in [0, 255].
+    flatten : bool, default=False
+        Whether to give one row of numbers an image, (n_samples, height * width *
+        n_channels), as other estimators than networks expect. For float32 only.
+    on_error : {"raise", "fill"}, default="raise"
+        Whether images that can't be read raise one `ImageLoadError` that lists them
+        all, or become `background` with one `ImageLoadWarning` that lists them.
+    max_pixels : int, default=89_478_485
+        Images with more pixels are refused before they are decoded.
+    n_jobs : int, default=None
+        How many threads decode. None means 1 unless in a :func:`joblib.parallel_config`
+        context; -1 means one per processor.
+    verbose : int, default=0
+        Above 0, a progress bar is shown on stderr.
+
+    See Also
+    --------
+    skimgclf.images.check_images : Find the images that can't be read beforehand.
+    skimgclf.images.read_image : Read one image.
+
+    Notes
+    -----
+    In searches, set ``error_score="raise"``: scikit-learn's default turns a bad image
+    into NaN scores.
+
+    Examples
+    --------
+    >>> import os, tempfile
+    >>> from PIL import Image
+    >>> from skimgclf.images import ImageLoader
+    >>> folder = tempfile.mkdtemp()
+    >>> paths = [os.path.join(folder, f"{name}.png") for name in ["black", "white"]]
+    >>> for path in paths:
+    ...     Image.new("L", (50, 40), os.path.basename(path)[:5]).save(path)
+    >>> X = ImageLoader(image_size=(2, 3)).transform(paths)
+    >>> X.shape
+    (2, 2, 3, 1)
+    >>> X[:, 0, 0, 0]
+    array([0., 1.], dtype=float32)
+    """
+
+    def __init__(
+        self,
+        *,
+        image_size=(28, 28),
+        color_mode="grayscale",
+        resize_mode="stretch",
+        interpolation="bilinear",
+        background="white",
+        dtype="float32",
+        flatten=False,
+        on_error="raise",
+        max_pixels=DEFAULT_MAX_PIXELS,
+        n_jobs=None,
+        verbose=0,
+    ):
+        self.image_size = image_size
+        self.color_mode = color_mode
+        self.resize_mode = resize_mode
+        self.interpolation = interpolation
+        self.background = background
+        self.dtype = dtype
+        self.flatten = flatten
+        self.on_error = on_error
+        self.max_pixels = max_pixels
+        self.n_jobs = n_jobs
+        self.verbose = verbose
+
+    def fit(self, X, y=None):
+        """Check the parameters; nothing is learnt and no image is read.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples,)
+            Ignored.
+        y : object, default=None
+            Ignored.
+
+        Returns
+        -------
+        self : ImageLoader
+
+        Raises
+        ------
+        InvalidParameterError
+            If a parameter has a bad value.
+        """
+        self._check_parameters()
+        return self
+
+    def transform(self, X):
+        """Load images.
+
+        Parameters
+        ----------
+        X : list, tuple, array, Series or one-column DataFrame of length n_samples
+            One image a cell (an array may have the shape (n_samples, 1)). A cell is a
+            path (str or os.PathLike), the bytes of an image file, a PIL image, or an
+            array of shape (height, width) or (height, width, 1, 3 or 4), uint8 or float
+            in [0, 1]. An array of shape (n_samples, height, width[, n_channels]) is
+            n_samples decoded images.
+
+        Returns
+        -------
+        images : ndarray
+            Of shape (n_samples, height, width, n_channels), channels last, or
+            (n_samples, height * width * n_channels) with `flatten`; float32 in [0, 1]
+            or uint8 in [0, 255], in C order.
+
+        Raises
+        ------
+        InvalidParameterError
+            If a parameter has a bad value, or if X isn't a list of images.
+        ImageLoadError
+            If images can't be read rightly and `on_error` is "raise"; all are listed.
+
+        Warns
+        -----
+        ImageLoadWarning
+            If images can't be read rightly and `on_error` is "fill".
+        """
+        options = self._check_parameters()
+        cells = list_cells(type(self).__name__, X)
+        if not cells:
+            raise InvalidParameterError(
+                f"{type(self).__name__} needs at least one image. Got an empty "
+                f"{type(X).__name__} instead."
+            )
+        images, errors, cause = _load_images(
+            cells, options, n_jobs=self.n_jobs, verbose=self.verbose
+        )
+        if errors and self.on_error == "raise":
+            raise ImageLoadError(errors) from cause
+        if errors:
+            warnings.warn(ImageLoadWarning(errors), stacklevel=_STACK_LEVEL)
+        return images.reshape(len(images), -1) if self.flatten else images
+
+    def _check_parameters(self):
+        return _check_parameters(
+            image_size=self.image_size,
+            color_mode=self.color_mode,
+            resize_mode=self.resize_mode,
+            interpolation=self.interpolation,
+            background=self.background,
+            dtype=self.dtype,
+            max_pixels=self.max_pixels,
+            flatten=self.flatten,
+            on_error=self.on_error,
+            n_jobs=self.n_jobs,
+            verbose=self.verbose,
+        )
+
+    def __sklearn_is_fitted__(self):
+        return True
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.requires_fit = False
+        tags.input_tags.one_d_array = True
+        tags.input_tags.two_d_array = False
+        tags.input_tags.three_d_array = True
+        tags.input_tags.string = True
+        tags.transformer_tags.preserves_dtype = []
+        return tags
+
+
+# The caller of `transform`, seen through scikit-learn's wrapper for `set_output`.
+_STACK_LEVEL = 3
+
+
+def _check_parameters(*, flatten, on_error, n_jobs, verbose, **options):
+    """Check all parameters of `ImageLoader`, and return those of the decoding."""
+    options = check_options("ImageLoader", **options)
+    check_bool("ImageLoader", "flatten", flatten)
+    if flatten and options.dtype != "float32":
+        raise parameter_error(
+            "ImageLoader",
+            "dtype",
+            "'float32' with flatten=True, since other estimators take rows of floats",
+            options.dtype,
+        )
+    check_choice("ImageLoader", "on_error", on_error, _ON_ERROR)
+    check_n_jobs("ImageLoader", n_jobs)
+    check_verbose("ImageLoader", verbose)
+    return options
+
+
+def _load_images(cells, options, *, n_jobs, verbose):
+    """Decode all cells, and collect those that can't be read.
+
+    Returns
+    -------
+    images : ndarray of shape (n_samples, height, width, n_channels)
+        Background in the rows that can't be read.
+    errors : list of tuple (int, str, str)
+        As in `ImageLoadError`, in the order of rows.
+    cause : Exception or None
+        Why the first of them can't be read.
+    """
+    background = make_background(options)
+    images = np.empty((len(cells), *background.shape), dtype=background.dtype)
+    failures = {}
+
+    def load_row(row):
+        try:
+            images[row] = decode_image(cells[row], options)
+        except ImageLoadError as error:
+            images[row] = background
+            failures[row] = _forget_frames(error)
+
+    run_rows(
+        load_row, len(cells), n_jobs=n_jobs, verbose=verbose, description="Loading"
+    )
+    rows = sorted(failures)
+    errors = [(row, failures[row].path, failures[row].reason) for row in rows]
+    return images, errors, failures[rows[0]].__cause__ if rows else None
+
+
+def _forget_frames(error):
+    """Strip an error of its tracebacks, whose frames keep decoded pixels alive."""
+    part = error
+    while part is not None:
+        part.__traceback__ = None
+        part = part.__cause__ or part.__context__
+    return error

@@ -1,0 +1,548 @@
+"""ImageLoader: a transformer among scikit-learn's."""
+
+import inspect
+import pickle
+import subprocess
+import sys
+import threading
+import warnings
+from pathlib import Path
+
+import joblib
+import numpy as np
+import pandas as pd
+import pytest
+import sklearn
+from PIL import Image
+from sample_images import encode, make_corpus, make_scene
+from sklearn.base import clone
+from sklearn.compose import ColumnTransformer
+from sklearn.datasets import load_digits
+from sklearn.ensemble import BaggingClassifier
+from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import GridSearchCV, train_test_split
+from sklearn.pipeline import Pipeline
+from sklearn.utils import get_tags
+from sklearn.utils.validation import check_is_fitted
+
+from skimgclf.exceptions import (
+    ImageLoadError,
+    ImageLoadWarning,
+    InvalidParameterError,
+)
+from skimgclf.images import ImageLoader, read_image
+
+# For each parameter a value that isn't its default.
+OTHER_VALUES = {
+    "image_size": (10, 12),
+    "color_mode": "rgb",
+    "resize_mode": "crop",
+    "interpolation": "nearest",
+    "background": "black",
+    "dtype": "uint8",
+    "flatten": True,
+    "on_error": "fill",
+    "max_pixels": 10_000,
+    "n_jobs": 2,
+    "verbose": 1,
+}
+
+PIXEL_PARAMETERS = {
+    "image_size",
+    "color_mode",
+    "resize_mode",
+    "interpolation",
+    "background",
+    "dtype",
+    "flatten",
+}
+
+BAD_VALUES = [
+    ("image_size", (0, 8)),
+    ("color_mode", "gray"),
+    ("resize_mode", "fit"),
+    ("interpolation", "cubic"),
+    ("background", "no colour"),
+    ("dtype", "float64"),
+    ("flatten", 1),
+    ("on_error", "skip"),
+    ("max_pixels", 0),
+    ("n_jobs", 0),
+    ("n_jobs", 1.0),
+    ("n_jobs", True),
+    ("verbose", -1),
+    ("verbose", "yes"),
+]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("images")
+    scene = make_scene()
+    rgba = np.dstack([scene, np.tile(np.arange(56, dtype=np.uint8) * 4, (40, 1))])
+    Image.fromarray(scene).save(folder / "a.png")
+    Image.fromarray(scene).save(folder / "b.jpg")
+    Image.fromarray(rgba).save(folder / "c.webp", lossless=True)
+    Image.fromarray(scene[:20, :15]).save(folder / "d.bmp")
+    Image.fromarray(scene[:, :, 0].astype(np.uint16) * 257).save(folder / "e.tif")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def paths(folder):
+    return sorted(str(path) for path in folder.glob("?.*"))
+
+
+@pytest.fixture(scope="module")
+def digits(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("digits")
+    images, labels = load_digits(return_X_y=True)
+    paths = []
+    for row in range(300):
+        paths.append(str(folder / f"{row}.png"))
+        pixels = (images[row].reshape(8, 8) * 15.9).astype(np.uint8)
+        Image.fromarray(pixels).save(paths[-1])
+    return paths, labels[:300].astype(str)
+
+
+# The contract of a transformer
+
+
+def test_loader_parameters_are_keyword_only_and_plain():
+    """No positional parameters, no *args, and the values tests know of."""
+    parameters = inspect.signature(ImageLoader).parameters
+    assert set(parameters) == set(OTHER_VALUES)
+    assert {p.kind for p in parameters.values()} == {inspect.Parameter.KEYWORD_ONLY}
+    with pytest.raises(TypeError):
+        ImageLoader((28, 28))
+    with pytest.raises(TypeError, match="imgsize"):
+        ImageLoader(imgsize=(28, 28))
+
+
+@pytest.mark.parametrize("name", OTHER_VALUES)
+def test_loader_get_and_set_every_parameter(name):
+    """Each parameter can be set, is stored as given and survives clone and pickle."""
+    value = OTHER_VALUES[name]
+    assert getattr(ImageLoader(), name) != value
+    loader = ImageLoader(**{name: value})
+    assert loader.get_params()[name] is value
+    assert ImageLoader().set_params(**{name: value}).get_params()[name] is value
+    for copy in [clone(loader), pickle.loads(pickle.dumps(loader))]:
+        assert copy.get_params() == loader.get_params()
+    assert f"{name}=" in repr(loader)
+    with pytest.raises(ValueError, match="Invalid parameter"):
+        loader.set_params(**{name + "s": value})
+
+
+@pytest.mark.parametrize(("name", "value"), BAD_VALUES)
+def test_loader_refuses_bad_values(name, value, paths):
+    """Bad values are stored without a word and refused by fit and by transform."""
+    loader = ImageLoader(**{name: value})
+    for method in [loader.fit, loader.transform]:
+        start = f"The '{name}' parameter of ImageLoader must be"
+        with pytest.raises(InvalidParameterError, match=start) as caught:
+            method(paths)
+        assert str(caught.value).endswith(f"Got {value!r} instead.")
+
+
+def test_loader_fit_learns_and_changes_nothing(paths):
+    """After fit the loader is what it was, without learnt attributes."""
+    loader = ImageLoader(image_size=[9, 9])
+    before = dict(vars(loader))
+    assert loader.fit(paths) is loader
+    assert vars(loader) == before
+    assert loader.fit(["there is no such file"], [0]) is loader
+
+
+def test_loader_is_stateless(paths):
+    """Transform works without fit, and gives what fit_transform gives."""
+    check_is_fitted(ImageLoader())
+    X = ImageLoader().transform(paths)
+    assert np.array_equal(ImageLoader().fit_transform(paths), X)
+    assert np.array_equal(ImageLoader().fit(paths[:1]).transform(paths), X)
+
+
+def test_loader_tags_are_honest():
+    """Tags say that no fit is needed and that strings come in, not 2-D numbers."""
+    tags = get_tags(ImageLoader())
+    assert tags.requires_fit is False
+    assert tags.input_tags.string
+    assert not tags.input_tags.two_d_array
+    assert not tags.input_tags.allow_nan
+    assert not tags.target_tags.required
+    assert tags.transformer_tags.preserves_dtype == []
+
+
+def test_loader_has_a_html_representation():
+    """The HTML diagram of a notebook shows the loader, alone and in a pipeline."""
+    pipeline = Pipeline([("load", ImageLoader(color_mode="rgb"))])
+    for estimator in [ImageLoader(), pipeline]:
+        assert "ImageLoader" in estimator._repr_html_()
+
+
+def test_loader_output_is_never_wrapped(paths):
+    """set_output's global setting leaves the 4-D array alone."""
+    assert not hasattr(ImageLoader(), "get_feature_names_out")
+    with sklearn.config_context(transform_output="pandas"):
+        for loader in [ImageLoader(), ImageLoader(flatten=True)]:
+            assert type(loader.fit_transform(paths)) is np.ndarray
+
+
+# What comes out
+
+
+def test_loader_output_is_contiguous_and_typed(paths):
+    """(n, h, w, c) in C order, float32 in [0, 1] or uint8."""
+    for dtype, top in [("float32", 1), ("uint8", 255)]:
+        X = ImageLoader(image_size=(7, 9), color_mode="rgb", dtype=dtype).transform(
+            paths
+        )
+        assert X.shape == (5, 7, 9, 3)
+        assert X.dtype == dtype
+        assert X.flags.c_contiguous
+        assert X.flags.writeable
+        assert 0.5 * top < X.max() <= top
+
+
+def test_loader_rows_are_what_read_image_reads(paths):
+    """Row i is image i, with the loader's parameters handed on."""
+    options = {
+        name: OTHER_VALUES[name]
+        for name in [
+            "image_size",
+            "color_mode",
+            "resize_mode",
+            "interpolation",
+            "background",
+            "dtype",
+            "max_pixels",
+        ]
+    }
+    X = ImageLoader(**options).transform(paths)
+    for row, path in zip(X, paths, strict=True):
+        assert np.array_equal(row, read_image(path, **options))
+
+
+@pytest.mark.parametrize(
+    "name",
+    [name for name in OTHER_VALUES if name in PIXEL_PARAMETERS],
+)
+def test_loader_parameter_changes_the_result(name, paths):
+    """Changing a parameter that concerns pixels changes the array."""
+    X = ImageLoader().transform(paths)
+    other = ImageLoader(**{name: OTHER_VALUES[name]}).transform(paths)
+    assert other.shape != X.shape or not np.array_equal(other, X)
+
+
+def test_loader_flatten_gives_one_row_an_image(paths):
+    """flatten=True is the same numbers in two dimensions, for float32 only."""
+    X = ImageLoader(image_size=(6, 5), color_mode="rgb").transform(paths)
+    flat = ImageLoader(image_size=(6, 5), color_mode="rgb", flatten=True)
+    assert np.array_equal(flat.transform(paths), X.reshape(5, 90))
+    flat.set_params(dtype="uint8")
+    with pytest.raises(InvalidParameterError, match=r"'dtype' .* flatten=True"):
+        flat.fit(paths)
+
+
+def test_loader_row_does_not_depend_on_its_batch():
+    """One image alone gives the same bits as among others, for any n_jobs."""
+    cells = [sample.content for sample in make_corpus() if sample.gray is not None]
+    X = ImageLoader(color_mode="rgb").transform(cells)
+    for row in range(0, len(cells), 7):
+        alone = ImageLoader(color_mode="rgb").transform(cells[row : row + 1])
+        assert np.array_equal(alone[0], X[row])
+    for n_jobs in [2, 5, -1]:
+        loader = ImageLoader(color_mode="rgb", n_jobs=n_jobs)
+        assert np.array_equal(loader.transform(cells), X)
+
+
+def test_loader_n_jobs_decides_on_threads():
+    """Several threads decode with n_jobs=2 or in a parallel_config, one without."""
+
+    class NotingPath:
+        def __fspath__(self):
+            names.add(threading.current_thread().name)
+            barrier.wait()
+            return "missing.png"
+
+    cells = [NotingPath(), NotingPath()]
+    for n_jobs, config in [(2, {}), (None, {"n_jobs": 2})]:
+        # Passed only when two threads meet at it.
+        barrier, names = threading.Barrier(2, timeout=20), set()
+        with joblib.parallel_config(**config), pytest.raises(ImageLoadError):
+            ImageLoader(n_jobs=n_jobs).transform(cells)
+        assert len(names) == 2
+    barrier, names = threading.Barrier(1), set()
+    with pytest.raises(ImageLoadError):
+        ImageLoader().transform(cells)
+    assert names == {threading.current_thread().name}
+
+
+@pytest.mark.parametrize("backend", ["loky", "threading", "multiprocessing"])
+def test_loader_uses_threads_under_any_backend(backend, paths):
+    """A process backend asked for elsewhere doesn't take the output array away."""
+    X = ImageLoader().transform(paths)
+    with joblib.parallel_config(backend=backend, n_jobs=2):
+        assert np.array_equal(ImageLoader().transform(paths), X)
+
+
+def test_loader_verbose_shows_progress(capsys, paths):
+    """A bar on stderr, only on request."""
+    ImageLoader().transform(paths)
+    assert capsys.readouterr().err == ""
+    ImageLoader(verbose=1).transform(paths)
+    captured = capsys.readouterr()
+    assert "Loading" in captured.err
+    assert "5/5" in captured.err
+    assert captured.out == ""
+
+
+def test_loader_stops_at_an_interrupt():
+    """Ctrl-C during a load comes through, with threads too."""
+
+    class Interrupt:
+        def __fspath__(self):
+            raise KeyboardInterrupt
+
+    for n_jobs in [1, 2]:
+        with pytest.raises(KeyboardInterrupt):
+            ImageLoader(n_jobs=n_jobs).transform([Interrupt()] * 3)
+
+
+# What goes in
+
+
+def test_loader_takes_every_form_of_a_list(folder, paths):
+    """Lists, arrays, Series, tables and paths of any type are the same images."""
+    X = ImageLoader().transform(paths)
+    array = np.array(paths)
+    series = pd.Series(paths, index=range(10, 15), name="file")
+    forms = [
+        tuple(paths),
+        [Path(path) for path in paths],
+        array,
+        array.astype(object),
+        array[:, np.newaxis],
+        array.astype(object)[:, np.newaxis],
+        array[::-1][::-1],
+        series,
+        series.astype(object),
+        series.astype("category"),
+        pd.Series([Path(path) for path in paths]),
+        pd.Index(paths),
+        series.to_frame(),
+        [Path(path).read_bytes() for path in paths],
+        pd.Series([Path(path).read_bytes() for path in paths]),
+        [paths[0], Path(paths[1]), Path(paths[2]).read_bytes(), *paths[3:]],
+    ]
+    for form in forms:
+        assert np.array_equal(ImageLoader().transform(form), X), type(form)
+
+
+def test_loader_takes_decoded_images(paths):
+    """PIL images, arrays of several sizes and whole arrays are cells, too."""
+    scene = make_scene()
+    X = ImageLoader(color_mode="rgb").transform([encode(scene, "PNG")])
+    images = [Image.fromarray(scene), scene]
+    for cells in [images, pd.Series(images), tuple(images)]:
+        loaded = ImageLoader(color_mode="rgb").transform(cells)
+        assert np.array_equal(loaded, np.concatenate([X, X]))
+    whole = np.stack([scene, scene[::-1]])
+    loaded = ImageLoader(color_mode="rgb").transform(whole)
+    assert np.array_equal(loaded[0], X[0])
+    assert len(loaded) == 2
+    gray = whole[:, :, :, 0]
+    assert ImageLoader().transform(gray).shape == (2, 28, 28, 1)
+    # Loaded images load again, unchanged.
+    again = ImageLoader().transform(ImageLoader().transform(gray))
+    assert np.array_equal(again, ImageLoader().transform(gray))
+
+
+def test_loader_keeps_zero_bytes_at_the_end_of_bytes():
+    """Bytes are never passed through NumPy, which strips trailing zeros."""
+    dark = np.zeros((4, 4), dtype=np.uint8)
+    content = b"P5 4 4 255\n" + dark.tobytes()
+    assert ImageLoader().transform([content, content]).max() == 0
+
+
+@pytest.mark.parametrize(
+    ("X", "sentence"),
+    [
+        ("cat.jpg", r"wrap the single one in a list, \['cat.jpg'\]"),
+        (Path("cat.jpg"), "wrap the single one in a list"),
+        (b"bytes", "wrap the single one in a list"),
+        (np.str_("cat.jpg"), "wrap the single one in a list"),
+        (Image.new("L", (2, 2)), "wrap the single PIL image in a list"),
+        ([], "at least one image. Got an empty list"),
+        ((), "Got an empty tuple"),
+        (np.array([]), "Got an empty ndarray"),
+        (pd.Series([], dtype=object), "Got an empty Series"),
+        (pd.DataFrame({"file": []}), "Got an empty DataFrame"),
+        (np.array([["a", "b"]]), r"shape \(1, 2\)"),
+        (pd.DataFrame({"file": ["a"], "label": ["b"]}), r"X\[\['file'\]\]"),
+        (pd.DataFrame(index=[0]), "without columns"),
+        (np.zeros(3), "one image a row"),
+        (np.zeros((3, 1)), "one image a row"),
+        (np.zeros((1, 2, 3, 4, 5)), "one image a row"),
+        (np.array("cat.jpg"), "one image a row"),
+        (iter(["a"]), "Got a list_iterator instead"),
+        ({"a": 1}, "Got a dict instead"),
+        (None, "Got a NoneType instead"),
+        (3, "Got a int instead"),
+    ],
+)
+def test_loader_refuses_what_is_no_list_of_images(X, sentence):
+    """Anything but a list of images is a sentence that says what to give."""
+    with pytest.raises(InvalidParameterError, match=sentence):
+        ImageLoader().transform(X)
+
+
+# Bad images
+
+
+def bad_cells(paths):
+    return [paths[0], "missing.png", None, paths[1], b"no image", np.nan, pd.NA, ["a"]]
+
+
+def test_on_error_raise_lists_all_bad_images(paths):
+    """One error for the whole call, with row, path and reason of each bad image."""
+    for n_jobs in [1, 3]:
+        with pytest.raises(ImageLoadError) as caught:
+            ImageLoader(n_jobs=n_jobs).transform(bad_cells(paths))
+        error = caught.value
+        assert [row for row, _, _ in error.errors] == [1, 2, 4, 5, 6, 7]
+        assert (error.path, error.reason) == ("missing.png", "there is no such file")
+        assert isinstance(error.__cause__, FileNotFoundError)
+        assert "6 images can't be read" in str(error)
+        assert "'missing.png' (row 1): there is no such file" in str(error)
+
+
+def test_on_error_raise_is_an_oserror(paths):
+    """Code that catches OSError goes on working."""
+    with pytest.raises(OSError, match=r"missing\.png"):
+        ImageLoader().transform(["missing.png"])
+
+
+def test_on_error_raise_keeps_no_frames():
+    """Thousands of bad images don't hold the memory of their decodes."""
+    with pytest.raises(ImageLoadError) as caught:
+        ImageLoader().transform(["missing.png"] * 1000)
+    assert len(caught.value.errors) == 1000
+    assert "... and 990 more" in str(caught.value)
+    assert caught.value.__cause__.__traceback__ is None
+
+
+@pytest.mark.parametrize("color_mode", ["grayscale", "rgb", "rgba"])
+@pytest.mark.parametrize("dtype", ["float32", "uint8"])
+def test_on_error_fill_keeps_rows_and_warns_once(paths, color_mode, dtype):
+    """Bad rows become background, good ones stay where they are, one warning."""
+    loader = ImageLoader(
+        on_error="fill", background=(255, 128, 0), color_mode=color_mode, dtype=dtype
+    )
+    with pytest.warns(ImageLoadWarning) as caught:
+        X = loader.transform(bad_cells(paths))
+    assert len(caught) == 1
+    assert Path(caught[0].filename) == Path(__file__)
+    assert [row for row, _, _ in caught[0].message.errors] == [1, 2, 4, 5, 6, 7]
+    top = 255 if dtype == "uint8" else 1
+    colour = {"grayscale": [151], "rgb": [255, 128, 0], "rgba": [255, 128, 0, 255]}
+    expected = np.array(colour[color_mode]) / 255 * top
+    assert np.abs(X[[1, 2, 4, 5, 6, 7]] - expected).max() < 0.005 * top
+    good = ImageLoader(
+        background=(255, 128, 0), color_mode=color_mode, dtype=dtype
+    ).transform(paths[:2])
+    assert np.array_equal(X[[0, 3]], good)
+
+
+def test_on_error_fill_is_silent_when_all_is_well(paths):
+    """Without bad images there is no warning."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        ImageLoader(on_error="fill").transform(paths)
+
+
+def test_max_pixels_refuses_larger_images(paths):
+    """Images above max_pixels are bad images."""
+    with pytest.raises(ImageLoadError, match="max_pixels=2239") as caught:
+        ImageLoader(max_pixels=40 * 56 - 1).transform(paths)
+    assert len(caught.value.errors) == 4
+
+
+def test_errors_come_back_from_worker_processes():
+    """Loky carries the error, with everything it says."""
+    with pytest.raises(ImageLoadError) as caught:
+        joblib.Parallel(n_jobs=2, backend="loky")(
+            joblib.delayed(ImageLoader().transform)(["missing.png", "gone.png"])
+            for _ in range(2)
+        )
+    assert [path for _, path, _ in caught.value.errors] == ["missing.png", "gone.png"]
+
+
+# In pipelines and searches
+
+
+def test_loader_feeds_any_classifier(digits):
+    """Pipeline, train_test_split and score work on paths."""
+    paths, labels = digits
+    parts = train_test_split(paths, labels, test_size=0.2, random_state=42)
+    train, test, y_train, y_test = parts
+    pipeline = Pipeline(
+        [
+            ("load", ImageLoader(image_size=(8, 8), flatten=True)),
+            ("classify", LogisticRegression(max_iter=300)),
+        ]
+    )
+    assert pipeline.fit(train, y_train).score(test, y_test) > 0.85
+    again = pickle.loads(pickle.dumps(pipeline))
+    assert np.array_equal(again.predict_proba(test), pipeline.predict_proba(test))
+
+
+def test_loader_is_searched(digits):
+    """GridSearchCV tunes the loader's parameters, in processes too."""
+    paths, labels = digits
+    pipeline = Pipeline(
+        [
+            ("load", ImageLoader(flatten=True)),
+            ("classify", LogisticRegression(max_iter=200, C=0.1)),
+        ]
+    )
+    grid = {"load__image_size": [(2, 2), (8, 8)]}
+    search = GridSearchCV(pipeline, grid, cv=2, n_jobs=2, error_score="raise")
+    search.fit(paths, labels)
+    assert search.best_params_ == {"load__image_size": (8, 8)}
+    assert search.best_score_ > 0.8
+    with pytest.raises(ImageLoadError, match=r"missing\.png"):
+        search.fit([*paths[:-1], "missing.png"], labels)
+
+
+def test_loader_takes_what_meta_estimators_pass(digits):
+    """Bagging passes (n, 1) arrays, ColumnTransformer one-column tables."""
+    paths, labels = digits
+    column = np.array(paths, dtype=object)[:, np.newaxis]
+    pipeline = Pipeline(
+        [
+            ("load", ImageLoader(image_size=(8, 8), flatten=True)),
+            ("classify", LogisticRegression(max_iter=200)),
+        ]
+    )
+    table = pd.DataFrame({"file": paths, "size": np.arange(300.0)})
+    columns = ColumnTransformer(
+        [("images", ImageLoader(image_size=(8, 8), flatten=True), ["file"])],
+        remainder="passthrough",
+    )
+    assert columns.fit_transform(table).shape == (300, 65)
+    bagging = BaggingClassifier(pipeline, n_estimators=2, random_state=0)
+    assert bagging.fit(column, labels).score(column, labels) > 0.9
+
+
+def test_loader_import_stays_light():
+    """Importing the loader imports no network library and no plotting."""
+    code = (
+        "import sys; from skimgclf.images import ImageLoader; "
+        "print([name for name in ('keras', 'tensorflow', 'scikeras', 'matplotlib', "
+        "'tqdm', 'cv2') if name in sys.modules])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    )
+    assert done.stdout.strip() == "[]"
