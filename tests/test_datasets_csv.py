@@ -215,6 +215,7 @@ def test_csv_line_ends_of_every_system_are_read(write, end):
         ("a.dat", "a.dat"),
         ("extensionless", "extensionless"),
         (".hidden.png", ".hidden.png"),
+        (".hidden", ".hidden.png"),
         (unicodedata.normalize("NFC", "é.png"), unicodedata.normalize("NFD", "é.png")),
         (unicodedata.normalize("NFD", "é"), unicodedata.normalize("NFC", "é.PNG")),
         (
@@ -331,12 +332,25 @@ def test_csv_absolute_ids_are_refused_even_inside(write, tmp_path):
     csv = write(f"id,label\na,1\n{tmp_path / 'b.png'},2\n", *IMAGES)
     (problem,) = problems_of(csv)
     assert "is an absolute path" in problem
+    (problem,) = problems_of(write("id,label\na,1\n/b.png,2\n", *IMAGES))
+    assert "'/b.png' is an absolute path" in problem
+    csv = write(f"id,label\na,1\n{tmp_path / 'b.png'},2\n", *IMAGES)
     assert load_names(csv, allow_outside=True)[0] == ["a.png", "b.png"]
 
 
 def test_csv_ids_may_go_up_and_down_inside(write):
     csv = write("id,label\nx/../a.png,1\nx/c.png,2\n", "a.png", "x/c.png")
     assert load_names(csv)[0] == ["a.png", "c.png"]
+
+
+def test_csv_going_up_behind_a_link_means_the_links_target(write, tmp_path):
+    """So the operating system reads it; the parts can't just be cancelled."""
+    csv = write("id,label\nlink/../x.png,1\na,2\n", "a.png", "x.png", "far/x.png")
+    (tmp_path / "far" / "deep").mkdir()
+    (tmp_path / "link").symlink_to("far/deep")
+    assert os.path.samefile(
+        load_image_csv(csv).filenames[0], tmp_path / "far" / "x.png"
+    )
 
 
 def test_csv_folder_with_a_longer_name_is_outside(write, tmp_path):
@@ -472,6 +486,14 @@ def test_csv_missing_image_with_two_labels_is_refused_for_both(write):
     assert len(problems) == 3
 
 
+def test_csv_empty_label_of_a_repeated_image_is_one_problem(write):
+    csv = write("id,label\na,\na,cat\na,\n", *IMAGES)
+    assert problems_of(csv) == [
+        "line 2: the label of 'a' is empty",
+        "line 4: the label of 'a' is empty",
+    ]
+
+
 def test_csv_repeated_row_without_labels_counts_once(write):
     with pytest.warns(DatasetWarning, match="repeatedly"):
         data = load_image_csv(write("id\na\nb\na\n", *IMAGES), label_column=None)
@@ -486,6 +508,11 @@ def test_csv_images_without_a_row_are_reported(write, tmp_path):
     (tmp_path / "x" / "notes.txt").write_bytes(b"")
     data = load_image_csv(csv)
     assert relative(tmp_path, data.report["orphans"]) == ["o.png", "x/p.JPG"]
+
+
+def test_csv_images_of_a_folder_named_in_two_ways_are_no_orphans(write):
+    csv = write("id,label\nx/a,1\n./x/b,2\n", "x/a.png", "x/b.png")
+    assert load_image_csv(csv).report["orphans"] == []
 
 
 # Columns

@@ -432,6 +432,24 @@ def test_folder_loops_through_the_outside_do_not_repeat_files(tmp_path):
     assert relative(root, data.filenames) == ["cat/1.png", "cat/out/2.png", "dog/1.png"]
 
 
+def test_folder_root_is_not_read_again_from_above(tmp_path):
+    write_files(tmp_path, "root/cat/1.png", "root/dog/1.png", "beside/2.png")
+    os.symlink(tmp_path, tmp_path / "root" / "cat" / "up")
+    data = load_image_folder(tmp_path / "root", follow_links=True, allow_outside=True)
+    assert relative(tmp_path / "root", data.filenames) == [
+        "cat/1.png",
+        "cat/up/beside/2.png",
+        "dog/1.png",
+    ]
+
+
+def test_folder_follow_links_enters_chosen_classes_alone(root):
+    write_files(root, ".store/1.png")
+    os.symlink(root / ".store", root / "bird")
+    data = load_image_folder(root, classes=["cat", "dog"], follow_links=True)
+    assert data.target_names == ["cat", "dog"]
+
+
 def test_folder_reached_under_two_labels_is_refused(root):
     write_files(root, ".store/3.png")
     for label in ("cat", "dog"):

@@ -7,7 +7,7 @@ many checks there are depends on what an estimator says it is: one that scikit-l
 doesn't recognise as a classifier is spared the checks for classifiers.
 
 Needs nothing beyond skimgclf's own dependencies. Each estimator has a process of its
-own. Takes about three minutes on two cores.
+own. Takes about four minutes on two cores.
 
 Run it with ``python examples/benchmarks/estimator_checks.py``; with ``--failed``, it
 also names the checks that failed.
@@ -44,28 +44,32 @@ def make_scikeras():
     """Make scikeras' classifier."""
     from scikeras.wrappers import KerasClassifier
 
-    def build(meta):
-        return _build_network(
-            meta["n_features_in_"],
-            meta["n_classes_"],
-            "sparse_categorical_crossentropy",
-        )
+    return KerasClassifier(
+        build_for_scikeras, epochs=EPOCHS, batch_size=BATCH_SIZE, verbose=0
+    )
 
-    return KerasClassifier(build, epochs=EPOCHS, batch_size=BATCH_SIZE, verbose=0)
+
+def build_for_scikeras(meta):
+    """Build the network from what scikeras knows of the data."""
+    n_features, n_classes = meta["n_features_in_"], meta["n_classes_"]
+    return build_network(n_features, n_classes, "sparse_categorical_crossentropy")
 
 
 def make_keras():
     """Make Keras' own wrapper, which encodes labels as one-hot rows."""
     from keras.wrappers import SKLearnClassifier
 
-    def build(X, y):
-        return _build_network(X.shape[1], y.shape[1], "categorical_crossentropy")
-
     fit_kwargs = {"epochs": EPOCHS, "batch_size": BATCH_SIZE, "verbose": 0}
-    return SKLearnClassifier(build, fit_kwargs=fit_kwargs)
+    return SKLearnClassifier(build_for_keras, fit_kwargs=fit_kwargs)
 
 
-def _build_network(n_features, n_classes, loss):
+def build_for_keras(X, y):
+    """Build the network from data as Keras' wrapper hands it on."""
+    return build_network(X.shape[1], y.shape[1], "categorical_crossentropy")
+
+
+def build_network(n_features, n_classes, loss):
+    """Build and compile the network that skimgclf's classifier has by default."""
     import keras
 
     layers = [keras.layers.Dense(n_units, "relu") for n_units in (40, 20, 10)]

@@ -78,10 +78,10 @@ def split_name(name):
     >>> split_name("cat.JPG"), split_name("version 1.5")
     (('cat', '.jpg'), ('version 1.5', ''))
     """
-    # As os.path.splitext does it, in a quarter of the time: a table may have millions.
+    # os.path.splitext takes four times as long, and a table may have millions of rows.
     stem, _, extension = name.rpartition(".")
     extension = f".{extension.lower()}"
-    if extension in IMAGE_EXTENSIONS and stem.strip("."):
+    if extension in IMAGE_EXTENSIONS and stem:
         return stem, extension
     return name, ""
 

@@ -173,7 +173,7 @@ class _Folder:
         return candidates or [
             candidate
             for candidate in self._by_stem.get(composed(name), ())
-            if split_name(candidate)[1] and not is_clutter(candidate)
+            if split_name(candidate)[1]
         ]
 
     def _index(self):

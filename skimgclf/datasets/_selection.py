@@ -135,9 +135,7 @@ def _find_column(csv, table, parameter, name, sep):
     if parameter == "label_column":
         advice += ", or label_column=None for an unlabelled table"
     for other in ",;\t|":
-        if other != sep and name.strip() in map(
-            str.strip, ",".join(columns).split(other)
-        ):
+        if name.strip() in map(str.strip, ",".join(columns).split(other)):
             advice = f"they seem to be separated by {other!r}: pass sep={other!r}"
     if any(
         os.path.splitext(column)[1].lower() in IMAGE_EXTENSIONS for column in columns

@@ -77,20 +77,23 @@ class ClassTree:
                 self._read(path, os.path.join(self._real_root, label), label)
         # Links that lie in a linked folder are appended while this goes on.
         for path in self._folder_links:
-            label = self._parts(path)[0]
+            label = self._label(path)
             if label in chosen:
                 self._follow(path, label)
-        taken = {image.real_path: image for image in self.images}
-        for path in self._file_links:
-            self._take_link(path, taken)
-        self.images.sort(key=lambda image: self._parts(image.path))
-        self.n_nested = sum(len(self._parts(image.path)) > 2 for image in self.images)
+        if self._file_links:
+            taken = {image.real_path: image for image in self.images}
+            for path in self._file_links:
+                self._take_link(path, taken)
+        # By the parts of the paths: no name holds a zero, and nothing sorts before it.
+        self.images.sort(key=lambda image: image.path.replace(os.sep, "\0"))
+        depth = os.path.join(self.root, "").count(os.sep) + 1
+        self.n_nested = sum(image.path.count(os.sep) > depth for image in self.images)
         for paths in (self.skipped, self.unreadable, self.links, self.repeated):
             paths.sort()
 
-    def _parts(self, path):
-        """Split a path below the root; its first part is the label."""
-        return path[len(os.path.join(self.root, "")) :].split(os.sep)
+    def _label(self, path):
+        """Return the first part of a path below the root."""
+        return path[len(os.path.join(self.root, "")) :].split(os.sep)[0]
 
     def _list_root(self):
         for entry in self._list(self.root):
@@ -124,7 +127,7 @@ class ClassTree:
                 continue
             for entry in self._list(path):
                 if entry.is_file(follow_symlinks=False):
-                    self._add_file(entry, os.path.join(real_path, entry.name), label)
+                    self._add_file(entry, f"{real_path}{os.sep}{entry.name}", label)
                 elif entry.is_dir(follow_symlinks=False):
                     waiting.append((entry.path, os.path.join(real_path, entry.name)))
                 elif is_folder(entry):
@@ -148,10 +151,10 @@ class ClassTree:
         return True
 
     def _add_file(self, entry, real_path, label):
-        if not split_name(entry.name)[1]:
+        if split_name(entry.name)[1]:
+            self.images.append(_Image(entry.path, label, real_path))
+        else:
             self._skip(entry)
-            return
-        self.images.append(_Image(entry.path, label, real_path))
 
     def _skip(self, entry):
         self.skipped.append(entry.path)
@@ -183,7 +186,7 @@ class ClassTree:
 
     def _take_link(self, path, taken):
         """Take a link to a file as an image, unless it is one already."""
-        real_path, label = os.path.realpath(path), self._parts(path)[0]
+        real_path, label = os.path.realpath(path), self._label(path)
         if not os.path.isfile(real_path):
             what = (
                 "a link that leads to" if os.path.islink(path) else "a pipe or device,"
