@@ -473,6 +473,14 @@ def test_folder_links_to_the_outside_are_refused_unless_allowed(root, tmp_path):
     shutil.rmtree(outside)
 
 
+def test_folder_of_refused_links_is_not_called_empty(root):
+    (root / "bird").mkdir()
+    os.symlink("/dev/null", root / "bird" / "1.png")
+    with pytest.raises(DatasetError) as caught:
+        load_image_folder(root)
+    assert len(caught.value.problems) == 1
+
+
 def test_folder_with_a_longer_name_is_outside(tmp_path):
     write_files(tmp_path, "data/cat/1.png", "data/dog/1.png", "data2/x.png")
     os.symlink(tmp_path / "data2" / "x.png", tmp_path / "data" / "cat" / "x.png")

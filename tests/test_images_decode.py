@@ -729,6 +729,7 @@ def test_pillow_remarks_never_surface(tmp_path):
     assert warnings.filters == before
 
 
+@pytest.mark.filterwarnings("error")
 def test_decoding_hides_no_warnings_of_other_threads():
     """While one thread decodes, another's warnings are shown."""
     stop = threading.Event()

@@ -154,7 +154,12 @@ def load_image_folder(
     empty = [label for label in chosen if label not in found]
     problems = unknown + tree.problems
     if not allow_empty:
-        problems += [_describe_empty(tree, label) for label in empty]
+        # A folder that only holds what was refused isn't called empty as well.
+        problems += [
+            _describe_empty(tree, label)
+            for label in empty
+            if label not in tree.problem_labels
+        ]
     if problems or not found:
         _raise_problems(root, tree, problems)
     bunch, notes = make_bunch(

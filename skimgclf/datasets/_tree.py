@@ -46,6 +46,8 @@ class ClassTree:
         How many images lie deeper than directly in a class folder.
     problems : list of str
         What makes the tree unusable.
+    problem_labels : set of str
+        The classes in whose folders problems are.
     """
 
     def __init__(self, root, *, follow_links, allow_outside):
@@ -55,7 +57,7 @@ class ClassTree:
         self.skipped, self.unreadable = [], []
         self.links, self.root_links, self.repeated = [], [], []
         self.n_nested = 0
-        self.problems = []
+        self.problems, self.problem_labels = [], set()
         self._follow_links = follow_links
         self._allow_outside = allow_outside
         self._real_root = os.path.realpath(root)
@@ -114,7 +116,7 @@ class ClassTree:
             with os.scandir(path) as entries:
                 visible = [entry for entry in entries if not is_clutter(entry.name)]
         except OSError as error:
-            self.problems.append(f"{path!r} can't be listed ({error.strerror})")
+            self._refuse(path, f"can't be listed ({error.strerror})")
             return []
         return sorted(visible, key=lambda entry: entry.name)
 
@@ -145,9 +147,7 @@ class ClassTree:
         first = self._entered[real_path]
         self.repeated.append(path)
         if first not in (None, label):
-            self.problems.append(
-                f"{path!r} is the same folder as one that is read as {first!r}"
-            )
+            self._refuse(path, f"is the same folder as one that is read as {first!r}")
         return True
 
     def _add_file(self, entry, real_path, label):
@@ -191,7 +191,7 @@ class ClassTree:
             what = (
                 "a link that leads to" if os.path.islink(path) else "a pipe or device,"
             )
-            self.problems.append(f"{path!r} is {what} no file")
+            self._refuse(path, f"is {what} no file")
         elif not self._allow_outside and not is_inside(real_path, self._real_root):
             self._refuse_outside(path)
         elif real_path not in taken:
@@ -201,19 +201,24 @@ class ClassTree:
             self.repeated.append(path)
             first = taken[real_path]
             if first.label != label:
-                self.problems.append(
-                    f"{path!r} is the same file as {first.path!r}, under another label"
+                self._refuse(
+                    path, f"is the same file as {first.path!r}, under another label"
                 )
 
     def _refuse_broken(self, entry):
         """Note a link that leads nowhere: it may have led to a folder of images."""
         if not entry.is_symlink() or os.path.exists(entry.path):
             return False
-        self.problems.append(f"{entry.path!r} is a link that leads nowhere")
+        self._refuse(entry.path, "is a link that leads nowhere")
         return True
 
     def _refuse_outside(self, path):
-        self.problems.append(
-            f"{path!r} is a link that leads outside of {self.root!r} "
-            f"(allow_outside=True accepts it)"
+        self._refuse(
+            path,
+            f"is a link that leads outside of {self.root!r} (allow_outside=True "
+            f"accepts it)",
         )
+
+    def _refuse(self, path, what):
+        self.problems.append(f"{path!r} {what}")
+        self.problem_labels.add(self._label(path))

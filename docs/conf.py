@@ -1,0 +1,42 @@
+"""How Sphinx builds these pages."""
+
+import os
+
+# TensorFlow's C++ side reports its CPU features on stderr unless told otherwise.
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+import skimgclf
+
+project = "skimgclf"
+author = "The skimgclf developers"
+copyright = f"2026, {author}"
+version = release = skimgclf.__version__
+
+extensions = [
+    "sphinx.ext.autodoc",
+    "sphinx.ext.autosummary",
+    "numpydoc",
+    "myst_parser",
+]
+exclude_patterns = ["_build", "generated/.ipynb_checkpoints"]
+
+autosummary_generate = True
+# Methods stand on the page of their class; a page for each would say little more.
+numpydoc_show_class_members = False
+autodoc_default_options = {
+    "members": True,
+    "undoc-members": False,
+    "inherited-members": False,
+    "exclude-members": "set_fit_request, set_score_request",
+}
+add_module_names = False
+myst_heading_anchors = 3
+
+html_theme = "pydata_sphinx_theme"
+html_title = f"skimgclf {version}"
+html_show_sourcelink = False
+html_theme_options = {
+    "show_prev_next": False,
+    "secondary_sidebar_items": ["page-toc"],
+    "footer_end": [],
+}
