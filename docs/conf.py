@@ -18,15 +18,15 @@ extensions = [
     "numpydoc",
     "myst_parser",
 ]
-exclude_patterns = ["_build", "generated/.ipynb_checkpoints"]
+exclude_patterns = ["_build"]
+templates_path = ["_templates"]
 
 autosummary_generate = True
-# Methods stand on the page of their class; a page for each would say little more.
+# autodoc writes a class's methods below it; numpydoc's own tables would repeat them.
 numpydoc_show_class_members = False
 autodoc_default_options = {
     "members": True,
-    "undoc-members": False,
-    "inherited-members": False,
+    # scikit-learn generates them, for metadata routing.
     "exclude-members": "set_fit_request, set_score_request",
 }
 add_module_names = False

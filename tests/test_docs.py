@@ -10,7 +10,7 @@ from joblib.externals.loky import get_reusable_executor
 from skimgclf.datasets import load_digit_images, load_photo_patches
 
 ROOT = Path(__file__).parents[1]
-N_TRAIN, N_TEST = 120, 20
+N_TRAIN, N_TEST = 80, 20
 
 # An opening fence, the code, and a closing fence of the same indentation.
 PYTHON_BLOCK = re.compile(r"^```python\n(.*?)^```$", re.DOTALL | re.MULTILINE)
@@ -33,7 +33,7 @@ def read_blocks(page):
 
 @pytest.fixture(scope="module")
 def images(tmp_path_factory):
-    """What the pages take for granted: train.csv, train/, test.csv, test/, photos/."""
+    """Make what pages take for granted: train.csv, train/, test.csv, test/, photos/."""
     folder = tmp_path_factory.mktemp("docs")
     digits = load_digit_images(folder / "home")
     for name, rows in {
