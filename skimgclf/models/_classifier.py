@@ -1,7 +1,5 @@
 """KerasImageClassifier: a Keras network as a scikit-learn classifier."""
 
-import contextlib
-
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils.validation import check_consistent_length, check_is_fitted
 
@@ -16,7 +14,11 @@ from skimgclf.models._labels import (
 )
 from skimgclf.models._parameters import check_parameters
 from skimgclf.models._persistence import pack_network, unpack_network
-from skimgclf.models._training import refuse_other_network, train
+from skimgclf.models._training import (
+    refuse_other_network,
+    train,
+    unchanged_on_failure,
+)
 from skimgclf.models._training_data import check_validation_data, join_samples
 
 
@@ -93,7 +95,7 @@ default=None
     classes_ : ndarray of shape (n_classes,)
         The labels seen in fit, sorted, as they were given.
     model_ : keras.Model
-        The trained network: (n_samples, *image_shape_) in [0, 1] to probabilities.
+        The trained network: samples in [0, 1] to probabilities (n_samples, n_classes).
     history_ : dict of str to list of float
         "loss" and "accuracy" on the training data, and with validation data "val_loss"
         and "val_accuracy": one value for each epoch run.
@@ -106,7 +108,7 @@ default=None
         Shape of one sample: (height, width, n_channels), or (n_features,) for rows.
     n_features_in_ : int
         Number of values of one sample: height * width * n_channels for images.
-    feature_names_in_ : ndarray of shape (n_features_in_,)
+    feature_names_in_ : ndarray of shape (`n_features_in_`,)
         Names of the columns, when X is a DataFrame whose column names are all strings.
 
     See Also
@@ -237,7 +239,7 @@ default=None
         """
         parameters = self.get_params()
         builder_parameters = check_parameters(parameters)
-        with _unchanged_on_failure(self):
+        with unchanged_on_failure(self):
             X = check_samples(self, X, reset=True)
             classes, codes = check_labels(y)
             check_consistent_length(X, codes)
@@ -288,7 +290,7 @@ default=None
                 type(self).__name__, "class_weight", expected, self.class_weight
             )
         previous = vars(self).get("_training")
-        with _unchanged_on_failure(self):
+        with unchanged_on_failure(self):
             classes = check_partial_classes(classes, vars(self).get("classes_"))
             X = check_samples(self, X, reset=previous is None)
             _, codes = check_labels(y, classes)
@@ -393,15 +395,3 @@ default=None
         if "_training" in state:
             network = unpack_network(self._training.network)
             self._learn(self._training._replace(network=network))
-
-
-@contextlib.contextmanager
-def _unchanged_on_failure(estimator):
-    """Give an estimator its attributes back when fitting fails or is interrupted."""
-    before = dict(vars(estimator))
-    try:
-        yield
-    except BaseException:
-        vars(estimator).clear()
-        vars(estimator).update(before)
-        raise

@@ -114,7 +114,18 @@ def _write_keras_bytes(network):
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "network.keras")
         network.save(path, include_optimizer=False)
-        return path.read_bytes()
+        content = path.read_bytes()
+    try:
+        # Keras writes layers that it can't read again: better to know it now.
+        _read_keras_bytes(content)
+    except Exception as error:
+        raise ValueError(
+            "The network of this callable architecture can't be saved, since Keras "
+            "couldn't load it again. Register the classes of its layers with "
+            "keras.saving.register_keras_serializable, and write a Lambda layer as "
+            f"such a class. Keras says: {str(error).splitlines()[0]}"
+        ) from error
+    return content
 
 
 def _read_keras_bytes(content):
