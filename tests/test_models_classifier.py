@@ -100,7 +100,7 @@ def test_the_network_takes_images_and_gives_probabilities(fitted, digits):
 def test_learnt_attributes_describe_the_fit(fitted):
     assert fitted.image_shape_ == (8, 8, 1)
     assert fitted.n_features_in_ == 64
-    assert fitted.n_iter_ == 15
+    assert fitted.n_iter_ == fitted.best_iter_ == 15
     assert sorted(fitted.history_) == ["accuracy", "loss"]
     assert all(len(values) == 15 for values in fitted.history_.values())
     assert fitted.history_["loss"][-1] < fitted.history_["loss"][0]
@@ -207,6 +207,7 @@ CHANGES = {
     "dropout": (0.5,),
     "optimizer": ("sgd",),
     "learning_rate": (0.05,),
+    "early_stopping": (True,),
     "epochs": (2,),
     "batch_size": (7,),
     "class_weight": ({"3": 9.0},),
@@ -215,12 +216,14 @@ CHANGES = {
 
 
 def test_every_parameter_has_a_test_that_it_changes_something():
-    assert {*CHANGES, "verbose"} == set(KerasImageClassifier().get_params())
+    # These have theirs in test_models_training.py.
+    others = {"validation_fraction", "n_iter_no_change", "callbacks", "warm_start"}
+    assert {*CHANGES, *others, "verbose"} == set(KerasImageClassifier().get_params())
 
 
 @pytest.mark.parametrize("name", CHANGES)
 def test_changing_a_parameter_changes_the_predictions(digits, name):
-    X, y = digits[0][:100], digits[1][:100]
+    X, y = digits[0][:150], digits[1][:150]
     base = quick(
         "cnn" if name in ("conv_filters", "kernel_size") else "dense",
         hidden_layer_sizes=(6, 4),

@@ -102,6 +102,48 @@ def test_a_pickle_under_another_float_type_predicts_the_same(digits):
         keras.config.set_dtype_policy(policy)
 
 
+class Unregistered(keras.layers.Layer):
+    """A layer that Keras can write and can't read."""
+
+    def call(self, inputs):
+        return inputs
+
+
+@keras.saving.register_keras_serializable("test_models_persistence")
+class Registered(Unregistered):
+    """The same, registered."""
+
+
+def _with_layer(make_layer):
+    def build(image_shape):
+        layers = [keras.Input(image_shape), keras.layers.Flatten(), make_layer()]
+        return keras.Sequential(layers)
+
+    return build
+
+
+@pytest.mark.parametrize(
+    "make_layer", [Unregistered, lambda: keras.layers.Lambda(lambda x: x * 2)]
+)
+def test_a_network_that_cannot_be_loaded_is_refused_when_saved(digits, make_layer):
+    fitted = KerasImageClassifier(_with_layer(make_layer), epochs=1).fit(*digits)
+    with pytest.raises(ValueError, match=r"can't be saved.*register_keras_serial"):
+        pickle.dumps(fitted)
+    assert fitted.predict(digits[0]).shape == (300,)
+
+
+def registered(image_shape):
+    return _with_layer(Registered)(image_shape)
+
+
+def test_registered_layers_are_saved(digits):
+    fitted = KerasImageClassifier(registered, epochs=1).fit(*digits)
+    duplicate = pickle.loads(pickle.dumps(fitted))
+    np.testing.assert_array_equal(
+        duplicate.predict_proba(digits[0]), fitted.predict_proba(digits[0])
+    )
+
+
 def test_another_format_is_refused_in_words():
     with pytest.raises(ValueError, match=r"format 99.*fit it again"):
         unpack_network({"format": 99})

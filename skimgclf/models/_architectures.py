@@ -39,7 +39,7 @@ def build_dense(
     Returns
     -------
     features : keras.Model
-        Maps (n_samples, *image_shape) to (n_samples, n_units of the last layer).
+        Maps samples of `image_shape` to (n_samples, n_units of the last layer).
 
     Examples
     --------
@@ -131,7 +131,7 @@ def build_network(architecture, image_shape, n_classes, parameters):
     Returns
     -------
     network : keras.Model
-        Maps (n_samples, *image_shape) to probabilities (n_samples, n_classes).
+        Maps samples of `image_shape` to probabilities (n_samples, n_classes).
     """
     build = ARCHITECTURES.get(architecture) if is_name(architecture) else architecture
     if build is build_cnn and len(image_shape) != 3:

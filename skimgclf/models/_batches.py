@@ -1,56 +1,59 @@
 """Samples to batches: the one path on which data reaches a network."""
 
+from collections import namedtuple
+
 import keras
 import numpy as np
 import tensorflow
 
+from skimgclf.models._process import use_tensorflow
 
-class ShuffledBatches(keras.utils.PyDataset):
-    """Batches of samples in an order that only the seed decides.
+# Samples with what training needs of them: X (n_samples, ...), floats or uint8 images;
+# codes (n_samples,), the index of each sample's class; weights (n_samples,) or None.
+Samples = namedtuple("Samples", ["X", "codes", "weights"])
+
+
+class Batches(keras.utils.PyDataset):
+    """Batches of samples in an order that only the given generator decides.
 
     Keras shuffles with the global random state of Python or TensorFlow; here the order
     comes from a generator of our own, so that a fit with the same seed sees the same
-    batches in every process and thread.
+    batches in every process and thread. Images of 8 bits are divided by 255 batch by
+    batch.
 
     Parameters
     ----------
-    X : ndarray of shape (n_samples, ...)
-        Samples: floats, or uint8 images, which are divided by 255 batch by batch.
-    codes : ndarray of int of shape (n_samples,)
-        Index of each sample's class.
-    sample_weight : ndarray of shape (n_samples,) or None
-        Weight of each sample.
+    samples : Samples
+        What to train on, or to evaluate.
     batch_size : int
         Number of samples in a batch; the last one of an epoch may be smaller.
-    seed : int
-        Seed of the order.
+    order : numpy.random.Generator, default=None
+        Draws the order of each epoch; None for the order of the samples.
     """
 
-    def __init__(self, X, codes, sample_weight, *, batch_size, seed):
+    def __init__(self, samples, *, batch_size, order=None):
         super().__init__()
-        self._X = X
-        self._codes = codes
-        self._sample_weight = sample_weight
+        self._samples = samples
         self._batch_size = batch_size
-        self._random = np.random.default_rng(seed)
-        self._order = np.arange(len(codes))
+        self._order = order
+        self._rows = np.arange(len(samples.codes))
 
     @property
     def num_batches(self):
         """Number of batches in an epoch."""
-        return -(-len(self._codes) // self._batch_size)
+        return -(-len(self._rows) // self._batch_size)
 
     def on_epoch_begin(self):
         """Draw the order of the next epoch."""
-        self._order = self._random.permutation(len(self._codes))
+        if self._order is not None:
+            self._rows = self._order.permutation(len(self._rows))
 
     def __getitem__(self, index):
         start = index * self._batch_size
-        rows = self._order[start : start + self._batch_size]
-        batch = (scale_samples(self._X[rows]), self._codes[rows])
-        if self._sample_weight is None:
-            return batch
-        return (*batch, self._sample_weight[rows])
+        rows = self._rows[start : start + self._batch_size]
+        X, codes, weights = self._samples
+        batch = (scale_samples(X[rows]), codes[rows])
+        return batch if weights is None else (*batch, weights[rows])
 
 
 def make_predict_function(network):
@@ -70,6 +73,7 @@ def make_predict_function(network):
     predict : callable
         Takes an array (n_samples, ...) and returns one (n_samples, n_outputs).
     """
+    use_tensorflow()
     samples = network.inputs[0]
     signature = tensorflow.TensorSpec(samples.shape, samples.dtype)
     traced = tensorflow.function(
@@ -77,6 +81,7 @@ def make_predict_function(network):
     ).get_concrete_function(signature)
 
     def predict(X):
+        use_tensorflow()
         return traced(tensorflow.constant(X, signature.dtype)).numpy()
 
     return predict

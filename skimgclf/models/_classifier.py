@@ -1,29 +1,25 @@
 """KerasImageClassifier: a Keras network as a scikit-learn classifier."""
 
-import contextlib
-import functools
-
-import keras
 from sklearn.base import BaseEstimator, ClassifierMixin
-from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_consistent_length, check_is_fitted
 
-from skimgclf.models._architectures import build_network
-from skimgclf.models._batches import (
-    ShuffledBatches,
-    make_predict_function,
-    predict_in_batches,
-)
+from skimgclf._validation import parameter_error
+from skimgclf.models._batches import make_predict_function, predict_in_batches
 from skimgclf.models._inputs import check_samples
 from skimgclf.models._labels import (
     check_labels,
+    check_partial_classes,
     check_weights,
     warn_of_unknown_labels,
 )
 from skimgclf.models._parameters import check_parameters
 from skimgclf.models._persistence import pack_network, unpack_network
-from skimgclf.models._progress import EpochPrinter
-from skimgclf.models._scikeras import train_network
+from skimgclf.models._training import (
+    refuse_other_network,
+    train,
+    unchanged_on_failure,
+)
+from skimgclf.models._training_data import check_validation_data, join_samples
 
 
 class KerasImageClassifier(ClassifierMixin, BaseEstimator):
@@ -66,9 +62,28 @@ class KerasImageClassifier(ClassifierMixin, BaseEstimator):
         Number of passes over the training data.
     batch_size : int, default=32
         Number of samples in one step of training, and computed at once in predict.
+    early_stopping : bool, default=False
+        Whether to stop when the loss on validation data no longer falls, and to go back
+        to the weights of the best epoch. The validation data are `X_val` and `y_val` of
+        `fit`, or a part of the training data that is held out, class by class.
+    validation_fraction : float, default=0.1
+        Share of the training data to hold out for `early_stopping`, in (0, 1). Unused
+        where `X_val` is given.
+    n_iter_no_change : int, default=3
+        Number of epochs without a lower validation loss after which to stop.
     class_weight : dict, "balanced" or None, default=None
         Weight of each class, by the labels of y; classes that a dict leaves out count
         1. "balanced" weighs classes inversely to their frequency.
+    callbacks : keras.callbacks.Callback, subclass of it, list of them or None, \
+default=None
+        Called by Keras during training. Each fit gets its own: copies of instances, and
+        new instances of classes. One that has a hook for batches makes training slower,
+        since batches then run one at a time.
+    warm_start : bool, default=False
+        Whether `fit` goes on training the network of the fit before, instead of
+        building a new one. It must be of the same architecture, classes and image
+        shape. The optimizer goes on as well, unless `optimizer` or `learning_rate` were
+        changed in between.
     random_state : int, RandomState instance or None, default=None
         Decides the first weights, the order of samples and dropout. With an int, fits
         are equal bit for bit on one machine and one set of versions.
@@ -80,16 +95,20 @@ class KerasImageClassifier(ClassifierMixin, BaseEstimator):
     classes_ : ndarray of shape (n_classes,)
         The labels seen in fit, sorted, as they were given.
     model_ : keras.Model
-        The trained network: (n_samples, *image_shape_) in [0, 1] to probabilities.
+        The trained network: samples in [0, 1] to probabilities (n_samples, n_classes).
     history_ : dict of str to list of float
-        "loss" and "accuracy" on the training data, one value an epoch.
+        "loss" and "accuracy" on the training data, and with validation data "val_loss"
+        and "val_accuracy": one value for each epoch run.
     n_iter_ : int
-        Number of epochs run.
+        Number of epochs run, with `warm_start` and `partial_fit` in all.
+    best_iter_ : int
+        The epoch, from 1, whose weights `model_` has: the one with the lowest
+        "val_loss" with `early_stopping`, otherwise the last.
     image_shape_ : tuple of int
         Shape of one sample: (height, width, n_channels), or (n_features,) for rows.
     n_features_in_ : int
         Number of values of one sample: height * width * n_channels for images.
-    feature_names_in_ : ndarray of shape (n_features_in_,)
+    feature_names_in_ : ndarray of shape (`n_features_in_`,)
         Names of the columns, when X is a DataFrame whose column names are all strings.
 
     See Also
@@ -106,7 +125,13 @@ class KerasImageClassifier(ClassifierMixin, BaseEstimator):
     whose weight isn't 0, and the others are left out. So in full batches
     (``batch_size`` of at least n_samples) a weight of 2 equals repeating the sample.
 
-    A fit that fails or is interrupted leaves the estimator as it was before.
+    A fit that fails or is interrupted (Ctrl-C) leaves the estimator as it was before,
+    also with `warm_start` and in `partial_fit`; scikit-learn's MLPClassifier keeps the
+    half-trained network.
+
+    In a search, use `early_stopping` without `X_val`. A search passes `X_val` on to
+    each fit, but scikit-learn takes one that is as long as X for a property of the
+    samples and cuts it down to those of the fold, which `fit` can't see.
 
     Examples
     --------
@@ -123,6 +148,13 @@ class KerasImageClassifier(ClassifierMixin, BaseEstimator):
     (1, 2)
     """
 
+    # Metadata routing passes these three on without a request by the user.
+    __metadata_request__fit = {  # noqa: RUF012 - read by scikit-learn, never changed
+        "X_val": True,
+        "y_val": True,
+        "sample_weight_val": True,
+    }
+
     def __init__(
         self,
         architecture="dense",
@@ -137,7 +169,12 @@ class KerasImageClassifier(ClassifierMixin, BaseEstimator):
         learning_rate=None,
         epochs=10,
         batch_size=32,
+        early_stopping=False,
+        validation_fraction=0.1,
+        n_iter_no_change=3,
         class_weight=None,
+        callbacks=None,
+        warm_start=False,
         random_state=None,
         verbose=0,
     ):
@@ -152,11 +189,25 @@ class KerasImageClassifier(ClassifierMixin, BaseEstimator):
         self.learning_rate = learning_rate
         self.epochs = epochs
         self.batch_size = batch_size
+        self.early_stopping = early_stopping
+        self.validation_fraction = validation_fraction
+        self.n_iter_no_change = n_iter_no_change
         self.class_weight = class_weight
+        self.callbacks = callbacks
+        self.warm_start = warm_start
         self.random_state = random_state
         self.verbose = verbose
 
-    def fit(self, X, y, sample_weight=None):
+    def fit(
+        self,
+        X,
+        y,
+        sample_weight=None,
+        *,
+        X_val=None,
+        y_val=None,
+        sample_weight_val=None,
+    ):
         """Build a network and train it.
 
         Parameters
@@ -168,6 +219,14 @@ class KerasImageClassifier(ClassifierMixin, BaseEstimator):
             Labels: strings, bools or ints.
         sample_weight : array-like of shape (n_samples,), default=None
             Weight of each sample, 0 or more.
+        X_val : array-like like X, default=None
+            Validation data, evaluated after each epoch. In a Pipeline with
+            ``transform_input=["X_val"]``, and with metadata routing enabled, these are
+            paths that go through the same loader as X.
+        y_val : array-like of shape (n_validation_samples,), default=None
+            Their labels.
+        sample_weight_val : array-like of shape (n_validation_samples,), default=None
+            Their weights.
 
         Returns
         -------
@@ -176,22 +235,74 @@ class KerasImageClassifier(ClassifierMixin, BaseEstimator):
         Raises
         ------
         ValueError
-            If a parameter, X, y or sample_weight has a value that can't be meant.
+            If a parameter or the data have a value that can't be meant.
         """
-        builder_parameters = check_parameters(self.get_params())
-        with _unchanged_on_failure(self):
+        parameters = self.get_params()
+        builder_parameters = check_parameters(parameters)
+        with unchanged_on_failure(self):
             X = check_samples(self, X, reset=True)
             classes, codes = check_labels(y)
             check_consistent_length(X, codes)
             weights = check_weights(sample_weight, self.class_weight, codes, classes)
-            blueprint = {
-                "architecture": self.architecture,
-                "image_shape": X.shape[1:],
-                "n_classes": len(classes),
-                "parameters": builder_parameters,
-            }
-            network, history = self._train(blueprint, X, codes, weights)
-            self._keep(blueprint, classes, network, history)
+            validation = check_validation_data(
+                self, X_val, y_val, sample_weight_val, classes
+            )
+            blueprint = self._make_blueprint(builder_parameters, classes)
+            previous = vars(self).get("_training") if self.warm_start else None
+            if previous is not None:
+                refuse_other_network(previous, blueprint, classes)
+            samples = join_samples(X, codes, weights)
+            self._learn(
+                train(samples, validation, classes, blueprint, previous, parameters)
+            )
+        return self
+
+    def partial_fit(self, X, y, classes=None, sample_weight=None):
+        """Train for one epoch on a part of the data.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, height, width, n_channels) or \
+                (n_samples, n_features)
+            Images, float in [0, 1] or uint8, or rows of features.
+        y : array-like of shape (n_samples,)
+            Labels.
+        classes : array-like of shape (n_classes,), default=None
+            All labels that will ever come; needed in the first call only.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weight of each sample, used as it is: a part of the data can't tell the mean
+            of all.
+
+        Returns
+        -------
+        self : KerasImageClassifier
+
+        Raises
+        ------
+        ValueError
+            If a parameter or the data have a value that can't be meant.
+        """
+        parameters = {**self.get_params(), "epochs": 1, "early_stopping": False}
+        builder_parameters = check_parameters(parameters)
+        if isinstance(self.class_weight, str):
+            expected = "a dict or None in partial_fit, which sees a part of the data"
+            raise parameter_error(
+                type(self).__name__, "class_weight", expected, self.class_weight
+            )
+        previous = vars(self).get("_training")
+        with unchanged_on_failure(self):
+            classes = check_partial_classes(classes, vars(self).get("classes_"))
+            X = check_samples(self, X, reset=previous is None)
+            _, codes = check_labels(y, classes)
+            check_consistent_length(X, codes)
+            weights = check_weights(
+                sample_weight, self.class_weight, codes, classes, rescale=False
+            )
+            blueprint = self._make_blueprint(builder_parameters, classes)
+            if previous is not None:
+                refuse_other_network(previous, blueprint, classes)
+            samples = join_samples(X, codes, weights)
+            self._learn(train(samples, None, classes, blueprint, previous, parameters))
         return self
 
     def predict(self, X):
@@ -252,56 +363,35 @@ class KerasImageClassifier(ClassifierMixin, BaseEstimator):
         warn_of_unknown_labels(y, self.classes_)
         return super().score(X, y, sample_weight)
 
-    def _train(self, blueprint, X, codes, weights):
-        if weights is not None:
-            kept = weights > 0
-            X, codes = X[kept], codes[kept]
-            weights = weights[kept].astype(keras.config.floatx())
-        random_state = check_random_state(self.random_state)
-        network_seed, order_seed = random_state.randint(2**31 - 1, size=2)
-        return train_network(
-            functools.partial(build_network, **blueprint),
-            ShuffledBatches(
-                X, codes, weights, batch_size=self.batch_size, seed=order_seed
-            ),
-            optimizer=self.optimizer,
-            learning_rate=self.learning_rate,
-            loss="sparse_categorical_crossentropy",
-            epochs=self.epochs,
-            callbacks=[EpochPrinter(self.epochs)] if self.verbose else [],
-            seed=int(network_seed),
-        )
+    def _make_blueprint(self, builder_parameters, classes):
+        return {
+            "architecture": self.architecture,
+            "image_shape": self.image_shape_,
+            "n_classes": len(classes),
+            "parameters": builder_parameters,
+        }
 
-    def _keep(self, blueprint, classes, network, history):
-        self.classes_ = classes
-        self.model_ = network
-        self.history_ = history
-        self.n_iter_ = len(history["loss"])
-        self.image_shape_ = blueprint["image_shape"]
-        self._blueprint = blueprint
-        self._predict = make_predict_function(network)
+    def _learn(self, training):
+        self.classes_ = training.classes
+        self.model_ = training.network
+        self.history_ = training.history
+        self.n_iter_ = len(training.history["loss"])
+        self.best_iter_ = training.best_iter
+        self._training = training
+        self._predict = make_predict_function(training.network)
 
     def __getstate__(self):
         state = {**super().__getstate__()}
         if "model_" in state:
-            state["model_"] = pack_network(self.model_, self._blueprint)
-            del state["_predict"]
+            training = state["_training"]
+            optimizer = self.model_.optimizer if self.warm_start else None
+            packed = pack_network(training.network, training.blueprint, optimizer)
+            state["_training"] = training._replace(network=packed)
+            del state["model_"], state["_predict"]
         return state
 
     def __setstate__(self, state):
         super().__setstate__(state)
-        if "model_" in state:
-            self.model_ = unpack_network(state["model_"])
-            self._predict = make_predict_function(self.model_)
-
-
-@contextlib.contextmanager
-def _unchanged_on_failure(estimator):
-    """Give an estimator its attributes back when fitting fails or is interrupted."""
-    before = dict(vars(estimator))
-    try:
-        yield
-    except BaseException:
-        vars(estimator).clear()
-        vars(estimator).update(before)
-        raise
+        if "_training" in state:
+            network = unpack_network(self._training.network)
+            self._learn(self._training._replace(network=network))

@@ -17,38 +17,46 @@ from skimgclf.exceptions import describe_list
 _TOO_DARK = 0.02
 
 
-def check_samples(estimator, X, *, reset):
+def check_samples(estimator, X, *, reset, name="X"):
     """Validate samples: images in four dimensions, or rows of features in two.
 
     Parameters
     ----------
     estimator : KerasImageClassifier
-        Its ``n_features_in_`` and ``feature_names_in_`` are set (`reset`) or compared.
+        Its ``n_features_in_``, ``feature_names_in_`` and ``image_shape_`` are set
+        (`reset`) or compared.
     X : array-like
         (n_samples, height, width, n_channels) images, float in [0, 1] or uint8, or
         (n_samples, n_features) rows of anything finite.
     reset : bool
         True in fit; False where the samples must look like those of fit.
+    name : str, default="X"
+        What the user calls them.
 
     Returns
     -------
     X : ndarray of the same shape
         In Keras' float type, but uint8 images stay uint8.
     """
-    X = _stack_list_of_images(X)
+    X = _stack_list_of_images(X, name)
     if _holds_text(X):
         raise ValueError(
-            f"X holds paths or text, not pixels: its first cell is {_first(X)!r}. Put "
-            "an ImageLoader in front: Pipeline([('load', ImageLoader()), ('classify', "
-            "KerasImageClassifier())])."
+            f"{name} holds paths or text, not pixels: its first cell is {_first(X)!r}. "
+            "Put an ImageLoader in front: Pipeline([('load', ImageLoader()), "
+            "('classify', KerasImageClassifier())])."
         )
-    if len(getattr(X, "shape", ())) <= 2:
-        _check_kind_of_rows(estimator, reset)
-        return validate_data(estimator, X, reset=reset, dtype=keras.config.floatx())
-    return _check_images(estimator, X, reset)
+    if len(getattr(X, "shape", ())) > 2:
+        X = _check_images(estimator, X, reset, name)
+    else:
+        if not reset:
+            _refuse_rows_after_images(estimator, name)
+        X = validate_data(estimator, X, reset=reset, dtype=keras.config.floatx())
+    if reset:
+        estimator.image_shape_ = X.shape[1:]
+    return X
 
 
-def _stack_list_of_images(X):
+def _stack_list_of_images(X, name):
     """Stack a list of images; leave any other input to scikit-learn's validation."""
     first = X[0] if isinstance(X, list | tuple) and X else None
     if getattr(first, "ndim", 0) < 2 and not _is_nested(first):
@@ -56,7 +64,7 @@ def _stack_list_of_images(X):
     shapes = {np.shape(image) for image in X if hasattr(image, "shape")}
     if len(shapes) > 1:
         summary = (
-            "The images in X must have one shape: load them with one "
+            f"The images in {name} must have one shape: load them with one "
             "ImageLoader(image_size=(height, width)). Shapes found:"
         )
         raise ValueError(describe_list(summary, sorted(shapes)))
@@ -86,39 +94,39 @@ def _holds_text(X):
     return isinstance(_first(X), str | bytes | os.PathLike)
 
 
-def _check_kind_of_rows(estimator, reset):
-    if not reset and len(estimator.image_shape_) == 3:
+def _refuse_rows_after_images(estimator, name):
+    if len(estimator.image_shape_) == 3:
         raise ValueError(
-            f"X has rows, but {type(estimator).__name__} was fitted on images of shape "
-            f"{estimator.image_shape_}: give it (n_samples, height, width, n_channels)"
-            f"{_loader_hint(estimator.image_shape_)}."
+            f"{name} has rows, but {type(estimator).__name__} was fitted on images of "
+            f"shape {estimator.image_shape_}: give it (n_samples, height, width, "
+            f"n_channels){_loader_hint(estimator.image_shape_)}."
         )
 
 
-def _check_images(estimator, X, reset):
+def _check_images(estimator, X, reset, name):
     if len(X.shape) != 4:
         raise ValueError(
-            f"X has {len(X.shape)} dimensions, but images come as (n_samples, height, "
-            "width, n_channels). For gray images without a channel axis use "
-            "X[..., np.newaxis], for a single image X[np.newaxis]."
+            f"{name} has {len(X.shape)} dimensions, but images come as (n_samples, "
+            "height, width, n_channels). For gray images without a channel axis use "
+            f"{name}[..., np.newaxis], for a single image {name}[np.newaxis]."
         )
-    name = type(estimator).__name__
     if not reset and tuple(X.shape[1:]) != estimator.image_shape_:
         raise ValueError(
-            f"X has images of shape {tuple(X.shape[1:])}, but {name} was fitted on "
-            f"images of shape {estimator.image_shape_} (height, width, n_channels): "
-            f"load them alike{_loader_hint(estimator.image_shape_)}."
+            f"{name} has images of shape {tuple(X.shape[1:])}, but "
+            f"{type(estimator).__name__} was fitted on images of shape "
+            f"{estimator.image_shape_} (height, width, n_channels): load them alike"
+            f"{_loader_hint(estimator.image_shape_)}."
         )
     is_uint8 = X.dtype == np.uint8
     X = check_array(
         X,
-        dtype=np.uint8 if is_uint8 else [keras.config.floatx()],
+        dtype=np.uint8 if is_uint8 else keras.config.floatx(),
         allow_nd=True,
         estimator=estimator,
-        input_name="X",
+        input_name=name,
     )
     if not is_uint8:
-        _warn_of_range(X)
+        _warn_of_range(X, name)
     if reset:
         estimator.n_features_in_ = int(np.prod(X.shape[1:]))
         # A refit on images after one on a DataFrame: columns have no names any more.
@@ -139,18 +147,19 @@ def _loader_hint(image_shape):
     )
 
 
-def _warn_of_range(X):
+def _warn_of_range(X, name):
     """Warn of images that can't be in [0, 1], or were divided by 255 twice."""
     low, high = float(X.min()), float(X.max())
     if low < 0 or high > 1:
         warnings.warn(
-            f"The images in X range from {low:.4g} to {high:.4g}, but float images are "
-            "expected in [0, 1]. Divide 8-bit values by 255, or pass them as uint8.",
+            f"The images in {name} range from {low:.4g} to {high:.4g}, but float "
+            "images are expected in [0, 1]. Divide 8-bit values by 255, or pass them "
+            "as uint8.",
             stacklevel=5,
         )
     elif 0 < high < _TOO_DARK:
         warnings.warn(
-            f"The brightest value in X is {high:.4g}, where 1 is white. Were the "
+            f"The brightest value in {name} is {high:.4g}, where 1 is white. Were the "
             "images divided by 255 twice? ImageLoader does it already.",
             stacklevel=5,
         )

@@ -14,13 +14,17 @@ from skimgclf._validation import parameter_error
 from skimgclf.exceptions import describe_list
 
 
-def check_labels(y):
+def check_labels(y, classes=None, *, name="y"):
     """Validate labels: one for each sample, of at least two classes.
 
     Parameters
     ----------
     y : array-like of shape (n_samples,)
         Strings, bools or ints.
+    classes : ndarray of shape (n_classes,), default=None
+        The labels that may occur; None for those that do.
+    name : str, default="y"
+        What the user calls them.
 
     Returns
     -------
@@ -29,20 +33,53 @@ def check_labels(y):
     codes : ndarray of int of shape (n_samples,)
         The index of each sample's label in `classes`.
     """
-    y = _as_column(y)
-    _refuse_missing_labels(y)
-    _refuse_mixed_labels(y)
+    y = _as_column(y, name)
+    _refuse_missing_labels(y, name)
+    _refuse_mixed_labels(y, name)
     check_classification_targets(y)
+    if classes is not None:
+        return classes, _encode(y, classes, name)
     classes, codes = np.unique(y, return_inverse=True)
     if len(classes) < 2:
         raise ValueError(
-            "A classifier needs samples of at least 2 classes, but y holds only one "
-            f"class: {classes.tolist()[0]!r}."
+            f"A classifier needs samples of at least 2 classes, but {name} holds only "
+            f"one class: {classes.tolist()[0]!r}."
         )
     return classes, codes
 
 
-def check_weights(sample_weight, class_weight, codes, classes):
+def check_partial_classes(classes, known):
+    """Validate the classes of `partial_fit`, which only its first call must name.
+
+    Parameters
+    ----------
+    classes : array-like of shape (n_classes,) or None
+        As the user gave them.
+    known : ndarray of shape (n_classes,) or None
+        Those of earlier calls.
+
+    Returns
+    -------
+    classes : ndarray of shape (n_classes,)
+        Sorted.
+    """
+    if known is None and classes is None:
+        raise ValueError(
+            "classes must be passed on the first call to partial_fit: all labels that "
+            "will ever come."
+        )
+    if classes is None:
+        return known
+    classes, _ = check_labels(classes, name="classes")
+    if known is not None and not np.array_equal(classes, known):
+        raise ValueError(
+            f"classes={classes.tolist()!r} is not the same as on the last call to "
+            f"partial_fit or fit, which was {known.tolist()!r}."
+        )
+    return classes
+
+
+def check_weights(sample_weight, class_weight, codes, classes, *, rescale=True):
     """Combine the weights of samples and classes, with mean 1 over the samples kept.
 
     Keras divides a batch's loss by its size and not by its sum of weights, so that
@@ -58,6 +95,8 @@ def check_weights(sample_weight, class_weight, codes, classes):
         Index of each sample's class.
     classes : ndarray of shape (n_classes,)
         The labels.
+    rescale : bool, default=True
+        Whether to bring the mean to 1; a part of the data has no mean of its own.
 
     Returns
     -------
@@ -75,7 +114,7 @@ def check_weights(sample_weight, class_weight, codes, classes):
             "All sample weights are zero (sample_weight times class_weight), so that "
             "there is nothing to learn from."
         )
-    return weights / weights[kept].mean()
+    return weights / weights[kept].mean() if rescale else weights
 
 
 def warn_of_unknown_labels(y, classes):
@@ -88,15 +127,13 @@ def warn_of_unknown_labels(y, classes):
     classes : ndarray of shape (n_classes,)
         The labels seen in fit.
     """
-    y = _as_column(y)
+    y = _as_column(y, "y")
     known = set(classes.tolist())
     rows = [row for row, label in enumerate(y.tolist()) if label not in known]
     if not rows:
         return
     first = f"{y.tolist()[rows[0]]!r} in row {rows[0]}"
-    seen = describe_list(
-        "The labels seen in fit are:", [repr(label) for label in classes.tolist()]
-    )
+    seen = _list_classes(classes)
     if len(rows) == len(y):
         raise ValueError(
             f"None of the labels in y was seen in fit, the first is {first}. Are they "
@@ -109,19 +146,37 @@ def warn_of_unknown_labels(y, classes):
     )
 
 
-def _as_column(y):
+def _encode(y, classes, name):
+    index = {label: code for code, label in enumerate(classes.tolist())}
+    labels = y.tolist()
+    unknown = [row for row, label in enumerate(labels) if label not in index]
+    if unknown:
+        raise ValueError(
+            f"{name} holds a label that isn't among the classes: "
+            f"{labels[unknown[0]]!r} in row {unknown[0]}. {_list_classes(classes)}"
+        )
+    return np.array([index[label] for label in labels])
+
+
+def _list_classes(classes):
+    summary = "The labels seen in fit are:"
+    return describe_list(summary, [repr(label) for label in classes.tolist()])
+
+
+def _as_column(y, name):
     try:
         shape = np.asarray(y).shape
     except ValueError:
         row, n_labels = _first_ragged(y)
         raise ValueError(
-            f"y must hold one label for each image, but row {row} holds {n_labels}."
+            f"{name} must hold one label for each image, but row {row} holds "
+            f"{n_labels}."
         ) from None
     if len(shape) == 2 and shape[1] > 1:
         raise ValueError(
-            f"y should be a 1d array, got an array of shape {shape} instead. One label "
-            "for each image is expected: for one-hot rows use y.argmax(axis=1); "
-            "several labels for an image are not supported."
+            f"{name} should be a 1d array, got an array of shape {shape} instead. One "
+            f"label for each image is expected: for one-hot rows use {name}.argmax("
+            "axis=1); several labels for an image are not supported."
         )
     if isinstance(y, list | tuple):
         # np.asarray would turn the missing label in ["a", nan] into the text "nan".
@@ -136,27 +191,27 @@ def _first_ragged(y):
     return row, sizes[row]
 
 
-def _refuse_missing_labels(y):
+def _refuse_missing_labels(y, name):
     import pandas as pd
 
     missing = np.flatnonzero(pd.isna(y))
     if len(missing):
         raise ValueError(
-            f"Input y contains NaN or None: {len(missing)} of {len(y)} labels are "
+            f"Input {name} contains NaN or None: {len(missing)} of {len(y)} labels are "
             f"missing, the first in row {missing[0]}. Leave those images out, or give "
             "them a label."
         )
     if y.dtype.kind == "f" and np.isinf(y).any():
-        raise ValueError("Input y contains infinity, which can't be a label.")
+        raise ValueError(f"Input {name} contains infinity, which can't be a label.")
 
 
-def _refuse_mixed_labels(y):
+def _refuse_mixed_labels(y, name):
     is_text = np.array([isinstance(label, str) for label in y.tolist()])
     if is_text.any() and not is_text.all():
         text, other = is_text.argmax(), is_text.argmin()
         raise ValueError(
-            f"y mixes text and other labels: row {text} is {y[text]!r} and row {other} "
-            f"is {y[other]!r}. Give all the same type."
+            f"{name} mixes text and other labels: row {text} is {y[text]!r} and row "
+            f"{other} is {y[other]!r}. Give all the same type."
         )
 
 

@@ -38,6 +38,9 @@ def check_parameters(parameters):
     check_int(_OWNER, "epochs", parameters["epochs"], minimum=1)
     check_int(_OWNER, "batch_size", parameters["batch_size"], minimum=1)
     _check_class_weight(parameters["class_weight"])
+    _check_early_stopping(parameters)
+    _check_callbacks(parameters["callbacks"])
+    check_bool(_OWNER, "warm_start", parameters["warm_start"])
     _check_random_state(parameters["random_state"])
     if not isinstance(parameters["verbose"], bool):
         check_int(_OWNER, "verbose", parameters["verbose"], minimum=0)
@@ -138,6 +141,27 @@ def _check_class_weight(class_weight):
         ["balanced"],
         otherwise="a dict of labels to numbers or None",
     )
+
+
+def _check_early_stopping(parameters):
+    check_bool(_OWNER, "early_stopping", parameters["early_stopping"])
+    fraction = parameters["validation_fraction"]
+    if not _is_number(fraction) or not 0 < fraction < 1:
+        raise parameter_error(
+            _OWNER, "validation_fraction", "a number in (0, 1)", fraction
+        )
+    check_int(_OWNER, "n_iter_no_change", parameters["n_iter_no_change"], minimum=1)
+
+
+def _check_callbacks(callbacks):
+    listed = callbacks if isinstance(callbacks, list | tuple) else [callbacks]
+    for callback in listed:
+        kind = callback if isinstance(callback, type) else type(callback)
+        if callbacks is not None and not issubclass(kind, keras.callbacks.Callback):
+            expected = (
+                "a keras.callbacks.Callback, a subclass of it, a list of them or None"
+            )
+            raise parameter_error(_OWNER, "callbacks", expected, callbacks)
 
 
 def _check_random_state(random_state):

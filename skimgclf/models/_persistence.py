@@ -13,12 +13,12 @@ import keras
 import numpy as np
 
 from skimgclf.models._architectures import build_network, is_name
-from skimgclf.models._scikeras import seeded
+from skimgclf.models._scikeras import compile_network, seeded
 
 _FORMAT = 1
 
 
-def pack_network(network, blueprint):
+def pack_network(network, blueprint, optimizer=None):
     """Turn a network into plain data.
 
     Parameters
@@ -27,6 +27,8 @@ def pack_network(network, blueprint):
         A trained network.
     blueprint : dict
         The arguments of `build_network` that made it.
+    optimizer : keras.optimizers.Optimizer, default=None
+        The network's optimizer, to keep what it has learnt as well.
 
     Returns
     -------
@@ -38,11 +40,15 @@ def pack_network(network, blueprint):
         "keras": keras.__version__,
         "dtype_policy": keras.config.dtype_policy().name,
     }
+    if optimizer is not None:
+        packed["optimizer"] = {
+            "class": type(optimizer),
+            "config": optimizer.get_config(),
+            "variables": _copy_values(optimizer),
+        }
     if not is_name(blueprint["architecture"]):
         return {**packed, "file": _write_keras_bytes(network)}
-    # All variables: get_weights() leaves out the state of dropout's generators.
-    variables = [np.asarray(variable) for variable in network.variables]
-    return {**packed, "blueprint": blueprint, "variables": variables}
+    return {**packed, "blueprint": blueprint, "variables": _copy_values(network)}
 
 
 def unpack_network(packed):
@@ -56,7 +62,7 @@ def unpack_network(packed):
     Returns
     -------
     network : keras.Model
-        Gives the same outputs, bit for bit; not compiled.
+        Gives the same outputs, bit for bit; compiled if an optimizer was kept.
     """
     if packed.get("format") != _FORMAT:
         raise ValueError(
@@ -65,8 +71,14 @@ def unpack_network(packed):
             "skimgclf that saved it, or fit it again."
         )
     if "file" in packed:
-        return _read_keras_bytes(packed["file"])
-    return _rebuild(packed)
+        network = _read_keras_bytes(packed["file"])
+    else:
+        network = _rebuild(packed)
+    if "optimizer" in packed:
+        kept = packed["optimizer"]
+        compile_network(network, kept["class"].from_config(kept["config"]))
+        _assign_values(network.optimizer, kept["variables"])
+    return network
 
 
 def _rebuild(packed):
@@ -84,16 +96,36 @@ def _rebuild(packed):
             f"fit the network that Keras {keras.__version__} builds for "
             f"{packed['blueprint']}. Install the former, or fit it again."
         )
-    for variable, values in zip(network.variables, packed["variables"], strict=True):
-        variable.assign(values)
+    _assign_values(network, packed["variables"])
     return network
+
+
+def _copy_values(owner):
+    # All variables: get_weights() leaves out the state of dropout's generators.
+    return [np.array(variable) for variable in owner.variables]
+
+
+def _assign_values(owner, values):
+    for variable, value in zip(owner.variables, values, strict=True):
+        variable.assign(value)
 
 
 def _write_keras_bytes(network):
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "network.keras")
         network.save(path, include_optimizer=False)
-        return path.read_bytes()
+        content = path.read_bytes()
+    try:
+        # Keras writes layers that it can't read again: better to know it now.
+        _read_keras_bytes(content)
+    except Exception as error:
+        raise ValueError(
+            "The network of this callable architecture can't be saved, since Keras "
+            "couldn't load it again. Register the classes of its layers with "
+            "keras.saving.register_keras_serializable, and write a Lambda layer as "
+            f"such a class. Keras says: {str(error).splitlines()[0]}"
+        ) from error
+    return content
 
 
 def _read_keras_bytes(content):

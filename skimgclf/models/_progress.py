@@ -11,7 +11,7 @@ class EpochPrinter(keras.callbacks.Callback):
     Parameters
     ----------
     n_epochs : int
-        Number of epochs planned.
+        Number of the last epoch planned.
     """
 
     def __init__(self, n_epochs):

@@ -13,6 +13,8 @@ Repaired here, for scikeras 0.13 (its last release; each can go when scikeras do
   random_state=None, and `seeded` gives Keras the one thing that it draws seeds from.
 - An optimizer instance fits once only, since Keras binds it to the first network's
   variables: each fit gets a new one made from its configuration.
+- Callback instances are trained with as they are, so that a fitted network hangs on
+  them and is copied with each clone: each fit gets copies.
 - It accepts any parameter name: ours are explicit, and only known ones come here.
 
 And for Keras 3.15 on TensorFlow 2.21:
@@ -31,19 +33,105 @@ metrics and optimizers. Nothing here relies on that.
 """
 
 import contextlib
+import copy
 import random
 import threading
+from collections import namedtuple
 
 import keras
+import numpy as np
 import tensorflow
 from scikeras.wrappers import KerasClassifier
+
+from skimgclf.models._process import use_tensorflow
 
 # Keras draws the seeds of initializers and dropout from Python's global generator,
 # and TensorFlow's tracing isn't safe across threads: one fit at a time in a process.
 _TRAINING_LOCK = threading.RLock()
 
+_LOSS = "sparse_categorical_crossentropy"
+
 # Batches that TensorFlow runs in one call: saves about a millisecond a batch.
 _STEPS_PER_EXECUTION = 16
+
+# Keras calls these once per execution, so that a callback which has one of its own
+# makes the network run one batch at a time.
+_BATCH_HOOKS = (
+    "on_batch_begin",
+    "on_batch_end",
+    "on_train_batch_begin",
+    "on_train_batch_end",
+    "on_test_batch_begin",
+    "on_test_batch_end",
+)
+
+# How to train: the optimizer (name, class or instance), its learning rate or None, the
+# number of epochs, and callbacks (instances of this training's own).
+TrainingPlan = namedtuple(
+    "TrainingPlan", ["optimizer", "learning_rate", "epochs", "callbacks"]
+)
+
+
+def train_network(build, plan, batches, validation_batches, *, seed):
+    """Build, compile and train a network.
+
+    Parameters
+    ----------
+    build : callable
+        Takes nothing and returns a keras.Model that isn't compiled.
+    plan : TrainingPlan
+        How to train.
+    batches, validation_batches : keras.utils.PyDataset
+        The training data, and what is evaluated after each epoch (or None).
+    seed : int
+        Decides weights and dropout.
+
+    Returns
+    -------
+    network : keras.Model
+        Trained.
+    history : dict of str to list of float
+        One value an epoch for the loss and each metric.
+    """
+    trainer = _Trainer(lambda: build(), **_scikeras_parameters(plan))
+    with seeded(seed), _quiet_about_retracing():
+        trainer.fit(batches, None, validation_data=validation_batches)
+    return trainer.model_, _history_of(trainer)
+
+
+def resume_training(
+    network, plan, batches, validation_batches, *, initial_epoch, keep_optimizer
+):
+    """Train a network further; if that fails, it is as it was before.
+
+    Parameters
+    ----------
+    network : keras.Model
+        A trained network.
+    plan, batches, validation_batches
+        As in `train_network`.
+    initial_epoch : int
+        Number of epochs that it was trained already.
+    keep_optimizer : bool
+        Whether to go on with the optimizer that the network has, and what that has
+        learnt (if it has one), instead of the plan's.
+
+    Returns
+    -------
+    history : dict of str to list of float
+        One value for each of the new epochs.
+    """
+    trainer = _Trainer(None, warm_start=True, **_scikeras_parameters(plan))
+    with seeded(0), _quiet_about_retracing(), _restored_on_failure(network) as saved:
+        trainer.resume(network, keep_optimizer=keep_optimizer)
+        saved += _copy_values(network.optimizer.variables)
+        trainer.fit(
+            batches,
+            None,
+            validation_data=validation_batches,
+            initial_epoch=initial_epoch,
+        )
+    return _history_of(trainer)
 
 
 @contextlib.contextmanager
@@ -56,6 +144,7 @@ def seeded(seed):
         Seed of everything that Keras draws inside; Python's global generator is as
         before afterwards, and no other one is touched.
     """
+    use_tensorflow()
     with _TRAINING_LOCK:
         state = random.getstate()
         random.seed(seed)
@@ -65,81 +154,22 @@ def seeded(seed):
             random.setstate(state)
 
 
-def train_network(
-    build, batches, *, optimizer, learning_rate, loss, epochs, callbacks, seed
-):
-    """Build, compile and train a network.
-
-    Parameters
-    ----------
-    build : callable
-        Takes nothing and returns a keras.Model that isn't compiled.
-    batches : keras.utils.PyDataset
-        The training data.
-    optimizer : str, keras.optimizers.Optimizer or subclass of it
-        The optimizer; an instance is copied.
-    learning_rate : float, keras LearningRateSchedule or None
-        Its learning rate; None for its own default.
-    loss : str
-        Name of a Keras loss.
-    epochs : int
-        Number of passes over the data.
-    callbacks : list of keras.callbacks.Callback
-        Called during training.
-    seed : int
-        Decides weights and dropout.
-
-    Returns
-    -------
-    network : keras.Model
-        Trained.
-    history : dict of str to list of float
-        One value an epoch for the loss and each metric.
-    """
-
-    def build_compiled(compile_kwargs):
-        network = build()
-        _leave_out_all_reduce(compile_kwargs["optimizer"])
-        network.compile(**compile_kwargs, steps_per_execution=_STEPS_PER_EXECUTION)
-        return network
-
-    rate = {} if learning_rate is None else {"optimizer__learning_rate": learning_rate}
-    trainer = _Trainer(
-        build_compiled,
-        optimizer=copy_optimizer(optimizer),
-        loss=loss,
-        metrics=["accuracy"],
-        epochs=epochs,
-        callbacks=callbacks,
-        shuffle=False,  # the batches come in an order of their own
-        verbose=0,
-        **rate,
-    )
-    with seeded(seed), _quiet_about_retracing():
-        trainer.fit(batches, None)
-    return trainer.model_, {name: list(v) for name, v in trainer.history_.items()}
+def compile_network(network, optimizer):
+    """Make a network ready to be trained by an optimizer that belongs to it alone."""
+    _leave_out_all_reduce(optimizer)
+    network.compile(optimizer, loss=_LOSS, metrics=["accuracy"])
+    optimizer.build(network.trainable_variables)
 
 
-def copy_optimizer(optimizer):
-    """Return a name or class as it is, and of an instance a new one like it."""
-    if isinstance(optimizer, keras.optimizers.Optimizer):
-        return type(optimizer).from_config(optimizer.get_config())
-    return optimizer
-
-
-@contextlib.contextmanager
-def _quiet_about_retracing():
-    thread = threading.get_ident()
-
-    def keep(record):
-        return record.thread != thread or "tf.function retracing" not in str(record.msg)
-
-    logger = tensorflow.get_logger()
-    logger.addFilter(keep)
-    try:
-        yield
-    finally:
-        logger.removeFilter(keep)
+def copy_callbacks(callbacks):
+    """Return callbacks of a fit's own: instances copied, classes instantiated."""
+    if callbacks is None:
+        return []
+    listed = callbacks if isinstance(callbacks, list | tuple) else [callbacks]
+    return [
+        callback() if isinstance(callback, type) else copy.deepcopy(callback)
+        for callback in listed
+    ]
 
 
 class _Trainer(KerasClassifier):
@@ -156,6 +186,24 @@ class _Trainer(KerasClassifier):
     def feature_encoder(self):
         return _PassThrough()
 
+    def _ensure_compiled_model(self):
+        if not self.model_.compiled:
+            compile_network(self.model_, self._get_compile_kwargs()["optimizer"])
+        steps = 1 if any(map(_has_batch_hook, self.callbacks)) else _STEPS_PER_EXECUTION
+        if self.model_.steps_per_execution != steps:
+            self.model_.steps_per_execution = steps
+            # They are made for a number of steps, and made anew when missing.
+            self.model_.train_function = self.model_.test_function = None
+
+    def resume(self, network, *, keep_optimizer):
+        """Go on with a network, as `initialize` starts with a new one."""
+        self.model_ = network
+        self.target_encoder_ = self.feature_encoder_ = _PassThrough()
+        self._random_state = None
+        self._initialize_callbacks()
+        network.compiled = network.compiled and keep_optimizer
+        self._ensure_compiled_model()
+
 
 class _PassThrough:
     """A transformer that changes nothing and looks at nothing."""
@@ -165,6 +213,76 @@ class _PassThrough:
 
     def transform(self, data):
         return data
+
+
+def _scikeras_parameters(plan):
+    rate = plan.learning_rate
+    return {
+        "optimizer": _copy_optimizer(plan.optimizer),
+        **({} if rate is None else {"optimizer__learning_rate": rate}),
+        "loss": _LOSS,
+        "epochs": plan.epochs,
+        "callbacks": plan.callbacks,
+        "shuffle": False,  # the batches come in an order of their own
+        "verbose": 0,
+    }
+
+
+def _copy_optimizer(optimizer):
+    """Return a name or class as it is, and of an instance a new one like it."""
+    if isinstance(optimizer, keras.optimizers.Optimizer):
+        return type(optimizer).from_config(optimizer.get_config())
+    return optimizer
+
+
+def _history_of(trainer):
+    return {name: list(values) for name, values in trainer.history_.items()}
+
+
+def _has_batch_hook(callback):
+    plain = keras.callbacks.Callback
+    return any(
+        getattr(type(callback), hook) is not getattr(plain, hook)
+        or hook in vars(callback)  # as LambdaCallback has them
+        for hook in _BATCH_HOOKS
+    )
+
+
+@contextlib.contextmanager
+def _restored_on_failure(network):
+    """Give a network's variables their values back when training fails.
+
+    Yields the list of (variable, value), to which the optimizer's can be added.
+    """
+    saved = _copy_values(network.variables)
+    optimizer, compiled = network.optimizer, network.compiled
+    try:
+        yield saved
+    except BaseException:
+        for variable, value in saved:
+            variable.assign(value)
+        network.optimizer, network.compiled = optimizer, compiled
+        network.train_function = None
+        raise
+
+
+def _copy_values(variables):
+    return [(variable, np.array(variable)) for variable in variables]
+
+
+@contextlib.contextmanager
+def _quiet_about_retracing():
+    thread = threading.get_ident()
+
+    def keep(record):
+        return record.thread != thread or "tf.function retracing" not in str(record.msg)
+
+    logger = tensorflow.get_logger()
+    logger.addFilter(keep)
+    try:
+        yield
+    finally:
+        logger.removeFilter(keep)
 
 
 def _leave_out_all_reduce(optimizer):

@@ -1,0 +1,180 @@
+"""A training from its first epoch to its last, and what it leaves for the next one."""
+
+import contextlib
+import copy
+import functools
+from collections import namedtuple
+
+import keras
+import numpy as np
+from sklearn.utils import check_random_state
+
+from skimgclf.models._architectures import build_network
+from skimgclf.models._batches import Batches
+from skimgclf.models._progress import EpochPrinter
+from skimgclf.models._scikeras import (
+    TrainingPlan,
+    copy_callbacks,
+    resume_training,
+    train_network,
+)
+from skimgclf.models._training_data import hold_out
+
+# What a training leaves: the network and what it was built from; the classes; the
+# generator that draws the order of further epochs; the optimizer and learning rate, as
+# they were given; the history of all epochs; and the best of them, from 1.
+Training = namedtuple(
+    "Training",
+    [
+        "network",
+        "blueprint",
+        "classes",
+        "order",
+        "optimizer",
+        "learning_rate",
+        "history",
+        "best_iter",
+    ],
+)
+
+
+def train(samples, validation, classes, blueprint, previous, parameters):
+    """Train a network.
+
+    Parameters
+    ----------
+    samples : Samples
+        What to train on.
+    validation : Samples or None
+        What to evaluate after each epoch; None for a part of `samples` if
+        ``parameters["early_stopping"]``, and otherwise nothing.
+    classes : ndarray of shape (n_classes,)
+        The labels.
+    blueprint : dict
+        The arguments of `build_network`.
+    previous : Training or None
+        The training to go on with; None for a new network.
+    parameters : dict
+        Those of KerasImageClassifier.
+
+    Returns
+    -------
+    training : Training
+    """
+    seeds = check_random_state(parameters["random_state"]).randint(2**31 - 1, size=3)
+    network_seed, order_seed, held_out_seed = map(int, seeds)
+    stopper = None
+    if parameters["early_stopping"]:
+        stopper = keras.callbacks.EarlyStopping(
+            "val_loss",
+            patience=parameters["n_iter_no_change"],
+            restore_best_weights=True,
+        )
+        if validation is None:
+            fraction = parameters["validation_fraction"]
+            samples, validation = hold_out(
+                samples, fraction, classes, seed=held_out_seed
+            )
+    order = np.random.default_rng(order_seed)
+    if previous is not None:
+        order = copy.deepcopy(previous.order)  # a failure must not move it on
+    batch_size = parameters["batch_size"]
+    batches = Batches(samples, batch_size=batch_size, order=order)
+    if validation is not None:
+        validation = Batches(validation, batch_size=batch_size)
+    plan = _make_plan(parameters, stopper, previous)
+    if previous is None:
+        build = functools.partial(build_network, **blueprint)
+        network, history = train_network(
+            build, plan, batches, validation, seed=network_seed
+        )
+    else:
+        network = previous.network
+        history = _resume(previous, plan, batches, validation)
+    return Training(
+        network,
+        blueprint,
+        classes,
+        order,
+        plan.optimizer,
+        plan.learning_rate,
+        history,
+        len(history["loss"]) if stopper is None else stopper.best_epoch + 1,
+    )
+
+
+def refuse_other_network(previous, blueprint, classes):
+    """Refuse to go on with a network that the parameters or data don't fit any more.
+
+    Parameters
+    ----------
+    previous : Training
+        The training to go on with.
+    blueprint : dict
+        What a new network would be built from.
+    classes : ndarray of shape (n_classes,)
+        The labels of the new data.
+    """
+    before = _describe(previous.blueprint, previous.classes)
+    for name, value in _describe(blueprint, classes).items():
+        if value != before[name]:
+            raise ValueError(
+                f"A network with {name}={before[name]!r} can't be trained further with "
+                f"{name}={value!r}. To build a new one, call fit with warm_start=False."
+            )
+
+
+@contextlib.contextmanager
+def unchanged_on_failure(estimator):
+    """Give an estimator its attributes back when fitting fails or is interrupted."""
+    before = dict(vars(estimator))
+    try:
+        yield
+    except BaseException:
+        vars(estimator).clear()
+        vars(estimator).update(before)
+        raise
+
+
+def _describe(blueprint, classes):
+    parts = {"classes": classes.tolist(), **blueprint, **blueprint["parameters"]}
+    return {name: value for name, value in parts.items() if name != "parameters"}
+
+
+def _make_plan(parameters, stopper, previous):
+    callbacks = copy_callbacks(parameters["callbacks"])
+    if stopper is not None:
+        callbacks.append(stopper)
+    if parameters["verbose"]:
+        callbacks.append(EpochPrinter(_n_epochs(previous) + parameters["epochs"]))
+    return TrainingPlan(
+        parameters["optimizer"],
+        parameters["learning_rate"],
+        parameters["epochs"],
+        callbacks,
+    )
+
+
+def _n_epochs(training):
+    return 0 if training is None else len(training.history["loss"])
+
+
+def _resume(previous, plan, batches, validation):
+    """Go on with a network, and return the history of all epochs."""
+    n_before = _n_epochs(previous)
+    before = previous.optimizer, previous.learning_rate
+    history = resume_training(
+        previous.network,
+        plan,
+        batches,
+        validation,
+        initial_epoch=n_before,
+        keep_optimizer=before == (plan.optimizer, plan.learning_rate),
+    )
+    # One value an epoch: NaN where nothing was validated.
+    n_epochs = len(history["loss"])
+    return {
+        name: previous.history.get(name, [np.nan] * n_before)
+        + history.get(name, [np.nan] * n_epochs)
+        for name in {**previous.history, **history}
+    }

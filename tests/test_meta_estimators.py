@@ -1,0 +1,333 @@
+"""Which of scikit-learn's tools work on rows, images, paths and columns of paths.
+
+Each tool runs on each form of input; what can't work is pinned with scikit-learn's own
+error, and the table in the user guide says what to do instead.
+"""
+
+import joblib
+import numpy as np
+import pandas as pd
+import pytest
+import sklearn
+from sklearn.calibration import CalibratedClassifierCV
+from sklearn.compose import ColumnTransformer
+from sklearn.ensemble import (
+    AdaBoostClassifier,
+    BaggingClassifier,
+    StackingClassifier,
+    VotingClassifier,
+)
+from sklearn.experimental import enable_halving_search_cv  # noqa: F401 - as it says
+from sklearn.frozen import FrozenEstimator
+from sklearn.inspection import permutation_importance
+from sklearn.metrics import ConfusionMatrixDisplay, RocCurveDisplay
+from sklearn.model_selection import (
+    FixedThresholdClassifier,
+    GridSearchCV,
+    HalvingGridSearchCV,
+    RandomizedSearchCV,
+    TunedThresholdClassifierCV,
+    cross_val_predict,
+    cross_val_score,
+    cross_validate,
+    learning_curve,
+    validation_curve,
+)
+from sklearn.multiclass import OneVsOneClassifier, OneVsRestClassifier
+from sklearn.multioutput import ClassifierChain, MultiOutputClassifier
+from sklearn.pipeline import Pipeline, make_pipeline
+from sklearn.preprocessing import StandardScaler
+from sklearn.semi_supervised import SelfTrainingClassifier
+
+from skimgclf import ImageLoader, KerasImageClassifier
+from skimgclf.datasets import load_digit_images
+
+FORMS = ("rows", "images", "paths", "column")
+N_SAMPLES = 60
+
+
+@pytest.fixture(scope="module")
+def inputs(tmp_path_factory):
+    """Give the same 60 digits, 20 of each of three classes, in every form."""
+    files = load_digit_images(tmp_path_factory.mktemp("digits"))
+    chosen = np.concatenate(
+        [np.flatnonzero(files.target == label)[:20] for label in "012"]
+    )
+    chosen = np.random.default_rng(0).permutation(chosen)
+    paths, y = files.filenames[chosen], files.target[chosen]
+    images = ImageLoader(image_size=(8, 8)).transform(paths)
+    return {
+        "rows": images.reshape(N_SAMPLES, -1),
+        "images": images,
+        "paths": paths,
+        "column": pd.DataFrame({"path": paths}),
+        "y": y,
+    }
+
+
+def make(form):
+    """Return an estimator for a form of input, and the prefix of its parameters."""
+    classifier = KerasImageClassifier(
+        hidden_layer_sizes=(8,), epochs=1, learning_rate=0.01, random_state=0
+    )
+    if form in ("rows", "images"):
+        return classifier, ""
+    loader = ImageLoader(image_size=(8, 8))
+    return Pipeline([("load", loader), ("classify", classifier)]), "classify__"
+
+
+def run_grid_search(estimator, prefix, X, y):
+    grid = {f"{prefix}epochs": [1, 2]}
+    search = GridSearchCV(estimator, grid, cv=2, error_score="raise").fit(X, y)
+    return search.predict(X)
+
+
+def run_randomized_search(estimator, prefix, X, y):
+    search = RandomizedSearchCV(
+        estimator,
+        {f"{prefix}epochs": [1, 2]},
+        n_iter=1,
+        cv=2,
+        scoring="neg_log_loss",
+        error_score="raise",
+    )
+    return search.fit(X, y).predict(X)
+
+
+def run_halving_search(estimator, prefix, X, y):
+    search = HalvingGridSearchCV(
+        estimator,
+        {f"{prefix}learning_rate": [0.001, 0.01]},
+        resource=f"{prefix}epochs",
+        min_resources=1,
+        max_resources=2,
+        cv=2,
+        error_score="raise",
+    )
+    return search.fit(X, y).predict(X)
+
+
+def run_cross_validate(estimator, prefix, X, y):
+    scores = cross_validate(estimator, X, y, cv=2, scoring=["accuracy", "f1_macro"])
+    assert np.isfinite(scores["test_f1_macro"]).all()
+
+
+def run_cross_val_predict(estimator, prefix, X, y):
+    probabilities = cross_val_predict(estimator, X, y, cv=2, method="predict_proba")
+    assert probabilities.shape == (N_SAMPLES, 3)
+
+
+def run_roc_auc_of_many_classes(estimator, prefix, X, y):
+    assert np.isfinite(cross_val_score(estimator, X, y, cv=2, scoring="roc_auc_ovr"))[0]
+
+
+def run_roc_auc_of_two_classes(estimator, prefix, X, y):
+    scores = cross_val_score(estimator, X, y == "0", cv=2, scoring="roc_auc")
+    assert np.isfinite(scores).all()
+
+
+def run_learning_curve(estimator, prefix, X, y):
+    _, train, test = learning_curve(estimator, X, y, train_sizes=[0.5, 1.0], cv=2)
+    assert np.isfinite([train, test]).all()
+
+
+def run_validation_curve(estimator, prefix, X, y):
+    train, test = validation_curve(
+        estimator, X, y, param_name=f"{prefix}epochs", param_range=[1, 2], cv=2
+    )
+    assert np.isfinite([train, test]).all()
+
+
+def run_calibration(estimator, prefix, X, y):
+    return CalibratedClassifierCV(estimator, cv=2).fit(X, y).predict(X)
+
+
+def run_calibration_of_a_frozen_estimator(estimator, prefix, X, y):
+    frozen = FrozenEstimator(estimator.fit(X, y))
+    return CalibratedClassifierCV(frozen).fit(X, y).predict(X)
+
+
+def run_voting(estimator, prefix, X, y):
+    both = [("a", estimator), ("b", estimator)]
+    return VotingClassifier(both, voting="soft").fit(X, y).predict(X)
+
+
+def run_stacking(estimator, prefix, X, y):
+    return StackingClassifier([("a", estimator)], cv=2).fit(X, y).predict(X)
+
+
+def run_bagging(estimator, prefix, X, y):
+    return BaggingClassifier(estimator, n_estimators=2).fit(X, y).predict(X)
+
+
+def run_boosting(estimator, prefix, X, y):
+    return AdaBoostClassifier(estimator, n_estimators=2).fit(X, y).predict(X)
+
+
+def run_one_vs_rest(estimator, prefix, X, y):
+    return OneVsRestClassifier(estimator).fit(X, y).predict(X)
+
+
+def run_one_vs_one(estimator, prefix, X, y):
+    return OneVsOneClassifier(estimator).fit(X, y).predict(X)
+
+
+def run_tuned_threshold(estimator, prefix, X, y):
+    tuned = TunedThresholdClassifierCV(estimator, cv=2).fit(X, y == "0")
+    return np.where(tuned.predict(X), "0", "1")
+
+
+def run_fixed_threshold(estimator, prefix, X, y):
+    fixed = FixedThresholdClassifier(estimator, threshold=0.2).fit(X, y == "0")
+    return np.where(fixed.predict(X), "0", "1")
+
+
+def run_self_training(estimator, prefix, X, y):
+    codes = y.astype(int)
+    codes[::3] = -1
+    trained = SelfTrainingClassifier(estimator, max_iter=1).fit(X, codes)
+    return trained.predict(X).astype(str)
+
+
+def run_multi_output(estimator, prefix, X, y):
+    both = np.stack([y == "0", y == "1"], axis=1)
+    predicted = MultiOutputClassifier(estimator).fit(X, both).predict(X)
+    assert predicted.shape == (N_SAMPLES, 2)
+
+
+def run_classifier_chain(estimator, prefix, X, y):
+    both = np.stack([y == "0", y == "1"], axis=1)
+    predicted = ClassifierChain(estimator).fit(X, both).predict(X)
+    assert predicted.shape == (N_SAMPLES, 2)
+
+
+def run_permutation_importance(estimator, prefix, X, y):
+    result = permutation_importance(estimator.fit(X, y), X, y, n_repeats=1)
+    assert len(result.importances_mean) == np.shape(X)[1]
+
+
+def run_confusion_matrix_display(estimator, prefix, X, y):
+    display = ConfusionMatrixDisplay.from_estimator(estimator.fit(X, y), X, y)
+    assert display.confusion_matrix.sum() == N_SAMPLES
+
+
+def run_roc_curve_display(estimator, prefix, X, y):
+    RocCurveDisplay.from_estimator(estimator.fit(X, y == "0"), X, y == "0")
+
+
+def run_html_repr(estimator, prefix, X, y):
+    assert "KerasImageClassifier" in estimator.fit(X, y)._repr_html_()
+
+
+TOOLS = {
+    name.removeprefix("run_"): function
+    for name, function in list(globals().items())
+    if name.startswith("run_")
+}
+
+ONLY_TWO_DIMENSIONS = "Found array with dim 4, while dim <= 2 is required"
+ONLY_COLUMNS = "Expected 2D array, got 1D array instead"
+ONLY_NUMBERS = "could not convert string to float"
+NO_WEIGHTS = "Pipeline doesn't support sample_weight"
+
+# (tool, form) -> scikit-learn's own error, where the tool itself refuses the form.
+REFUSED = {
+    ("bagging", "images"): ONLY_TWO_DIMENSIONS,
+    ("bagging", "paths"): ONLY_COLUMNS,
+    ("boosting", "paths"): NO_WEIGHTS,
+    ("boosting", "column"): NO_WEIGHTS,
+    ("permutation_importance", "images"): ONLY_TWO_DIMENSIONS,
+    ("permutation_importance", "paths"): ONLY_COLUMNS,
+    **{
+        (tool, form): error
+        for tool in ("one_vs_one", "self_training", "classifier_chain")
+        for form, error in {
+            "images": ONLY_TWO_DIMENSIONS,
+            "paths": ONLY_NUMBERS,
+            "column": ONLY_NUMBERS,
+        }.items()
+    },
+}
+
+
+def cases():
+    """List tool and form; columns matter where single paths don't do, and in a search.
+
+    Everything that takes paths takes a column of them as well.
+    """
+    return [
+        (tool, form)
+        for tool in TOOLS
+        for form in FORMS
+        if form != "column" or tool == "grid_search" or (tool, "paths") in REFUSED
+    ]
+
+
+@pytest.mark.parametrize(("tool", "form"), cases())
+def test_tool_works_on_every_form_of_input_that_it_takes(inputs, tool, form):
+    estimator, prefix = make(form)
+    X, y = inputs[form], inputs["y"]
+    if (tool, form) in REFUSED:
+        with pytest.raises((ValueError, TypeError), match=REFUSED[tool, form]):
+            TOOLS[tool](estimator, prefix, X, y)
+        return
+    predicted = TOOLS[tool](estimator, prefix, X, y)
+    if predicted is not None:
+        assert predicted.shape == (N_SAMPLES,)
+        assert set(predicted) <= set("012")
+
+
+def test_images_stand_beside_numbers_in_a_column_transformer(inputs):
+    table = inputs["column"].assign(weight=np.arange(N_SAMPLES), price=1.5)
+    columns = ColumnTransformer(
+        [
+            ("image", ImageLoader(image_size=(8, 8), flatten=True), ["path"]),
+            ("numbers", StandardScaler(), ["weight", "price"]),
+        ]
+    )
+    pipeline = make_pipeline(columns, make("rows")[0]).fit(table, inputs["y"])
+    assert pipeline[-1].n_features_in_ == 66
+    assert pipeline.predict(table).shape == (N_SAMPLES,)
+
+
+def test_pandas_output_is_harmless(inputs):
+    estimator, _ = make("paths")
+    with sklearn.config_context(transform_output="pandas"):
+        estimator.fit(inputs["paths"], inputs["y"]).predict(inputs["paths"])
+    estimator.set_output(transform="pandas").predict(inputs["paths"])
+
+
+def test_sample_weight_is_routed_through_a_search(inputs):
+    weights = np.where(inputs["y"] == "0", 50.0, 1.0)
+    with sklearn.config_context(enable_metadata_routing=True):
+        estimator, prefix = make("paths")
+        estimator[-1].set_fit_request(sample_weight=True)
+        estimator[-1].set_score_request(sample_weight=False)
+        search = GridSearchCV(
+            estimator, {f"{prefix}epochs": [20]}, cv=2, error_score="raise"
+        )
+        weighted = search.fit(inputs["paths"], inputs["y"], sample_weight=weights)
+    plain, prefix = make("paths")
+    plain.set_params(**{f"{prefix}epochs": 20}).fit(inputs["paths"], inputs["y"])
+    assert (
+        weighted.predict_proba(inputs["paths"])[:, 0].mean()
+        > plain.predict_proba(inputs["paths"])[:, 0].mean()
+    )
+
+
+def test_threads_give_the_same_models_as_one_after_another(inputs):
+    estimator, prefix = make("images")
+    grid = {"hidden_layer_sizes": [(4,), (8,)]}
+    searches = []
+    for n_jobs in (1, 2):
+        with joblib.parallel_config(backend="threading"):
+            search = GridSearchCV(estimator, grid, cv=2, n_jobs=n_jobs)
+            searches.append(search.fit(inputs["images"], inputs["y"]))
+    np.testing.assert_array_equal(
+        searches[0].cv_results_["mean_test_score"],
+        searches[1].cv_results_["mean_test_score"],
+    )
+    np.testing.assert_array_equal(
+        searches[0].predict_proba(inputs["images"]),
+        searches[1].predict_proba(inputs["images"]),
+    )

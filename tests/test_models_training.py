@@ -1,0 +1,440 @@
+"""Validation data, early stopping, callbacks, warm starts and partial fits."""
+
+import pickle
+
+import keras
+import numpy as np
+import pytest
+import sklearn
+from sklearn.base import clone
+from sklearn.model_selection import GridSearchCV
+from sklearn.pipeline import Pipeline
+
+from skimgclf import ImageLoader, KerasImageClassifier
+from skimgclf.datasets import load_digit_images
+
+
+def quick(**parameters):
+    defaults = {"hidden_layer_sizes": (16,), "epochs": 2, "random_state": 0}
+    return KerasImageClassifier(**{**defaults, **parameters})
+
+
+def weights_of(classifier):
+    return np.concatenate([w.ravel() for w in classifier.model_.get_weights()])
+
+
+def state_of(classifier):
+    """All numbers of a network and its optimizer."""
+    network = classifier.model_
+    owners = [network, network.optimizer]
+    return [np.array(variable) for owner in owners for variable in owner.variables]
+
+
+class StopsInBatch(keras.callbacks.Callback):
+    """Interrupts the training in its third batch, as Ctrl-C would."""
+
+    def on_train_batch_end(self, batch, logs=None):
+        if batch == 2:
+            raise KeyboardInterrupt
+
+
+class CountsBatches(keras.callbacks.Callback):
+    """Counts its calls where every copy of it sees them."""
+
+    counted = []  # noqa: RUF012 - shared on purpose
+
+    def on_train_batch_end(self, batch, logs=None):
+        self.counted.append(batch)
+
+
+# ---- validation data -----------------------------------------------------------------
+
+
+def test_validation_data_are_evaluated_after_each_epoch(digits):
+    X, y = digits
+    classifier = quick().fit(X[:200], y[:200], X_val=X[200:], y_val=y[200:])
+    assert sorted(classifier.history_) == [
+        "accuracy",
+        "loss",
+        "val_accuracy",
+        "val_loss",
+    ]
+    final = classifier.score(X[200:], y[200:])
+    assert classifier.history_["val_accuracy"][-1] == pytest.approx(final)
+    assert len(classifier.history_["val_loss"]) == 2
+
+
+def test_validation_data_change_nothing_in_the_weights(digits):
+    X, y = digits
+    with_validation = quick().fit(X[:200], y[:200], X_val=X[200:], y_val=y[200:])
+    np.testing.assert_array_equal(
+        weights_of(with_validation), weights_of(quick().fit(X[:200], y[:200]))
+    )
+
+
+def test_validation_weights_count(digits):
+    X, y = digits
+    weights = np.zeros(300)
+    weights[:50] = 2.0
+    weighted = quick().fit(X, y, X_val=X, y_val=y, sample_weight_val=weights)
+    part = quick().fit(X, y, X_val=X[:50], y_val=y[:50])
+    np.testing.assert_allclose(
+        weighted.history_["val_loss"], part.history_["val_loss"], rtol=1e-5
+    )
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"y_val": None}, "y_val is missing"),
+        ({"X_val": None}, "X_val is missing"),
+        ({"y_val": ["zebra"] * 300}, "y_val holds a label.*'zebra' in row 0"),
+        ({"X_val": np.zeros((300, 5, 5, 1))}, r"X_val has images of shape \(5, 5, 1\)"),
+        ({"X_val": ["a.png"] * 300}, "X_val holds paths"),
+        ({"y_val": ["1"] * 299}, "inconsistent numbers of samples"),
+        ({"sample_weight_val": [1.0]}, "inconsistent numbers of samples"),
+    ],
+)
+def test_validation_data_that_cannot_be_meant_are_refused(digits, change, words):
+    X, y = digits
+    given = {"X_val": X, "y_val": y, **change}
+    with pytest.raises(ValueError, match=words):
+        quick().fit(X, y, **given)
+
+
+@pytest.fixture
+def paths(tmp_path):
+    files = load_digit_images(tmp_path)
+    return files.filenames[:90], files.target[:90]
+
+
+@pytest.fixture
+def routing():
+    with sklearn.config_context(enable_metadata_routing=True):
+        yield
+
+
+def path_pipeline(**parameters):
+    loader = ImageLoader(image_size=(8, 8))
+    return Pipeline(
+        [("load", loader), ("classify", quick(**parameters))],
+        transform_input=["X_val"],
+    )
+
+
+def test_validation_paths_go_through_the_pipelines_loader(paths, routing):
+    files, y = paths
+    pipeline = path_pipeline().fit(files[:60], y[:60], X_val=files[60:], y_val=y[60:])
+    assert len(pipeline[-1].history_["val_loss"]) == 2
+
+
+def test_validation_paths_go_through_a_search_without_a_request(paths, routing):
+    files, y = paths
+    search = GridSearchCV(
+        path_pipeline(), {"classify__epochs": [1]}, cv=2, error_score="raise"
+    )
+    search.fit(files[:60], y[:60], X_val=files[60:], y_val=y[60:])
+    assert "val_loss" in search.best_estimator_[-1].history_
+
+
+def test_a_search_cuts_validation_data_as_long_as_x(digits):
+    """Pin the trap that the docstring warns of, so that we notice when it goes."""
+    X, y = digits
+    lengths = []
+
+    class Noting(KerasImageClassifier):
+        def fit(self, X, y, sample_weight=None, *, X_val=None, **rest):
+            lengths.append(len(X_val))
+            return super().fit(X, y, sample_weight, X_val=X_val, **rest)
+
+    for n_validation in (150, 100):
+        search = GridSearchCV(Noting(epochs=1), {"epochs": [1]}, cv=2, refit=False)
+        search.fit(X[:150], y[:150], X_val=X[:n_validation], y_val=y[:n_validation])
+    assert lengths == [75, 75, 100, 100]
+
+
+# ---- early stopping ------------------------------------------------------------------
+
+
+def test_early_stopping_goes_back_to_the_best_epoch(digits):
+    X, y = digits
+    classifier = quick(early_stopping=True, epochs=100, learning_rate=0.1).fit(X, y)
+    losses = classifier.history_["val_loss"]
+    assert classifier.n_iter_ == len(losses) < 100
+    assert classifier.best_iter_ == np.argmin(losses) + 1 < classifier.n_iter_
+    assert classifier.n_iter_ - classifier.best_iter_ == 3
+
+
+def test_early_stopping_has_the_best_epochs_weights(digits):
+    X, y = digits
+    given = {"X_val": X[200:], "y_val": y[200:]}
+    stopping = quick(early_stopping=True, epochs=100, learning_rate=0.1)
+    stopped = stopping.fit(X[:200], y[:200], **given)
+    exact = quick(epochs=stopped.best_iter_, learning_rate=0.1).fit(X[:200], y[:200])
+    np.testing.assert_array_equal(weights_of(stopped), weights_of(exact))
+
+
+def test_early_stopping_waits_as_long_as_it_is_told(digits):
+    longer = quick(
+        early_stopping=True, epochs=100, learning_rate=0.1, n_iter_no_change=6
+    ).fit(*digits)
+    assert longer.n_iter_ - longer.best_iter_ == 6
+
+
+def test_early_stopping_holds_out_each_class(digits, monkeypatch):
+    from skimgclf.models import _training
+
+    X, y = digits
+    seen = []
+
+    def keep(*arguments, **keywords):
+        parts = hold_out(*arguments, **keywords)
+        seen.extend(parts)
+        return parts
+
+    hold_out = _training.hold_out
+    monkeypatch.setattr(_training, "hold_out", keep)
+    quick(early_stopping=True, validation_fraction=0.2).fit(X, y)
+    training, held_out = seen
+    assert len(held_out.codes) == 60
+    assert len(training.codes) == 240
+    shares = np.bincount(held_out.codes) / np.bincount(
+        np.unique(y, return_inverse=1)[1]
+    )
+    np.testing.assert_allclose(shares, 0.2, atol=0.04)
+    together = np.concatenate([training.X, held_out.X]).reshape(300, -1)
+    np.testing.assert_array_equal(
+        np.sort(together, axis=0), np.sort(X.reshape(300, -1), axis=0)
+    )
+
+
+def test_early_stopping_is_the_same_tomorrow(digits):
+    first, second = (quick(early_stopping=True).fit(*digits) for _ in range(2))
+    assert first.history_ == second.history_
+
+
+def test_early_stopping_needs_two_samples_of_each_class(digits):
+    X, y = digits
+    y = y.copy()
+    y[0] = "zebra"
+    with pytest.raises(ValueError, match="class 'zebra' has only 1 sample"):
+        quick(early_stopping=True).fit(X, y)
+    quick(early_stopping=True).fit(X, y, X_val=X[1:], y_val=y[1:])
+
+
+def test_early_stopping_needs_room_for_each_class(digits):
+    X, y = digits
+    with pytest.raises(ValueError, match=r"holds out 4 of 40 samples.*10 classes"):
+        quick(early_stopping=True).fit(X[:40], y[:40])
+
+
+# ---- callbacks -----------------------------------------------------------------------
+
+
+def test_callbacks_with_batch_hooks_are_called_for_each_batch(digits):
+    X, y = digits
+    CountsBatches.counted.clear()
+    counting = quick(epochs=1, callbacks=CountsBatches()).fit(X, y)
+    assert CountsBatches.counted == list(range(10))
+    plain = quick(epochs=1).fit(X, y)
+    np.testing.assert_array_equal(weights_of(counting), weights_of(plain))
+    assert counting.history_ == plain.history_
+
+
+def test_callbacks_may_be_an_instance_a_class_or_a_list(digits):
+    for given in (CountsBatches(), CountsBatches, [CountsBatches], [CountsBatches()]):
+        CountsBatches.counted.clear()
+        quick(epochs=1, callbacks=given).fit(*digits)
+        assert len(CountsBatches.counted) == 10
+
+
+def test_callbacks_are_found_on_instances_as_well(digits):
+    batches = []
+    callback = keras.callbacks.LambdaCallback(
+        on_train_batch_end=lambda batch, logs: batches.append(batch)
+    )
+    quick(epochs=1, callbacks=callback).fit(*digits)
+    assert batches == list(range(10))
+
+
+def test_callbacks_given_stay_untouched_and_light(digits):
+    callback = keras.callbacks.EarlyStopping("loss", patience=0, min_delta=100.0)
+    classifier = quick(epochs=5, callbacks=[callback]).fit(*digits)
+    assert classifier.n_iter_ == 2
+    assert callback.stopped_epoch == 0
+    assert getattr(callback, "_model", None) is None
+    assert len(pickle.dumps(clone(classifier))) < 2000
+    assert classifier.fit(*digits).n_iter_ == 2
+
+
+def test_a_callbacks_error_leaves_the_estimator_as_it_was(digits):
+    classifier = quick(callbacks=StopsInBatch)
+    with pytest.raises(KeyboardInterrupt):
+        classifier.fit(*digits)
+    assert set(vars(classifier)) == set(classifier.get_params())
+
+
+# ---- warm starts and partial fits ----------------------------------------------------
+
+
+def test_warm_start_goes_on_as_if_never_stopped(digits):
+    once = quick(epochs=4, dropout=0.3).fit(*digits)
+    twice = quick(epochs=2, dropout=0.3, warm_start=True).fit(*digits).fit(*digits)
+    np.testing.assert_array_equal(weights_of(twice), weights_of(once))
+    assert twice.history_ == once.history_
+    assert twice.n_iter_ == 4
+
+
+def test_warm_start_goes_on_after_a_pickle(digits):
+    first = quick(warm_start=True, dropout=0.3, batch_norm=True).fit(*digits)
+    second = pickle.loads(pickle.dumps(first))
+    np.testing.assert_array_equal(
+        weights_of(second.fit(*digits)), weights_of(first.fit(*digits))
+    )
+
+
+def test_without_warm_start_a_fit_starts_anew(digits):
+    first = weights_of(quick().fit(*digits))
+    np.testing.assert_array_equal(weights_of(quick().fit(*digits).fit(*digits)), first)
+
+
+def test_warm_start_takes_up_a_new_learning_rate(digits):
+    classifier = quick(warm_start=True, optimizer="sgd").fit(*digits)
+    before = weights_of(classifier)
+    classifier.set_params(learning_rate=1e-9).fit(*digits)
+    np.testing.assert_allclose(weights_of(classifier), before, atol=1e-6)
+    assert float(classifier.model_.optimizer.learning_rate) == pytest.approx(1e-9)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"hidden_layer_sizes": (3,)}, r"hidden_layer_sizes=\(16,\).*\(3,\)"),
+        ({"architecture": "cnn"}, "architecture='dense'.*'cnn'"),
+    ],
+)
+def test_warm_start_refuses_another_network(digits, change, words):
+    classifier = quick(warm_start=True).fit(*digits).set_params(**change)
+    with pytest.raises(ValueError, match=words):
+        classifier.fit(*digits)
+    with pytest.raises(ValueError, match=words):
+        classifier.partial_fit(*digits)
+
+
+def test_warm_start_refuses_other_classes_and_shapes(digits):
+    X, y = digits
+    classifier = quick(warm_start=True).fit(X, y)
+    with pytest.raises(ValueError, match="classes="):
+        classifier.fit(X, y == "3")
+    with pytest.raises(ValueError, match=r"image_shape=\(8, 8, 1\)"):
+        classifier.fit(X[:, :4], y)
+    assert classifier.predict(X).shape == (300,)
+
+
+@pytest.mark.parametrize("resume", ["fit", "partial_fit"])
+@pytest.mark.parametrize("change", [{}, {"optimizer": "sgd"}], ids=repr)
+def test_an_interrupted_resumption_leaves_every_number_as_it_was(
+    digits, resume, change
+):
+    X, y = digits
+    classifier = quick(warm_start=True, dropout=0.3).fit(X, y)
+    expected = clone(classifier).fit(X, y).fit(X, y)
+    before, attributes = state_of(classifier), dict(vars(classifier))
+    history = {name: list(values) for name, values in classifier.history_.items()}
+
+    classifier.set_params(callbacks=StopsInBatch, **change)
+    with pytest.raises(KeyboardInterrupt):
+        getattr(classifier, resume)(X, y)
+    classifier.set_params(callbacks=None, optimizer="adam")
+
+    for value, old in zip(state_of(classifier), before, strict=True):
+        np.testing.assert_array_equal(value, old)
+    assert classifier.history_ == history
+    assert vars(classifier).keys() == attributes.keys()
+    np.testing.assert_array_equal(
+        weights_of(classifier.fit(X, y)), weights_of(expected)
+    )
+
+
+def test_partial_fit_is_an_epoch_a_call(digits):
+    X, y = digits
+    by_epoch = quick()
+    for _ in range(3):
+        by_epoch.partial_fit(X, y, classes=np.unique(y))
+    assert by_epoch.n_iter_ == 3
+    np.testing.assert_array_equal(
+        weights_of(by_epoch), weights_of(quick(epochs=3).fit(X, y))
+    )
+
+
+def test_partial_fit_takes_parts_that_lack_classes(digits):
+    X, y = digits
+    classifier = quick().partial_fit(X[y == "3"], y[y == "3"], classes=np.unique(y))
+    classifier.partial_fit(X[:40], y[:40])
+    assert classifier.predict_proba(X).shape == (300, 10)
+
+
+def test_partial_fit_uses_weights_as_they_are(digits):
+    X, y = digits
+    given = {"classes": np.unique(y)}
+    half = quick(optimizer="sgd").partial_fit(X, y, **given, sample_weight=[0.5] * 300)
+    slow = quick(optimizer="sgd", learning_rate=0.005).partial_fit(X, y, **given)
+    np.testing.assert_allclose(weights_of(half), weights_of(slow), atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("y", "classes", "words"),
+    [
+        (["1", "2"], None, "classes must be passed on the first call"),
+        (["1", "2"], ["1"], "classes holds only one"),
+        (["1", "9"], ["1", "2"], "'9' in row 1"),
+    ],
+)
+def test_partial_fit_refuses_classes_that_cannot_be_meant(digits, y, classes, words):
+    with pytest.raises(ValueError, match=words):
+        quick().partial_fit(digits[0][:2], y, classes=classes)
+
+
+def test_partial_fit_refuses_other_classes_later(digits):
+    X, y = digits
+    classifier = quick().partial_fit(X, y, classes=np.unique(y))
+    classifier.partial_fit(X, y, classes=list("9876543210"))
+    with pytest.raises(ValueError, match="not the same as on the last call"):
+        classifier.partial_fit(X, y, classes=["1", "2"])
+
+
+def test_partial_fit_refuses_balanced_weights(digits):
+    with pytest.raises(ValueError, match=r"'class_weight'.*in partial_fit"):
+        quick(class_weight="balanced").partial_fit(*digits, classes=list("0123456789"))
+
+
+# ---- processes -----------------------------------------------------------------------
+
+FORKED = """
+import multiprocessing, sys
+import numpy as np
+from skimgclf import KerasImageClassifier
+
+X, y = np.eye(20), np.repeat([0, 1], 10)
+fitted = KerasImageClassifier(epochs=1).fit(X, y)
+
+def use(action, queue):
+    try:
+        fitted.predict(X) if action == "predict" else fitted.fit(X, y)
+    except RuntimeError as error:
+        queue.put(str(error))
+
+context = multiprocessing.get_context("fork")
+for action in ("predict", "fit"):
+    queue = context.Queue()
+    process = context.Process(target=use, args=(action, queue))
+    process.start()
+    print(queue.get(timeout=60))
+    process.join()
+"""
+
+
+def test_a_forked_process_is_refused_in_words_instead_of_hanging(run_python):
+    # Python itself warns of forks in processes that have threads, as TensorFlow's has.
+    printed = run_python(FORKED, PYTHONWARNINGS="ignore::DeprecationWarning")
+    assert printed.count("forked from one that had used TensorFlow") == 2
