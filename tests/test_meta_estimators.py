@@ -250,20 +250,8 @@ REFUSED = {
 }
 
 
-def cases():
-    """List tool and form; columns matter where single paths don't do, and in a search.
-
-    Everything that takes paths takes a column of them as well.
-    """
-    return [
-        (tool, form)
-        for tool in TOOLS
-        for form in FORMS
-        if form != "column" or tool == "grid_search" or (tool, "paths") in REFUSED
-    ]
-
-
-@pytest.mark.parametrize(("tool", "form"), cases())
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("tool", TOOLS)
 def test_tool_works_on_every_form_of_input_that_it_takes(inputs, tool, form):
     estimator, prefix = make(form)
     X, y = inputs[form], inputs["y"]
@@ -316,7 +304,7 @@ def test_sample_weight_is_routed_through_a_search(inputs):
 
 
 def test_threads_give_the_same_models_as_one_after_another(inputs):
-    estimator, prefix = make("images")
+    estimator, _ = make("images")
     grid = {"hidden_layer_sizes": [(4,), (8,)]}
     searches = []
     for n_jobs in (1, 2):
