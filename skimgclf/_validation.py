@@ -1,8 +1,12 @@
-"""Checks of parameters, and the one form of a parameter error."""
+"""Checks of parameters, the one form of a parameter error, and where warnings point."""
 
 import numbers
+import os
+import sys
+import warnings
 
 import numpy as np
+import sklearn
 
 from skimgclf.exceptions import InvalidParameterError
 
@@ -125,3 +129,21 @@ def check_int_sequence(
     if not all(is_int(item, minimum=minimum) for item in values):
         raise error
     return tuple(int(item) for item in values)
+
+
+def warn_user(message, category=UserWarning):
+    """Warn, pointing at the line of the user's that led here.
+
+    Between it and the warning stand frames of this package and, in a pipeline or a
+    search, of scikit-learn.
+    """
+    level, frame = 2, sys._getframe(1)
+    while frame.f_back is not None and frame.f_code.co_filename.startswith(_OURS):
+        level, frame = level + 1, frame.f_back
+    warnings.warn(message, category, stacklevel=level)
+
+
+_OURS = tuple(
+    os.path.dirname(os.path.abspath(file)) + os.sep
+    for file in (__file__, sklearn.__file__)
+)

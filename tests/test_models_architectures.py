@@ -1,5 +1,7 @@
 """The networks that the builders make."""
 
+import functools
+
 import keras
 import pytest
 
@@ -140,9 +142,24 @@ def test_callable_may_return_any_kind_of_keras_model():
         assert network.output_shape == (None, 2)
 
 
+def test_callable_keeps_what_partial_has_bound():
+    build = functools.partial(build_dense, activation="tanh", hidden_layer_sizes=(7,))
+    network = build_network(build, (8, 8, 1), 2, PARAMETERS)
+    (activation,) = layers_of(network, keras.layers.Activation)
+    assert activation.activation.__name__ == "tanh"
+    assert layers_of(network, keras.layers.Dense)[0].units == 7
+
+
+def _with_two_outputs(image_shape):
+    inputs = keras.Input(image_shape)
+    flat = keras.layers.Flatten()(inputs)
+    return keras.Model(inputs, {"b": flat, "a": keras.layers.Dense(2)(flat)})
+
+
 @pytest.mark.parametrize(
     ("build", "reason"),
     [
+        (_with_two_outputs, "one input and one output; its model has 1 and 2"),
         (lambda image_shape: "no model", "returns a keras.Model"),
         (lambda image_shape: build_dense((9, 9, 1)), r"its model takes \(9, 9, 1\)"),
         (

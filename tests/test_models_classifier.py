@@ -1,5 +1,8 @@
 """KerasImageClassifier, as a user of scikit-learn meets it."""
 
+import contextlib
+import threading
+
 import keras
 import numpy as np
 import pandas as pd
@@ -148,12 +151,12 @@ def test_score_refuses_labels_of_another_type(fitted, digits):
 
 
 def test_score_counts_single_unknown_labels_as_wrong_with_a_warning(fitted, digits):
-    X, y = digits[0][:10], digits[1][:10].astype(object)
-    before = fitted.score(X, y)
+    X = digits[0][:10]
+    y = fitted.predict(X).astype(object)
     y[3] = "zebra"
-    with pytest.warns(UserWarning, match=r"1 of 10 .* 'zebra' in row 3"):
-        after = fitted.score(X, y)
-    assert after <= before
+    with pytest.warns(UserWarning, match=r"1 of 10 .* 'zebra' in row 3") as warned:
+        assert fitted.score(X, y) == pytest.approx(0.9)
+    assert warned[0].filename == __file__
 
 
 def test_score_takes_weights(fitted, digits):
@@ -337,6 +340,128 @@ def test_a_clone_carries_parameters_and_nothing_learnt(fitted):
     copy = clone(fitted)
     assert copy.get_params() == fitted.get_params()
     assert set(vars(copy)) == set(copy.get_params())
+
+
+@pytest.mark.parametrize("method", ["fit", "predict", "predict_proba"])
+def test_warnings_point_at_the_users_line(fitted, digits, method):
+    X, y = digits
+    given = (X * 255, y) if method == "fit" else (X * 255,)
+    for estimator in (clone(fitted) if method == "fit" else fitted, fitted):
+        if method == "fit" and estimator is fitted:
+            continue
+        with pytest.warns(UserWarning, match="range from 0 to 255") as warned:
+            getattr(estimator, method)(*given)
+        assert {one.filename for one in warned} == {__file__}
+
+
+def test_a_training_that_diverges_is_an_error(digits):
+    X, y = digits
+    with pytest.raises(ValueError, match=r"diverged.*learning_rate"):
+        quick(optimizer="sgd", learning_rate=1e30).fit(X, y)
+
+
+def test_a_learning_rate_may_be_any_number(digits):
+    X, y = digits
+    expected = quick(optimizer="sgd", learning_rate=1.0).fit(X, y).predict_proba(X)
+    for rate in (1, np.float32(1), np.int64(1)):
+        classifier = quick(optimizer="sgd", learning_rate=rate).fit(X, y)
+        np.testing.assert_array_equal(classifier.predict_proba(X), expected)
+
+
+def test_a_class_weight_may_name_classes_that_a_fold_lacks(digits):
+    X, y = digits
+    weights = {label: 1.0 + int(label) for label in "0123456789"}
+    few = np.isin(y, ["1", "2"])
+    classifier = quick(class_weight=weights).fit(X[few], y[few])
+    assert classifier.classes_.tolist() == ["1", "2"]
+
+
+def test_a_model_that_is_trained_already_is_refused(digits):
+    X, y = digits
+    shared = keras.Sequential(
+        [keras.Input((8, 8, 1)), keras.layers.Flatten(), keras.layers.Dense(4)]
+    )
+    quick(lambda image_shape: shared).fit(X, y)
+    with pytest.raises(ValueError, match=r"an earlier fit has trained.*clone_model"):
+        quick(lambda image_shape: shared).fit(X, y)
+    quick(lambda image_shape: keras.models.clone_model(shared)).fit(X, y)
+    shared.trainable = False
+    quick(lambda image_shape: shared).fit(X, y)
+
+
+def test_a_layer_called_dense_stands_beside_ours(run_python):
+    printed = run_python(
+        "import keras, numpy as np\n"
+        "from skimgclf import KerasImageClassifier\n"
+        "def build(image_shape):\n"
+        "    layers = [keras.Input(image_shape), keras.layers.Dense(2, name='dense')]\n"
+        "    return keras.Sequential(layers)\n"
+        "X, y = np.eye(20), np.repeat([0, 1], 10)\n"
+        "print(KerasImageClassifier(build, epochs=1).fit(X, y).model_.output_shape)"
+    )
+    assert printed == "(None, 2)"
+
+
+def test_channels_stay_last_whatever_keras_says(digits):
+    X, y = digits
+    expected = quick("cnn", conv_filters=(2,)).fit(X, y).predict_proba(X)
+    keras.config.set_image_data_format("channels_first")
+    try:
+        classifier = quick("cnn", conv_filters=(2,)).fit(X, y)
+    finally:
+        keras.config.set_image_data_format("channels_last")
+    np.testing.assert_array_equal(classifier.predict_proba(X), expected)
+
+
+def test_mixed_precision_gives_probabilities_in_32_bits(digits):
+    X, y = digits
+    policy = keras.config.dtype_policy()
+    keras.config.set_dtype_policy("mixed_float16")
+    try:
+        probabilities = quick().fit(X, y).predict_proba(X)
+    finally:
+        keras.config.set_dtype_policy(policy)
+    assert probabilities.dtype == np.float32
+    np.testing.assert_allclose(probabilities.sum(axis=1), 1, atol=1e-6)
+
+
+class Small(KerasImageClassifier):
+    """A subclass with parameters of its own."""
+
+    def __init__(self, n_epochs=1):
+        super().__init__(hidden_layer_sizes=(4,), epochs=n_epochs, random_state=0)
+        self.n_epochs = n_epochs
+
+
+def test_a_subclass_may_have_parameters_of_its_own(digits):
+    classifier = Small(n_epochs=2).fit(*digits)
+    assert classifier.n_iter_ == 2
+    assert clone(classifier).get_params() == {"n_epochs": 2}
+    assert classifier.predict(digits[0]).shape == (300,)
+
+
+def test_a_thread_predicts_while_another_refits(digits):
+    X, y = digits
+    classifier = quick(epochs=20).fit(X, y)
+    expected = classifier.predict_proba(X[:5])
+    refit = threading.Thread(target=classifier.fit, args=(X[:, :4], y))
+    refit.start()
+    n_predictions = 0
+    # It predicts for as long as the refit lasts, which then changes everything at once.
+    while refit.is_alive():
+        with contextlib.suppress(ValueError):
+            now = classifier.predict_proba(X[:5])
+            np.testing.assert_array_equal(now, expected)
+            n_predictions += 1
+    refit.join()
+    assert n_predictions > 10
+    assert classifier.image_shape_ == (4, 8, 1)
+
+
+def test_a_batch_size_set_after_fit_is_checked(digits):
+    classifier = quick().fit(*digits).set_params(batch_size=0)
+    with pytest.raises(ValueError, match="The 'batch_size' parameter"):
+        classifier.predict(digits[0])
 
 
 def test_a_misspelt_parameter_is_refused():

@@ -1,8 +1,11 @@
 """What the classifier accepts as samples."""
 
+import pathlib
+
 import numpy as np
 import pandas as pd
 import pytest
+from PIL import Image
 
 from skimgclf import KerasImageClassifier
 from skimgclf.models._inputs import check_samples
@@ -17,6 +20,11 @@ def check(X):
 @pytest.mark.parametrize(
     ("X", "words"),
     [
+        ("a.png", "paths or text"),
+        (pathlib.Path("a.png"), "paths or text"),
+        ([Image.new("L", (6, 6))], "PIL images.*ImageLoader in front"),
+        (np.zeros((2, 0, 6, 1)), "without any pixel"),
+        ([IMAGES[0], (IMAGES[0] * 255).astype("uint8")], "mixes images of 8 bits"),
         (["a.png", "b.png"], r"paths or text.*'a.png'.*ImageLoader in front"),
         (np.array(["a.png"]), "paths or text"),
         (np.array([["a.png"]], dtype=object), "paths or text"),
@@ -35,7 +43,16 @@ def test_samples_that_are_no_images_are_refused_in_words(X, words):
         check(X)
 
 
-@pytest.mark.parametrize("wrap", [list, tuple, lambda X: X.tolist()])
+def as_objects(images):
+    cells = np.empty(len(images), dtype=object)
+    cells[:] = list(images)
+    return cells
+
+
+@pytest.mark.parametrize(
+    "wrap",
+    [list, tuple, lambda X: X.tolist(), as_objects, lambda X: pd.Series(list(X))],
+)
 def test_samples_may_be_a_list_of_images(wrap):
     np.testing.assert_array_equal(check(wrap(IMAGES)), IMAGES.astype("float32"))
 
@@ -57,6 +74,10 @@ def test_images_outside_the_range_get_a_warning(factor):
 def test_images_scaled_twice_get_a_warning():
     with pytest.warns(UserWarning, match="divided by 255 twice"):
         check(IMAGES / 255)
+
+
+def test_rounding_errors_of_a_resize_get_no_warning():
+    check(IMAGES * (1 + 1e-6) - 1e-9)
 
 
 def test_rows_of_any_range_get_no_warning():

@@ -82,6 +82,11 @@ def test_class_weight_of_an_unknown_label_is_refused():
         check_weights(None, {"zebra": 1}, np.array([0, 1]), np.array(["a", "b"]))
 
 
+def test_huge_weights_do_not_overflow():
+    huge = check_weights([1e308, 1e308], None, np.array([0, 1]), np.array(["a", "b"]))
+    np.testing.assert_array_equal(huge, [1, 1])
+
+
 @pytest.mark.parametrize(
     ("sample_weight", "words"),
     [

@@ -22,16 +22,19 @@ def narrow(image_shape, dropout):
 
 narrow.calls = 0
 
-KINDS = {
-    "dense": KerasImageClassifier(epochs=1, dropout=0.3, batch_norm=True),
-    "cnn": KerasImageClassifier("cnn", conv_filters=(2,), epochs=1, batch_norm=True),
-    "callable": KerasImageClassifier(narrow, epochs=1, dropout=0.3),
-}
+
+def make(kind):
+    given = {
+        "dense": {"dropout": 0.3, "batch_norm": True},
+        "cnn": {"architecture": "cnn", "conv_filters": (2,), "batch_norm": True},
+        "callable": {"architecture": narrow, "dropout": 0.3},
+    }
+    return KerasImageClassifier(epochs=1, random_state=0, **given[kind])
 
 
-@pytest.fixture(scope="module", params=KINDS)
+@pytest.fixture(scope="module", params=["dense", "cnn", "callable"])
 def fitted(request, digits):
-    return KINDS[request.param].fit(*digits)
+    return make(request.param).fit(*digits)
 
 
 def joblib_copy(estimator):
@@ -42,24 +45,24 @@ def joblib_copy(estimator):
 
 
 @pytest.mark.parametrize(
-    "make",
+    "copied",
     [lambda e: pickle.loads(pickle.dumps(e)), joblib_copy, copy.deepcopy],
     ids=["pickle", "joblib", "deepcopy"],
 )
-def test_a_copy_predicts_the_same_bits(fitted, digits, make):
-    duplicate = make(fitted)
+def test_a_copy_predicts_the_same_bits(fitted, digits, copied):
+    duplicate = copied(fitted)
     np.testing.assert_array_equal(
         duplicate.predict_proba(digits[0]), fitted.predict_proba(digits[0])
     )
     assert duplicate.history_ == fitted.history_
     # And a copy of the copy, which was never trained here.
     np.testing.assert_array_equal(
-        make(duplicate).predict_proba(digits[0]), fitted.predict_proba(digits[0])
+        copied(duplicate).predict_proba(digits[0]), fitted.predict_proba(digits[0])
     )
 
 
 def test_a_copy_keeps_the_state_of_dropouts_generators(digits):
-    fitted = KINDS["dense"].fit(*digits)
+    fitted = make("dense").fit(*digits)
     duplicate = pickle.loads(pickle.dumps(fitted))
     for mine, theirs in zip(
         duplicate.model_.variables, fitted.model_.variables, strict=True
@@ -68,7 +71,7 @@ def test_a_copy_keeps_the_state_of_dropouts_generators(digits):
 
 
 def test_a_callable_is_never_called_on_load(digits):
-    packed = pickle.dumps(KINDS["callable"].fit(*digits))
+    packed = pickle.dumps(make("callable").fit(*digits))
     calls = narrow.calls
     pickle.loads(packed).predict(digits[0])
     assert narrow.calls == calls
@@ -141,6 +144,19 @@ def test_registered_layers_are_saved(digits):
     duplicate = pickle.loads(pickle.dumps(fitted))
     np.testing.assert_array_equal(
         duplicate.predict_proba(digits[0]), fitted.predict_proba(digits[0])
+    )
+
+
+def test_the_float_type_of_the_fit_is_kept_not_that_of_the_dump(digits):
+    fitted = KerasImageClassifier(epochs=1).fit(*digits)
+    policy = keras.config.dtype_policy()
+    keras.config.set_dtype_policy("float64")
+    try:
+        packed = pickle.dumps(fitted)
+    finally:
+        keras.config.set_dtype_policy(policy)
+    np.testing.assert_array_equal(
+        pickle.loads(packed).predict_proba(digits[0]), fitted.predict_proba(digits[0])
     )
 
 

@@ -1,5 +1,13 @@
 """Arrays to classes: the classifier and the networks that it builds."""
 
+import keras
+
+if keras.backend.backend() != "tensorflow":
+    raise ImportError(
+        f"skimgclf trains with Keras on TensorFlow, but Keras uses "
+        f"{keras.backend.backend()!r} here: set KERAS_BACKEND=tensorflow."
+    )
+
 from skimgclf.models._architectures import build_cnn, build_dense
 from skimgclf.models._classifier import KerasImageClassifier
 

@@ -12,6 +12,12 @@ import keras
 
 from skimgclf._validation import parameter_error
 
+# Images are channels last here, whatever Keras' own setting says.
+_DATA_FORMAT = "channels_last"
+
+# Not the automatic name, "dense" at first: a layer of the user's may have that.
+_HEAD_NAME = "class_probabilities"
+
 
 def build_dense(
     image_shape,
@@ -48,7 +54,7 @@ def build_dense(
     (None, 10)
     """
     inputs = keras.Input(image_shape)
-    x = keras.layers.Flatten()(inputs) if len(image_shape) > 1 else inputs
+    x = _flatten(inputs) if len(image_shape) > 1 else inputs
     x = _add_dense_layers(x, hidden_layer_sizes, activation, batch_norm, dropout)
     return keras.Model(inputs, x)
 
@@ -101,12 +107,16 @@ def build_cnn(
     inputs = x = keras.Input(image_shape)
     for n_filters in conv_filters:
         convolution = keras.layers.Conv2D(
-            n_filters, kernel_size, padding="same", use_bias=not batch_norm
+            n_filters,
+            kernel_size,
+            padding="same",
+            use_bias=not batch_norm,
+            data_format=_DATA_FORMAT,
         )
         x = _activate(convolution(x), activation, batch_norm)
         # padding="same": an image of one pixel can still be pooled.
-        x = keras.layers.MaxPooling2D(padding="same")(x)
-    x = keras.layers.Flatten()(x)
+        x = keras.layers.MaxPooling2D(padding="same", data_format=_DATA_FORMAT)(x)
+    x = _flatten(x)
     x = _add_dense_layers(x, hidden_layer_sizes, activation, batch_norm, dropout)
     return keras.Model(inputs, x)
 
@@ -142,14 +152,28 @@ def build_network(architecture, image_shape, n_classes, parameters):
         )
     features = build(image_shape, **_select_parameters(build, parameters))
     inputs, outputs = _connect(features, image_shape, parameter_value=architecture)
-    return keras.Model(
-        inputs, keras.layers.Dense(n_classes, activation="softmax")(outputs)
+    head = keras.layers.Dense(
+        n_classes,
+        activation="softmax",
+        name=_HEAD_NAME,
+        dtype=_head_dtype(),
     )
+    return keras.Model(inputs, head(outputs))
 
 
 def is_name(architecture):
     """Tell whether an architecture is given by its name."""
     return isinstance(architecture, str)
+
+
+def _head_dtype():
+    # In 16 bits probabilities would sum to 1 within a thousandth only.
+    half = keras.config.dtype_policy().compute_dtype in ("float16", "bfloat16")
+    return "float32" if half else None
+
+
+def _flatten(x):
+    return keras.layers.Flatten(data_format=_DATA_FORMAT)(x)
 
 
 def _add_dense_layers(x, hidden_layer_sizes, activation, batch_norm, dropout):
@@ -169,10 +193,15 @@ def _activate(x, activation, batch_norm):
 
 def _select_parameters(build, parameters):
     signature = inspect.signature(build).parameters.values()
-    if any(parameter.kind is parameter.VAR_KEYWORD for parameter in signature):
-        return parameters
+    takes_all = any(parameter.kind is parameter.VAR_KEYWORD for parameter in signature)
     named = {parameter.name for parameter in signature}
-    return {name: value for name, value in parameters.items() if name in named}
+    # What functools.partial has bound stays as it is.
+    bound = getattr(build, "keywords", {})
+    return {
+        name: value
+        for name, value in parameters.items()
+        if (takes_all or name in named) and name not in bound
+    }
 
 
 def _connect(features, image_shape, *, parameter_value):
@@ -185,7 +214,16 @@ def _connect(features, image_shape, *, parameter_value):
             f"the softmax layer); it returned {features!r}",
             parameter_value,
         )
-    if len(getattr(features, "inputs", None) or ()) == 1:
+    if getattr(features, "inputs", None):
+        n_inputs, n_outputs = len(features.inputs), len(features.outputs)
+        if (n_inputs, n_outputs) != (1, 1):
+            raise parameter_error(
+                "KerasImageClassifier",
+                "architecture",
+                "a callable whose model has one input and one output; its model has "
+                f"{n_inputs} and {n_outputs}",
+                parameter_value,
+            )
         inputs, outputs = features.inputs[0], features.outputs[0]
     else:
         # A subclassed model has no symbolic tensors until it is called on one.

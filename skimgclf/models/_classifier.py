@@ -1,9 +1,11 @@
 """KerasImageClassifier: a Keras network as a scikit-learn classifier."""
 
+import inspect
+
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils.validation import check_consistent_length, check_is_fitted
 
-from skimgclf._validation import parameter_error
+from skimgclf._validation import check_int
 from skimgclf.models._batches import make_predict_function, predict_in_batches
 from skimgclf.models._inputs import check_samples
 from skimgclf.models._labels import (
@@ -12,13 +14,10 @@ from skimgclf.models._labels import (
     check_weights,
     warn_of_unknown_labels,
 )
+from skimgclf.models._learner import adopt, detach
 from skimgclf.models._parameters import check_parameters
 from skimgclf.models._persistence import pack_network, unpack_network
-from skimgclf.models._training import (
-    refuse_other_network,
-    train,
-    unchanged_on_failure,
-)
+from skimgclf.models._training import refuse_other_network, train
 from skimgclf.models._training_data import check_validation_data, join_samples
 
 
@@ -38,8 +37,9 @@ class KerasImageClassifier(ClassifierMixin, BaseEstimator):
         - "cnn": convolutions with max pooling, then dense layers, see
           :func:`skimgclf.models.build_cnn`; for images only
         - a callable ``(image_shape, **those of the next six parameters that it
-          names)`` that returns a `keras.Model` of features (n_samples, n_features);
-          the classifier adds the softmax layer and the loss
+          names)`` that returns a new `keras.Model` of features (n_samples,
+          n_features) in each call; the classifier adds the softmax layer and the loss.
+          Sizes come as tuples, whatever form they were given in.
 
     hidden_layer_sizes : tuple of int or int, default=(40, 20, 10)
         Number of units of each dense layer; () for none.
@@ -86,7 +86,8 @@ default=None
         changed in between.
     random_state : int, RandomState instance or None, default=None
         Decides the first weights, the order of samples and dropout. With an int, fits
-        are equal bit for bit on one machine and one set of versions.
+        on the CPU are equal bit for bit on one machine and one set of versions; a
+        RandomState instance moves on with each fit.
     verbose : int, default=0
         1 prints a line an epoch.
 
@@ -237,25 +238,10 @@ default=None
         ValueError
             If a parameter or the data have a value that can't be meant.
         """
-        parameters = self.get_params()
-        builder_parameters = check_parameters(parameters)
-        with unchanged_on_failure(self):
-            X = check_samples(self, X, reset=True)
-            classes, codes = check_labels(y)
-            check_consistent_length(X, codes)
-            weights = check_weights(sample_weight, self.class_weight, codes, classes)
-            validation = check_validation_data(
-                self, X_val, y_val, sample_weight_val, classes
-            )
-            blueprint = self._make_blueprint(builder_parameters, classes)
-            previous = vars(self).get("_training") if self.warm_start else None
-            if previous is not None:
-                refuse_other_network(previous, blueprint, classes)
-            samples = join_samples(X, codes, weights)
-            self._learn(
-                train(samples, validation, classes, blueprint, previous, parameters)
-            )
-        return self
+        validation = (X_val, y_val, sample_weight_val)
+        learner = detach(self)
+        learner._fit(X, y, sample_weight, validation=validation)
+        return adopt(self, learner)
 
     def partial_fit(self, X, y, classes=None, sample_weight=None):
         """Train for one epoch on a part of the data.
@@ -282,28 +268,9 @@ default=None
         ValueError
             If a parameter or the data have a value that can't be meant.
         """
-        parameters = {**self.get_params(), "epochs": 1, "early_stopping": False}
-        builder_parameters = check_parameters(parameters)
-        if isinstance(self.class_weight, str):
-            expected = "a dict or None in partial_fit, which sees a part of the data"
-            raise parameter_error(
-                type(self).__name__, "class_weight", expected, self.class_weight
-            )
-        previous = vars(self).get("_training")
-        with unchanged_on_failure(self):
-            classes = check_partial_classes(classes, vars(self).get("classes_"))
-            X = check_samples(self, X, reset=previous is None)
-            _, codes = check_labels(y, classes)
-            check_consistent_length(X, codes)
-            weights = check_weights(
-                sample_weight, self.class_weight, codes, classes, rescale=False
-            )
-            blueprint = self._make_blueprint(builder_parameters, classes)
-            if previous is not None:
-                refuse_other_network(previous, blueprint, classes)
-            samples = join_samples(X, codes, weights)
-            self._learn(train(samples, None, classes, blueprint, previous, parameters))
-        return self
+        learner = detach(self)
+        learner._fit(X, y, sample_weight, classes=classes, is_partial=True)
+        return adopt(self, learner)
 
     def predict(self, X):
         """Predict the label of each sample.
@@ -337,6 +304,7 @@ default=None
             In the order of `classes_`; each row sums to 1.
         """
         check_is_fitted(self)
+        check_int(type(self).__name__, "batch_size", self.batch_size, minimum=1)
         X = check_samples(self, X, reset=False)
         return predict_in_batches(self._predict, X, batch_size=self.batch_size)
 
@@ -363,13 +331,46 @@ default=None
         warn_of_unknown_labels(y, self.classes_)
         return super().score(X, y, sample_weight)
 
-    def _make_blueprint(self, builder_parameters, classes):
-        return {
+    def _fit(
+        self,
+        X,
+        y,
+        sample_weight,
+        *,
+        classes=None,
+        validation=(None, None, None),
+        is_partial=False,
+    ):
+        # Not get_params, which knows the parameters of a subclass only.
+        names = inspect.signature(KerasImageClassifier).parameters
+        parameters = {name: getattr(self, name) for name in names}
+        if is_partial:
+            parameters |= {"epochs": 1, "early_stopping": False}
+        builder_parameters = check_parameters(parameters, is_partial=is_partial)
+        previous = vars(self).get("_training")
+        if is_partial:
+            classes = check_partial_classes(classes, vars(self).get("classes_"))
+        elif not self.warm_start:
+            previous = None
+        X = check_samples(self, X, reset=previous is None or not is_partial)
+        classes, codes = check_labels(y, classes)
+        check_consistent_length(X, codes)
+        weights = check_weights(
+            sample_weight, self.class_weight, codes, classes, rescale=not is_partial
+        )
+        validation = check_validation_data(self, *validation, classes)
+        blueprint = {
             "architecture": self.architecture,
             "image_shape": self.image_shape_,
             "n_classes": len(classes),
             "parameters": builder_parameters,
         }
+        if previous is not None:
+            refuse_other_network(previous, blueprint, classes)
+        samples = join_samples(X, codes, weights)
+        self._learn(
+            train(samples, validation, classes, blueprint, previous, parameters)
+        )
 
     def _learn(self, training):
         self.classes_ = training.classes

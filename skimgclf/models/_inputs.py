@@ -1,7 +1,6 @@
 """What the classifier accepts as samples."""
 
 import os
-import warnings
 
 import keras
 import numpy as np
@@ -10,11 +9,15 @@ from sklearn.utils.validation import (
     validate_data,
 )
 
+from skimgclf._validation import warn_user
 from skimgclf.exceptions import describe_list
 
 # An 8-bit image that was divided by 255 twice is at most 1 / 255 = 0.004 bright; no
 # photo worth classifying is darker than a fiftieth of white throughout.
 _TOO_DARK = 0.02
+
+# How far resizing with other libraries may overshoot [0, 1] before it is worth a word.
+_ROUNDING = 1e-3
 
 
 def check_samples(estimator, X, *, reset, name="X"):
@@ -38,13 +41,8 @@ def check_samples(estimator, X, *, reset, name="X"):
     X : ndarray of the same shape
         In Keras' float type, but uint8 images stay uint8.
     """
-    X = _stack_list_of_images(X, name)
-    if _holds_text(X):
-        raise ValueError(
-            f"{name} holds paths or text, not pixels: its first cell is {_first(X)!r}. "
-            "Put an ImageLoader in front: Pipeline([('load', ImageLoader()), "
-            "('classify', KerasImageClassifier())])."
-        )
+    _refuse_files(X, name)
+    X = _stack_images(X, name)
     if len(getattr(X, "shape", ())) > 2:
         X = _check_images(estimator, X, reset, name)
     else:
@@ -56,11 +54,42 @@ def check_samples(estimator, X, *, reset, name="X"):
     return X
 
 
-def _stack_list_of_images(X, name):
-    """Stack a list of images; leave any other input to scikit-learn's validation."""
+def _refuse_files(X, name):
+    """Refuse paths, text and PIL images, for which ImageLoader is there."""
+    first = X if isinstance(X, str | bytes | os.PathLike) else _first_cell(X)
+    is_text = isinstance(first, str | bytes | os.PathLike)
+    if is_text or hasattr(first, "getbands"):
+        kind = "paths or text" if is_text else "PIL images"
+        raise ValueError(
+            f"{name} holds {kind}, not pixels: its first cell is {first!r}. Put an "
+            "ImageLoader in front: Pipeline([('load', ImageLoader()), ('classify', "
+            "KerasImageClassifier())])."
+        )
+
+
+def _first_cell(X):
+    if hasattr(X, "to_numpy"):
+        X = X.head(1).to_numpy()
+    while isinstance(X, list | tuple | np.ndarray) and len(X):
+        if isinstance(X, np.ndarray) and X.dtype.kind in "biufc":
+            return None
+        X = X[0]
+    return X
+
+
+def _stack_images(X, name):
+    """Stack images that come in a list, or in a Series or array of objects."""
+    kind = getattr(getattr(X, "dtype", None), "kind", None)
+    if kind == "O" and len(getattr(X, "shape", ())) == 1:
+        X = list(X)
     first = X[0] if isinstance(X, list | tuple) and X else None
     if getattr(first, "ndim", 0) < 2 and not _is_nested(first):
         return X
+    if len({image.dtype == np.uint8 for image in X if hasattr(image, "dtype")}) > 1:
+        raise ValueError(
+            f"{name} mixes images of 8 bits (uint8, up to 255) with others (floats, up "
+            "to 1). Load them with one ImageLoader."
+        )
     shapes = {np.shape(image) for image in X if hasattr(image, "shape")}
     if len(shapes) > 1:
         summary = (
@@ -79,21 +108,6 @@ def _is_nested(first):
     )
 
 
-def _first(X):
-    cells = X.head(1).to_numpy() if hasattr(X, "to_numpy") else X
-    while isinstance(cells, list | tuple | np.ndarray) and len(cells):
-        cells = cells[0]
-    return cells
-
-
-def _holds_text(X):
-    if not isinstance(X, list | tuple | np.ndarray) and not hasattr(X, "to_numpy"):
-        return False
-    if getattr(getattr(X, "dtype", None), "kind", "O") in "biufc":
-        return False
-    return isinstance(_first(X), str | bytes | os.PathLike)
-
-
 def _refuse_rows_after_images(estimator, name):
     if len(estimator.image_shape_) == 3:
         raise ValueError(
@@ -109,6 +123,16 @@ def _check_images(estimator, X, reset, name):
             f"{name} has {len(X.shape)} dimensions, but images come as (n_samples, "
             "height, width, n_channels). For gray images without a channel axis use "
             f"{name}[..., np.newaxis], for a single image {name}[np.newaxis]."
+        )
+    if 0 in X.shape[1:]:
+        raise ValueError(
+            f"{name} has images of shape {tuple(X.shape[1:])}, without any pixel."
+        )
+    if not reset and len(estimator.image_shape_) != 3:
+        raise ValueError(
+            f"{name} has images of shape {tuple(X.shape[1:])}, but "
+            f"{type(estimator).__name__} was fitted on rows of "
+            f"{estimator.n_features_in_} features."
         )
     if not reset and tuple(X.shape[1:]) != estimator.image_shape_:
         raise ValueError(
@@ -126,7 +150,7 @@ def _check_images(estimator, X, reset, name):
         input_name=name,
     )
     if not is_uint8:
-        _warn_of_range(X, name)
+        _warn_of_range(X, name, is_training_data=reset)
     if reset:
         estimator.n_features_in_ = int(np.prod(X.shape[1:]))
         # A refit on images after one on a DataFrame: columns have no names any more.
@@ -147,19 +171,18 @@ def _loader_hint(image_shape):
     )
 
 
-def _warn_of_range(X, name):
+def _warn_of_range(X, name, *, is_training_data):
     """Warn of images that can't be in [0, 1], or were divided by 255 twice."""
     low, high = float(X.min()), float(X.max())
-    if low < 0 or high > 1:
-        warnings.warn(
+    if low < -_ROUNDING or high > 1 + _ROUNDING:
+        warn_user(
             f"The images in {name} range from {low:.4g} to {high:.4g}, but float "
             "images are expected in [0, 1]. Divide 8-bit values by 255, or pass them "
-            "as uint8.",
-            stacklevel=5,
+            "as uint8."
         )
-    elif 0 < high < _TOO_DARK:
-        warnings.warn(
+    # A single dark frame may be predicted; all images of a training set can't be dark.
+    elif is_training_data and 0 < high < _TOO_DARK:
+        warn_user(
             f"The brightest value in {name} is {high:.4g}, where 1 is white. Were the "
-            "images divided by 255 twice? ImageLoader does it already.",
-            stacklevel=5,
+            "images divided by 255 twice? ImageLoader does it already."
         )

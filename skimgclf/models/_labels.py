@@ -1,7 +1,5 @@
 """What the classifier accepts as labels and weights."""
 
-import warnings
-
 import numpy as np
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import (
@@ -10,7 +8,7 @@ from sklearn.utils.validation import (
     column_or_1d,
 )
 
-from skimgclf._validation import parameter_error
+from skimgclf._validation import parameter_error, warn_user
 from skimgclf.exceptions import describe_list
 
 
@@ -114,7 +112,10 @@ def check_weights(sample_weight, class_weight, codes, classes, *, rescale=True):
             "All sample weights are zero (sample_weight times class_weight), so that "
             "there is nothing to learn from."
         )
-    return weights / weights[kept].mean() if rescale else weights
+    if not rescale:
+        return weights
+    weights = weights / weights.max()  # the mean of huge weights would overflow
+    return weights / weights[kept].mean()
 
 
 def warn_of_unknown_labels(y, classes):
@@ -139,10 +140,9 @@ def warn_of_unknown_labels(y, classes):
             f"None of the labels in y was seen in fit, the first is {first}. Are they "
             f"of another type, or from another data set? {seen}"
         )
-    warnings.warn(
+    warn_user(
         f"{len(rows)} of {len(y)} labels in y were never seen in fit and count as "
-        f"wrongly predicted, the first is {first}. {seen}",
-        stacklevel=3,
+        f"wrongly predicted, the first is {first}. {seen}"
     )
 
 
@@ -159,8 +159,9 @@ def _encode(y, classes, name):
 
 
 def _list_classes(classes):
-    summary = "The labels seen in fit are:"
-    return describe_list(summary, [repr(label) for label in classes.tolist()])
+    return describe_list(
+        "The classes are:", [repr(label) for label in classes.tolist()]
+    )
 
 
 def _as_column(y, name):
@@ -244,7 +245,8 @@ def _weigh_classes(class_weight, weights, codes, classes):
         return totals.sum() / (len(classes) * np.where(totals > 0, totals, 1.0))
     labels = classes.tolist()
     unknown = [label for label in class_weight if label not in labels]
-    if unknown:
+    # A fold may lack a class, as scikit-learn knows: then all of its own have a weight.
+    if unknown and not set(labels) <= set(class_weight):
         raise parameter_error(
             "KerasImageClassifier",
             "class_weight",

@@ -19,13 +19,15 @@ from skimgclf.models._architectures import ARCHITECTURES
 _OWNER = "KerasImageClassifier"
 
 
-def check_parameters(parameters):
+def check_parameters(parameters, *, is_partial=False):
     """Refuse values that can't be meant, and normalize those of the builder.
 
     Parameters
     ----------
     parameters : dict
         As ``KerasImageClassifier.get_params`` returns them.
+    is_partial : bool, default=False
+        Whether they are for `partial_fit`.
 
     Returns
     -------
@@ -37,7 +39,7 @@ def check_parameters(parameters):
     _check_optimizer(parameters["optimizer"], parameters["learning_rate"])
     check_int(_OWNER, "epochs", parameters["epochs"], minimum=1)
     check_int(_OWNER, "batch_size", parameters["batch_size"], minimum=1)
-    _check_class_weight(parameters["class_weight"])
+    _check_class_weight(parameters["class_weight"], is_partial)
     _check_early_stopping(parameters)
     _check_callbacks(parameters["callbacks"])
     check_bool(_OWNER, "warm_start", parameters["warm_start"])
@@ -48,6 +50,9 @@ def check_parameters(parameters):
 
 
 def _check_architecture(architecture):
+    if isinstance(architecture, type | keras.layers.Layer):
+        expected = "a name or a function that returns a new keras.Model in each call"
+        raise parameter_error(_OWNER, "architecture", expected, architecture)
     if not callable(architecture):
         check_choice(
             _OWNER, "architecture", architecture, ARCHITECTURES, otherwise="a callable"
@@ -80,12 +85,18 @@ def _check_builder_parameters(parameters):
 
 def _check_activation(activation):
     expected = "the name of a Keras activation, such as 'relu', 'tanh' or 'gelu'"
-    try:
-        known = isinstance(activation, str) and keras.activations.get(activation)
-    except ValueError:
-        known = False
-    if not known:
+    if not isinstance(activation, str) or not _keeps_shape(activation):
         raise parameter_error(_OWNER, "activation", expected, activation)
+
+
+@functools.lru_cache
+def _keeps_shape(activation):
+    """Tell whether a name is that of an activation that works unit by unit."""
+    try:
+        # "glu", for one, halves the number of units, and fails within a layer.
+        return keras.activations.get(activation)(np.ones((1, 2))).shape == (1, 2)
+    except Exception:  # whatever Keras raises of a name that isn't one
+        return False
 
 
 def _check_optimizer(optimizer, learning_rate):
@@ -122,12 +133,12 @@ def _is_optimizer(optimizer):
     if isinstance(optimizer, str):
         try:
             return bool(keras.optimizers.get(optimizer))
-        except ValueError:
+        except Exception:  # whatever Keras raises of a name that isn't one
             return False
     return isinstance(optimizer, keras.optimizers.Optimizer)
 
 
-def _check_class_weight(class_weight):
+def _check_class_weight(class_weight, is_partial):
     if class_weight is None or isinstance(class_weight, dict):
         for weight in (class_weight or {}).values():
             if not _is_number(weight) or not 0 <= weight < np.inf:
@@ -141,6 +152,9 @@ def _check_class_weight(class_weight):
         ["balanced"],
         otherwise="a dict of labels to numbers or None",
     )
+    if is_partial:
+        expected = "a dict or None in partial_fit, which sees a part of the data"
+        raise parameter_error(_OWNER, "class_weight", expected, class_weight)
 
 
 def _check_early_stopping(parameters):

@@ -38,7 +38,7 @@ def pack_network(network, blueprint, optimizer=None):
     packed = {
         "format": _FORMAT,
         "keras": keras.__version__,
-        "dtype_policy": keras.config.dtype_policy().name,
+        "dtype_policy": network.dtype_policy.name,
     }
     if optimizer is not None:
         packed["optimizer"] = {
@@ -92,9 +92,10 @@ def _rebuild(packed):
     shapes = [tuple(variable.shape) for variable in network.variables]
     if shapes != [values.shape for values in packed["variables"]]:
         raise ValueError(
-            f"This model was saved with Keras {packed['keras']}, and its weights don't "
-            f"fit the network that Keras {keras.__version__} builds for "
-            f"{packed['blueprint']}. Install the former, or fit it again."
+            f"This model's weights, saved with Keras {packed['keras']}, don't fit the "
+            f"network that is built here, with Keras {keras.__version__}, for "
+            f"{packed['blueprint']}. Load it with the versions that saved it, or fit "
+            "it again."
         )
     _assign_values(network, packed["variables"])
     return network

@@ -23,6 +23,10 @@ And for Keras 3.15 on TensorFlow 2.21:
   through tf.custom_gradient, whose global registry keeps the graph (tensorflow#97697).
   With one replica there is nothing to sum, and the step is left out on the optimizer
   that belongs to the fit. It can go when TensorFlow's registry lets go.
+- TensorFlow keeps the kernels of every traced function for ever, a megabyte a fit for a
+  small network, until its cache of kernels is cleared (keras.backend.clear_session does
+  that among much else). It is cleared after each fit: what is still needed is cached
+  again at its next use. It can go when TensorFlow drops them with their function.
 - TensorFlow counts the functions that it traces by their place in Keras' source, so
   that the fifth short fit of a process logs a warning of retracing, though each network
   is traced once. That message of the fitting thread is dropped. It can go when
@@ -34,14 +38,17 @@ metrics and optimizers. Nothing here relies on that.
 
 import contextlib
 import copy
+import numbers
 import random
 import threading
+import weakref
 from collections import namedtuple
 
 import keras
 import numpy as np
 import tensorflow
 from scikeras.wrappers import KerasClassifier
+from tensorflow.python.eager import context as tensorflow_context
 
 from skimgclf.models._process import use_tensorflow
 
@@ -50,6 +57,9 @@ from skimgclf.models._process import use_tensorflow
 _TRAINING_LOCK = threading.RLock()
 
 _LOSS = "sparse_categorical_crossentropy"
+
+# The variables that were trained in this process, by id, as long as they live.
+_trained = weakref.WeakValueDictionary()
 
 # Batches that TensorFlow runs in one call: saves about a millisecond a batch.
 _STEPS_PER_EXECUTION = 16
@@ -93,9 +103,17 @@ def train_network(build, plan, batches, validation_batches, *, seed):
     history : dict of str to list of float
         One value an epoch for the loss and each metric.
     """
-    trainer = _Trainer(lambda: build(), **_scikeras_parameters(plan))
+
+    def build_new():
+        network = build()
+        _refuse_trained_weights(network)
+        return network
+
+    trainer = _Trainer(build_new, **_scikeras_parameters(plan))
     with seeded(seed), _quiet_about_retracing():
         trainer.fit(batches, None, validation_data=validation_batches)
+        _refuse_divergence(trainer.model_)
+        _forget_kernels()
     return trainer.model_, _history_of(trainer)
 
 
@@ -131,6 +149,8 @@ def resume_training(
             validation_data=validation_batches,
             initial_epoch=initial_epoch,
         )
+        _refuse_divergence(network)
+        _forget_kernels()
     return _history_of(trainer)
 
 
@@ -219,7 +239,7 @@ def _scikeras_parameters(plan):
     rate = plan.learning_rate
     return {
         "optimizer": _copy_optimizer(plan.optimizer),
-        **({} if rate is None else {"optimizer__learning_rate": rate}),
+        **({} if rate is None else {"optimizer__learning_rate": _as_float(rate)}),
         "loss": _LOSS,
         "epochs": plan.epochs,
         "callbacks": plan.callbacks,
@@ -228,11 +248,40 @@ def _scikeras_parameters(plan):
     }
 
 
+def _as_float(rate):
+    # Keras takes no int and no NumPy number; a schedule stays what it is.
+    return float(rate) if isinstance(rate, numbers.Real) else rate
+
+
 def _copy_optimizer(optimizer):
     """Return a name or class as it is, and of an instance a new one like it."""
     if isinstance(optimizer, keras.optimizers.Optimizer):
         return type(optimizer).from_config(optimizer.get_config())
     return optimizer
+
+
+def _refuse_trained_weights(network):
+    """Refuse a network that shares weights with one that was trained before.
+
+    Folds, candidates and estimators would teach each other, without a word.
+    """
+    if any(id(variable) in _trained for variable in network.trainable_variables):
+        raise ValueError(
+            "The 'architecture' callable returned a model with weights that an earlier "
+            "fit has trained, so that fits would share what they learn. Build new "
+            "layers in each call, return keras.models.clone_model(...) of yours, or "
+            "freeze what is shared with trainable=False."
+        )
+    for variable in network.trainable_variables:
+        _trained[id(variable)] = variable
+
+
+def _refuse_divergence(network):
+    if not all(np.isfinite(weights).all() for weights in network.get_weights()):
+        raise ValueError(
+            "Training diverged: the network's weights are not finite any more. Lower "
+            "learning_rate, or bring X to a range around [0, 1]."
+        )
 
 
 def _history_of(trainer):
@@ -283,6 +332,10 @@ def _quiet_about_retracing():
         yield
     finally:
         logger.removeFilter(keep)
+
+
+def _forget_kernels():
+    tensorflow_context.context().clear_kernel_cache()
 
 
 def _leave_out_all_reduce(optimizer):

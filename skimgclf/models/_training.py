@@ -1,6 +1,5 @@
 """A training from its first epoch to its last, and what it leaves for the next one."""
 
-import contextlib
 import copy
 import functools
 from collections import namedtuple
@@ -122,18 +121,6 @@ def refuse_other_network(previous, blueprint, classes):
                 f"A network with {name}={before[name]!r} can't be trained further with "
                 f"{name}={value!r}. To build a new one, call fit with warm_start=False."
             )
-
-
-@contextlib.contextmanager
-def unchanged_on_failure(estimator):
-    """Give an estimator its attributes back when fitting fails or is interrupted."""
-    before = dict(vars(estimator))
-    try:
-        yield
-    except BaseException:
-        vars(estimator).clear()
-        vars(estimator).update(before)
-        raise
 
 
 def _describe(blueprint, classes):
