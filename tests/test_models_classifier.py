@@ -176,6 +176,29 @@ def test_sample_weight_of_two_equals_a_sample_given_twice(digits):
     )
 
 
+def test_sample_weight_equals_repetition_but_for_rounding_in_32_bits(digits):
+    """scikit-learn's check of it passes in 64 bits only: this is why."""
+    X, y = digits[0][:60], digits[1][:60]
+    weights = np.resize([2, 1], 60)
+    full_batches = quick(batch_size=1000)
+    weighted = clone(full_batches).fit(X, y, sample_weight=weights)
+    repeated = clone(full_batches).fit(X.repeat(weights, axis=0), y.repeat(weights))
+    for one, other in zip(
+        weighted.model_.get_weights(), repeated.model_.get_weights(), strict=True
+    ):
+        np.testing.assert_allclose(one, other, atol=1e-6)
+
+
+def test_sample_weight_in_small_batches_scales_a_samples_share(digits):
+    X, y = digits[0][:60], digits[1][:60]
+    plain = quick(batch_size=8).fit(X, y).predict_proba(X)
+    equal = quick(batch_size=8).fit(X, y, sample_weight=[3.0] * 60).predict_proba(X)
+    np.testing.assert_allclose(equal, plain, atol=1e-6)
+    weights = np.resize([2, 1], 60)
+    weighted = quick(batch_size=8).fit(X, y, sample_weight=weights).predict_proba(X)
+    assert np.abs(weighted - plain).max() > 1e-3
+
+
 def test_class_weight_moves_predictions_towards_the_heavy_class(digits):
     X, y = digits
     plain = quick(epochs=5).fit(X, y).predict(X)
