@@ -293,6 +293,23 @@ def test_warm_start_goes_on_after_a_pickle(digits):
     )
 
 
+@pytest.mark.parametrize("error", [None, KeyboardInterrupt])
+def test_training_goes_on_after_a_pickle_without_the_optimizer(digits, error):
+    loaded = pickle.loads(pickle.dumps(quick().fit(*digits))).set_params(
+        warm_start=True
+    )
+    loaded = pickle.loads(pickle.dumps(loaded))
+    before = weights_of(loaded)
+    if error is not None:
+        loaded.set_params(callbacks=StopsInBatch)
+        with pytest.raises(error):
+            loaded.fit(*digits)
+        np.testing.assert_array_equal(weights_of(loaded), before)
+        loaded.set_params(callbacks=None)
+    assert loaded.partial_fit(*digits).fit(*digits).n_iter_ == 5
+    assert not np.array_equal(weights_of(loaded), before)
+
+
 def test_without_warm_start_a_fit_starts_anew(digits):
     first = weights_of(quick().fit(*digits))
     np.testing.assert_array_equal(weights_of(quick().fit(*digits).fit(*digits)), first)

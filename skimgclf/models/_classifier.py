@@ -373,20 +373,22 @@ default=None
         )
 
     def _learn(self, training):
+        if vars(self).get("model_") is not training.network:
+            self._predict = make_predict_function(training.network)
         self.classes_ = training.classes
         self.model_ = training.network
         self.history_ = training.history
         self.n_iter_ = len(training.history["loss"])
         self.best_iter_ = training.best_iter
         self._training = training
-        self._predict = make_predict_function(training.network)
 
     def __getstate__(self):
         state = {**super().__getstate__()}
         if "model_" in state:
             training = state["_training"]
-            optimizer = self.model_.optimizer if self.warm_start else None
-            packed = pack_network(training.network, training.blueprint, optimizer)
+            network = training.network
+            optimizer = getattr(network, "optimizer", None) if self.warm_start else None
+            packed = pack_network(network, training.blueprint, optimizer)
             state["_training"] = training._replace(network=packed)
             del state["model_"], state["_predict"]
         return state

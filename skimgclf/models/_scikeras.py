@@ -304,7 +304,8 @@ def _restored_on_failure(network):
     Yields the list of (variable, value), to which the optimizer's can be added.
     """
     saved = _copy_values(network.variables)
-    optimizer, compiled = network.optimizer, network.compiled
+    # A network that was loaded has no optimizer before it is trained further.
+    optimizer, compiled = getattr(network, "optimizer", None), network.compiled
     try:
         yield saved
     except BaseException:
