@@ -682,3 +682,15 @@ def test_folder_warnings_point_to_the_caller(tmp_path):
         warnings.simplefilter("always")
         load_image_folder(tmp_path)
     assert [warning.filename for warning in record] == [__file__]
+
+
+def test_folder_warns_of_images_without_an_image_extension(tmp_path):
+    """They are skipped like other files, but not without a word."""
+    for name in ("a/1.png", "b/1.png", "a/2.jpg_large", "b/notes"):
+        path = tmp_path / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(b"notes" if name == "b/notes" else b"\x89PNG\r\n\x1a\n")
+    with pytest.warns(DatasetWarning, match=r"start like images.*\n.*2\.jpg_large"):
+        data = load_image_folder(tmp_path)
+    assert len(data.filenames) == 2
+    assert len(data.report["skipped_files"]) == 2

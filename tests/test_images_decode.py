@@ -6,6 +6,7 @@ import pickle
 import socket
 import struct
 import threading
+import time
 import warnings
 from pathlib import Path
 
@@ -805,4 +806,122 @@ def test_pillow_globals_are_put_back_in_a_fork(monkeypatch):
                 os._exit(0 if kept else 2)
             os._exit(1)
         _, status = os.waitpid(child, 0)
+    assert os.waitstatus_to_exitcode(status) == 0
+
+
+def signed_tiff_that_lost_its_sign():
+    """Return a TIFF whose entry on signed samples is unreadable: Pillow skips it."""
+    levels = np.full((HEIGHT, WIDTH), 30000, dtype="<i2")
+    content = make_tiff(
+        levels.tobytes(), bits=[16], photometric=1, tags=[(339, 3, [2])]
+    )
+    entry = struct.pack("<HHI", 339, 3, 1)
+    assert content.count(entry) == 1
+    return content.replace(entry, struct.pack("<HHI", 339, 99, 1))
+
+
+def test_tiff_directory_is_checked_whatever_was_warned_of_before():
+    """Pillow's warning of a lost tag is given once in a process: it can't be asked."""
+    content = signed_tiff_that_lost_its_sign()
+    with warnings.catch_warnings():
+        warnings.simplefilter("default")
+        for _ in range(2):
+            with Image.open(io.BytesIO(content)) as image:
+                image.load()
+            with pytest.raises(ImageLoadError, match="TIFF directory"):
+                read_image(content, image_size=(8, 8))
+
+
+def test_tiff_directory_is_checked_in_pil_images():
+    """An opened file gets the same check as its path."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        image = Image.open(io.BytesIO(signed_tiff_that_lost_its_sign()))
+    with pytest.raises(ImageLoadError, match="TIFF directory"):
+        read_image(image, image_size=(8, 8))
+
+
+def test_tiff_directory_is_checked_while_others_swap_warning_filters():
+    """Another thread's catch_warnings replaces the filters under our feet."""
+    content, stop = signed_tiff_that_lost_its_sign(), threading.Event()
+
+    def swap():
+        while not stop.is_set():
+            with warnings.catch_warnings():
+                pass
+
+    thread = threading.Thread(target=swap)
+    thread.start()
+    try:
+        for _ in range(300):
+            with pytest.raises(ImageLoadError, match="TIFF directory"):
+                read_image(content, image_size=(8, 8))
+    finally:
+        stop.set()
+        thread.join()
+
+
+def test_tiff_between_pillows_limits_is_read(monkeypatch):
+    """Pillow warns of such a size, which is no damage."""
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 60_000)
+    content = encode(np.full((300, 300), 7, dtype="uint8"), "TIFF")
+    image = read_image(content, image_size=(2, 2), dtype="uint8", max_pixels=100_000)
+    assert image.ravel().tolist() == [7] * 4
+
+
+def test_palette_with_alpha_is_put_on_the_background():
+    """A palette may hold alpha itself, without a transparent index."""
+    clear_red = Image.new("RGBA", (8, 8), (255, 0, 0, 0)).quantize(4)
+    assert clear_red.palette.mode == "RGBA"
+    image = read_image(clear_red, image_size=(2, 2), color_mode="rgb", dtype="uint8")
+    assert image.ravel().tolist() == [255] * 12
+
+
+def test_settings_changed_meanwhile_start_the_decode_anew(monkeypatch):
+    """Whoever asks for truncated images during a decode gets no say in it."""
+    content = encode(make_scene(), "PNG")
+    half = content[: len(content) // 2]
+    load = ImageFile.ImageFile.load
+    calls = []
+
+    def load_as_somebody_interferes(image):
+        calls.append(image)
+        if len(calls) == 1:
+            monkeypatch.setattr(ImageFile, "LOAD_TRUNCATED_IMAGES", True)
+        return load(image)
+
+    monkeypatch.setattr(ImageFile.ImageFile, "load", load_as_somebody_interferes)
+    with pytest.raises(ImageLoadError, match="cut short"):
+        read_image(half, image_size=(8, 8))
+    assert len(calls) == 2
+    assert ImageFile.LOAD_TRUNCATED_IMAGES is True
+
+
+def test_names_that_look_like_urls_are_read_when_the_file_exists(tmp_path):
+    """Only what isn't on disk is taken for a URL."""
+    path = tmp_path / "a::b.png"
+    Image.new("L", (4, 4), 9).save(path)
+    assert read_image(str(path), image_size=(1, 1), dtype="uint8").item() == 9
+    with pytest.raises(ImageLoadError, match="it is a URL"):
+        read_image("s3://bucket/a.png", image_size=(1, 1))
+
+
+def test_a_forked_child_reads_pil_images_while_a_thread_of_its_parent_did():
+    """The lock for PIL images is renewed: no thread of the child holds it."""
+    from skimgclf.images import _decode
+
+    with _decode._pil_image_lock:
+        child = os.fork()
+        if child == 0:
+            read_image(Image.new("L", (4, 4), 9), image_size=(1, 1))
+            os._exit(0)
+        for _ in range(100):
+            done, status = os.waitpid(child, os.WNOHANG)
+            if done:
+                break
+            time.sleep(0.1)
+        else:
+            os.kill(child, 9)
+            os.waitpid(child, 0)
+    assert done
     assert os.waitstatus_to_exitcode(status) == 0

@@ -546,3 +546,20 @@ def test_loader_import_stays_light():
         [sys.executable, "-c", code], capture_output=True, text=True, check=True
     )
     assert done.stdout.strip() == "[]"
+
+
+def test_input_of_one_colour_image_is_refused():
+    """An array (height, width, 3) isn't `height` gray images of 3 pixels' width."""
+    image = np.zeros((20, 30, 3), dtype="uint8")
+    with pytest.raises(InvalidParameterError, match="wrap it in a list"):
+        ImageLoader().transform(image)
+    assert ImageLoader().transform([image]).shape == (1, 28, 28, 1)
+
+
+def test_on_error_fill_warns_at_the_users_line():
+    """The warning points here, through scikit-learn's fit_transform as well."""
+    loader = ImageLoader(on_error="fill")
+    for load in (loader.transform, loader.fit_transform):
+        with pytest.warns(ImageLoadWarning) as warned:
+            load(["missing.png"])
+        assert warned[0].filename == __file__

@@ -279,6 +279,11 @@ def _tree_notes(tree, classes, source):
             [path for path in tree.root_files if split_name(path)[1]],
         ),
         ("pictures in formats that aren't read, which were left out:", tree.unreadable),
+        (
+            "files that start like images but have no image extension, which were left "
+            "out:",
+            tree.misnamed,
+        ),
         ("links to folders, which follow_links=True would enter:", links),
     ]
     return [

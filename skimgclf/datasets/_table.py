@@ -5,8 +5,10 @@ many, reads the id 007 as 7 and the class NA as missing, and knows no line numbe
 """
 
 import codecs
+import contextlib
 import csv
 import io
+import threading
 from collections import namedtuple
 
 from skimgclf._validation import parameter_error
@@ -159,6 +161,25 @@ def _guess_encoding(raw):
 
 def _parse(text, sep):
     """Split a text into rows; a row that can't be parsed becomes a problem."""
+    with _unlimited_fields():
+        return _parse_rows(text, sep)
+
+
+@contextlib.contextmanager
+def _unlimited_fields():
+    """Let a field be as long as it is (run-length masks are); the limit is a global."""
+    with _FIELD_LIMIT_LOCK:
+        limit = csv.field_size_limit(2**31 - 1)
+        try:
+            yield
+        finally:
+            csv.field_size_limit(limit)
+
+
+_FIELD_LIMIT_LOCK = threading.Lock()
+
+
+def _parse_rows(text, sep):
     rows, lines, problems, n_blank_lines = [], [], [], 0
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=sep, strict=True)
     line = 1
@@ -175,16 +196,13 @@ def _parse(text, sep):
                 line = reader.line_num + 1
         except csv.Error as error:
             problems.append((line, _describe_syntax(str(error))))
-            if "field limit" in str(error):
-                # The rest of the file stands inside the quotes: nothing to learn there.
-                return rows, lines, problems, n_blank_lines
             line = reader.line_num + 1
         else:
             return rows, lines, problems, n_blank_lines
 
 
 def _describe_syntax(message):
-    if "end of data" in message or "field limit" in message:
+    if "end of data" in message:
         return 'a quote (") is opened and never closed'
     if "expected after" in message:
         return 'text follows a closing quote (a quote inside quotes is written "")'

@@ -10,6 +10,7 @@ from skimgclf.datasets._listing import (
     is_inside,
     split_name,
 )
+from skimgclf.images._source import name_format
 
 _Image = namedtuple("_Image", ["path", "label", "real_path"])
 
@@ -38,6 +39,8 @@ class ClassTree:
         Files in class folders that have no image extension.
     unreadable : list of str
         Those of them that are pictures in a format that isn't read.
+    misnamed : list of str
+        Those of them that start like an image file.
     links, root_links : list of str
         Links to folders that weren't entered, within and beside the class folders.
     repeated : list of str
@@ -54,7 +57,7 @@ class ClassTree:
         self.root = root
         self.class_names = []
         self.images, self.root_files = [], []
-        self.skipped, self.unreadable = [], []
+        self.skipped, self.unreadable, self.misnamed = [], [], []
         self.links, self.root_links, self.repeated = [], [], []
         self.n_nested = 0
         self.problems, self.problem_labels = [], set()
@@ -90,7 +93,8 @@ class ClassTree:
         self.images.sort(key=lambda image: image.path.replace(os.sep, "\0"))
         depth = os.path.join(self.root, "").count(os.sep) + 1
         self.n_nested = sum(image.path.count(os.sep) > depth for image in self.images)
-        for paths in (self.skipped, self.unreadable, self.links, self.repeated):
+        left_out = self.skipped, self.unreadable, self.misnamed
+        for paths in (*left_out, self.links, self.repeated):
             paths.sort()
 
     def _label(self, path):
@@ -160,6 +164,8 @@ class ClassTree:
         self.skipped.append(entry.path)
         if os.path.splitext(entry.name)[1].lower() in UNREADABLE_EXTENSIONS:
             self.unreadable.append(entry.path)
+        elif _starts_like_image(entry):
+            self.misnamed.append(entry.path)
 
     def _add_folder_link(self, path):
         (self._folder_links if self._follow_links else self.links).append(path)
@@ -222,3 +228,13 @@ class ClassTree:
     def _refuse(self, path, what):
         self.problems.append(f"{path!r} {what}")
         self.problem_labels.add(self._label(path))
+
+
+def _starts_like_image(entry):
+    if not entry.is_file():
+        return False
+    try:
+        with open(entry.path, "rb") as file:
+            return name_format(file.read(16)) is not None
+    except OSError:
+        return False

@@ -61,6 +61,12 @@ def _list_array(owner, array):
         return list(array[:, 0])
     if array.ndim == 1 and (array.dtype.kind in "OUS" or array.size == 0):
         return list(array)
+    if array.ndim == 3 and array.shape[2] in {3, 4} and array.dtype.kind not in "OUS":
+        raise InvalidParameterError(
+            f"{owner} reads a list of images. An array of shape {array.shape} looks "
+            "like a single colour image: wrap it in a list. Gray images of that width "
+            "come as (n_samples, height, width, 1)."
+        )
     if array.ndim in {3, 4} and array.dtype.kind not in "OUS":
         return list(array)
     raise InvalidParameterError(

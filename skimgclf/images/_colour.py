@@ -87,6 +87,24 @@ def read_transparent_colour(image):
     return None if scale is None else scale(colour)
 
 
+def refuse_lost_bits(image, colour):
+    """Refuse an image whose transparent colour has more bits than its decoded pixels.
+
+    Parameters
+    ----------
+    image : PIL.Image.Image
+        A decoded image.
+    colour : int or tuple of three int
+        From `read_transparent_colour`.
+    """
+    # Of 16-bit colours Pillow (13.0) keeps the high bytes, in which others are equal.
+    if isinstance(colour, tuple) and (np.asarray(image) == colour).all(axis=2).any():
+        raise UnreadableImage(
+            "it is a 16-bit colour PNG with a transparent colour, of which Pillow "
+            "reads 8 bits only: save it with an alpha channel"
+        )
+
+
 def convert_eight_bits(image, color_mode, background):
     """Convert an image of at most 8 bits to mode L, RGB or RGBA.
 
@@ -103,7 +121,7 @@ def convert_eight_bits(image, color_mode, background):
     -------
     image : PIL.Image.Image
     """
-    if image.mode in _ALPHA_MODES or "transparency" in image.info:
+    if image.has_transparency_data or "transparency" in image.info:
         image = _convert_to_rgba(image)
         if color_mode == "rgba":
             return image

@@ -1,5 +1,6 @@
 """From one image file to one array: the only place that decodes and scales images."""
 
+import contextlib
 import hashlib
 import io
 import os
@@ -17,11 +18,12 @@ from skimgclf.images._colour import (
     convert_floats,
     read_sample_meaning,
     read_transparent_colour,
+    refuse_lost_bits,
     scale_deep,
 )
 from skimgclf.images._geometry import orient, read_orientation, resize, resize_floats
 from skimgclf.images._icon import unwrap_icon
-from skimgclf.images._isolation import isolated
+from skimgclf.images._isolation import SettingsChanged, isolated
 from skimgclf.images._options import DEFAULT_MAX_PIXELS, check_options
 from skimgclf.images._source import (
     UnreadableImage,
@@ -44,7 +46,10 @@ _READ_AT_ONCE = 64 * 2**20
 
 _JPEG_START = b"\xff\xd8\xff"
 
-_PIL_IMAGE_LOCK = threading.Lock()
+_pil_image_lock = threading.Lock()
+
+# How often an image is decoded anew when other threads get in the way.
+_MAX_TRIES = 20
 
 # An image as loaded: upright, a PIL image or floats; its margins that aren't picture
 # (left, top, right, bottom); what is white (see `read_sample_meaning`); what the file
@@ -185,6 +190,16 @@ def decode_image(source, options):
         raise _load_error(source, error, options.max_pixels) from _find_cause(error)
 
 
+def _renew_lock():
+    # A thread of the parent may have held it, and doesn't exist in a forked child.
+    global _pil_image_lock
+    _pil_image_lock = threading.Lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_renew_lock)
+
+
 def _load_error(source, error, max_pixels):
     reason = explain_error(error, max_pixels)
     return ImageLoadError([(None, describe_source(source), reason)])
@@ -219,7 +234,19 @@ def _load_file(stream, max_pixels, draft_side):
 
 
 def _load_stream(stream, max_pixels, draft_side=None):
-    with isolated(max_pixels) as messages:
+    for _ in range(_MAX_TRIES):
+        # Other threads may change Pillow's settings, or swap the list of warning
+        # filters so that a remark becomes an exception: then anew, as another image.
+        with contextlib.suppress(SettingsChanged, Warning):
+            return _load_once(stream, max_pixels, draft_side)
+    raise UnreadableImage(
+        "other threads kept changing Pillow's LOAD_TRUNCATED_IMAGES or the warning "
+        "filters while it was decoded"
+    )
+
+
+def _load_once(stream, max_pixels, draft_side):
+    with isolated(max_pixels):
         stream, n_pixels = unwrap_icon(stream)
         check_n_pixels(n_pixels, max_pixels)
         try:
@@ -228,7 +255,7 @@ def _load_stream(stream, max_pixels, draft_side=None):
             raise UnreadableImage(explain_start(stream)) from error
         check_n_pixels(image.width * image.height, max_pixels)
         if image.format == "TIFF":
-            check_directory(image, messages)
+            check_directory(image)
         return _load_opened(image, _draft(image, draft_side))
 
 
@@ -242,6 +269,7 @@ def _load_opened(image, margins=_NO_MARGINS):
     image.load()
     image, margins = orient(image, margins, read_orientation(image))
     if transparent is not None:
+        refuse_lost_bits(image, transparent)
         image = image.copy()
         image.info["transparency"] = transparent
     return _Picture(image, margins, white, file_format, mode)
@@ -262,9 +290,11 @@ def _draft(image, side):
 def _load_pil_image(image, max_pixels):
     # One lock for all: a lazily opened image that stands in two cells can't be loaded
     # by two threads at once.
-    with _PIL_IMAGE_LOCK, isolated(max_pixels):
+    with _pil_image_lock, isolated(max_pixels):
         check_n_pixels(image.width * image.height, max_pixels)
         try:
+            if image.format == "TIFF" and getattr(image, "fp", None) and image.tile:
+                check_directory(image)
             return _load_opened(image)
         except UnreadableImage:
             raise

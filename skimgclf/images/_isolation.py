@@ -17,6 +17,10 @@ from PIL import Image, ImageFile
 _thread = threading.local()
 
 
+class SettingsChanged(Exception):
+    """Pillow's settings were changed while an image was decoded."""
+
+
 class _ThisThreadDecodes:
     """The message pattern of a warning filter: matches in threads that decode.
 
@@ -29,12 +33,8 @@ class _ThisThreadDecodes:
     pattern = "(?!)"
 
     def match(self, message):
-        """Note the message and tell whether it came from a decode."""
-        messages = getattr(_thread, "messages", None)
-        if messages is None:
-            return False
-        messages.append(message)
-        return True
+        """Tell whether the message came from a decode."""
+        return getattr(_thread, "decodes", False)
 
 
 _FILTER = ("ignore", _ThisThreadDecodes(), Warning, None, 0)
@@ -79,12 +79,20 @@ class _PillowSettings:
                 warnings.filters.remove(_FILTER)
             self.n_overriding -= overriding
             if overriding and self.n_overriding == 0:
-                ImageFile.LOAD_TRUNCATED_IMAGES, Image.MAX_IMAGE_PIXELS = self.saved
+                self._put_back()
+
+    def _put_back(self):
+        # Only what is still ours: somebody may have set them meanwhile.
+        truncated, limit = self.saved
+        if ImageFile.LOAD_TRUNCATED_IMAGES is False:
+            ImageFile.LOAD_TRUNCATED_IMAGES = truncated
+        if Image.MAX_IMAGE_PIXELS is None:
+            Image.MAX_IMAGE_PIXELS = limit
 
     def after_fork(self):
         """Undo in a forked child what threads of its parent were in the middle of."""
         if self.n_overriding:
-            ImageFile.LOAD_TRUNCATED_IMAGES, Image.MAX_IMAGE_PIXELS = self.saved
+            self._put_back()
         self.reset()
 
 
@@ -110,15 +118,19 @@ def isolated(max_pixels):
     max_pixels : int
         The most pixels the decode must be able to read.
 
-    Yields
+    Raises
     ------
-    messages : list of str
-        What Pillow warns of in this thread meanwhile; nothing of it is shown.
+    SettingsChanged
+        If somebody has asked Pillow for truncated images meanwhile, so that nobody
+        knows whether this one is whole. Decode it anew.
     """
     overriding = _settings.enter(max_pixels)
-    _thread.messages = []
+    _thread.decodes = True
     try:
-        yield _thread.messages
+        yield
     finally:
-        _thread.messages = None
+        _thread.decodes = False
+        changed = bool(ImageFile.LOAD_TRUNCATED_IMAGES)
         _settings.leave(overriding)
+    if changed:
+        raise SettingsChanged

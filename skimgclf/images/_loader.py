@@ -1,11 +1,14 @@
 """ImageLoader: a scikit-learn transformer from image files to one array."""
 
-import warnings
-
 import numpy as np
 from sklearn.base import BaseEstimator, TransformerMixin
 
-from skimgclf._validation import check_bool, check_choice, parameter_error
+from skimgclf._validation import (
+    check_bool,
+    check_choice,
+    parameter_error,
+    warn_user,
+)
 from skimgclf.exceptions import (
     ImageLoadError,
     ImageLoadWarning,
@@ -182,7 +185,7 @@ default="bilinear"
         if errors and self.on_error == "raise":
             raise ImageLoadError(errors) from cause
         if errors:
-            warnings.warn(ImageLoadWarning(errors), stacklevel=_STACK_LEVEL)
+            warn_user(ImageLoadWarning(errors))
         return images.reshape(len(images), -1) if self.flatten else images
 
     def _check_parameters(self):
@@ -212,10 +215,6 @@ default="bilinear"
         tags.input_tags.string = True
         tags.transformer_tags.preserves_dtype = []
         return tags
-
-
-# The caller of `transform`, seen through scikit-learn's wrapper for `set_output`.
-_STACK_LEVEL = 3
 
 
 def _check_parameters(*, flatten, on_error, n_jobs, verbose, **options):

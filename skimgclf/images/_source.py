@@ -79,7 +79,8 @@ def open_source(source):
 
 def _check_path(source):
     path = os.fspath(source)
-    if isinstance(source, str) and ("://" in source or "::" in source):
+    is_url = isinstance(source, str) and ("://" in source or "::" in source)
+    if is_url and not os.path.lexists(source):
         raise UnreadableImage(
             "it is a URL, and only files on disk are read: download it first"
         )
@@ -157,7 +158,7 @@ def explain_start(stream):
         return "it is an HTML page, not an image (what a failed download leaves)"
     if start[4:8] == b"ftyp":
         return "it is a HEIC, AVIF or video file, which isn't read"
-    name = _name_format(start)
+    name = name_format(start)
     if name is not None:
         return (
             f"it starts like a {name} file, but its header is damaged, cut short or of "
@@ -166,7 +167,8 @@ def explain_start(stream):
     return f"it isn't an image in one of the formats read ({FORMATS_IN_WORDS})"
 
 
-def _name_format(start):
+def name_format(start):
+    """Name the image format whose files start like this, or return None."""
     if start.startswith(b"RIFF"):
         return "WEBP" if start[8:12] == b"WEBP" else None
     names = (name for signature, name in _IMAGE_STARTS if start.startswith(signature))

@@ -16,6 +16,9 @@ from skimgclf.exceptions import describe_list
 # photo worth classifying is darker than a fiftieth of white throughout.
 _TOO_DARK = 0.02
 
+# This many images can't all be so dark.
+_MANY = 10
+
 # How far resizing with other libraries may overshoot [0, 1] before it is worth a word.
 _ROUNDING = 1e-3
 
@@ -150,7 +153,7 @@ def _check_images(estimator, X, reset, name):
         input_name=name,
     )
     if not is_uint8:
-        _warn_of_range(X, name, is_training_data=reset)
+        _warn_of_range(X, name)
     if reset:
         estimator.n_features_in_ = int(np.prod(X.shape[1:]))
         # A refit on images after one on a DataFrame: columns have no names any more.
@@ -171,7 +174,7 @@ def _loader_hint(image_shape):
     )
 
 
-def _warn_of_range(X, name, *, is_training_data):
+def _warn_of_range(X, name):
     """Warn of images that can't be in [0, 1], or were divided by 255 twice."""
     low, high = float(X.min()), float(X.max())
     if low < -_ROUNDING or high > 1 + _ROUNDING:
@@ -180,8 +183,8 @@ def _warn_of_range(X, name, *, is_training_data):
             "images are expected in [0, 1]. Divide 8-bit values by 255, or pass them "
             "as uint8."
         )
-    # A single dark frame may be predicted; all images of a training set can't be dark.
-    elif is_training_data and 0 < high < _TOO_DARK:
+    # A dark frame or a few may be right.
+    elif len(X) >= _MANY and 0 < high < _TOO_DARK:
         warn_user(
             f"The brightest value in {name} is {high:.4g}, where 1 is white. Were the "
             "images divided by 255 twice? ImageLoader does it already."
