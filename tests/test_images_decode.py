@@ -893,7 +893,7 @@ def test_settings_changed_meanwhile_start_the_decode_anew(monkeypatch):
     monkeypatch.setattr(ImageFile.ImageFile, "load", load_as_somebody_interferes)
     with pytest.raises(ImageLoadError, match="cut short"):
         read_image(half, image_size=(8, 8))
-    assert len(calls) == 2
+    assert calls[-1] is not calls[0]
     assert ImageFile.LOAD_TRUNCATED_IMAGES is True
 
 
