@@ -6,7 +6,9 @@ Data flows one way, through the rooms of this package:
 - :mod:`skimgclf.images`: paths to arrays (`ImageLoader`)
 - :mod:`skimgclf.models`: arrays to classes (`KerasImageClassifier`)
 
-and :mod:`skimgclf.exceptions` holds what they raise.
+`predict_frame` goes through all of them, :mod:`skimgclf.saving` keeps a trained model
+in a file (`save_model`, `load_model`), and :mod:`skimgclf.exceptions` holds what they
+raise.
 
 Importing this package, the loader or the data sets imports neither Keras nor
 TensorFlow: the names below are fetched on first use.
@@ -16,7 +18,14 @@ import importlib
 
 __version__ = "0.1.0"
 
-__all__ = ["ImageLoader", "KerasImageClassifier", "check_images"]
+__all__ = [
+    "ImageLoader",
+    "KerasImageClassifier",
+    "check_images",
+    "load_model",
+    "predict_frame",
+    "save_model",
+]
 
 # Public name -> the room that has it (PEP 562). TensorFlow takes seconds and hundreds
 # of megabytes to import, which a process that only loads images should not pay.
@@ -24,9 +33,12 @@ _HOMES = {
     "ImageLoader": "skimgclf.images",
     "KerasImageClassifier": "skimgclf.models",
     "check_images": "skimgclf.images",
+    "load_model": "skimgclf.saving",
+    "save_model": "skimgclf.saving",
+    "predict_frame": "skimgclf.prediction",
 }
 
-_ROOMS = ("datasets", "exceptions", "images", "models")
+_ROOMS = ("datasets", "exceptions", "images", "models", "saving")
 
 
 def __getattr__(name):

@@ -5,14 +5,18 @@
     SkimgclfError
     ├── InvalidParameterError (also a ValueError): a parameter has a bad value
     ├── ImageLoadError (also an OSError): images that can't be read rightly
-    └── DatasetError (also a ValueError): a csv table or a folder tree is wrong
+    ├── DatasetError (also a ValueError): a csv table or a folder tree is wrong
+    └── ModelFileError (also a ValueError): a saved model is damaged or isn't one
     SkimgclfWarning (a UserWarning)
     ├── ImageLoadWarning: images were replaced on request, and which
-    └── DatasetWarning: a table or a folder tree holds something unusual
+    ├── DatasetWarning: a table or a folder tree holds something unusual
+    └── ModelFileWarning: a model was saved with versions that differ from those here
 
 Each class also inherits the built-in exception that fits, so that code which
 catches `ValueError` or `OSError` goes on working.
 """
+
+import os
 
 __all__ = [
     "DatasetError",
@@ -20,6 +24,8 @@ __all__ = [
     "ImageLoadError",
     "ImageLoadWarning",
     "InvalidParameterError",
+    "ModelFileError",
+    "ModelFileWarning",
     "SkimgclfError",
     "SkimgclfWarning",
 ]
@@ -107,6 +113,36 @@ class DatasetError(SkimgclfError, ValueError):
         return describe_list(self.summary, self.problems)
 
 
+class ModelFileError(SkimgclfError, ValueError):
+    """A file isn't a model that can be loaded.
+
+    Parameters
+    ----------
+    path : str or os.PathLike
+        The file.
+    size : int
+        Its size in bytes.
+    reason : str
+        What is wrong with it, as the end of a sentence that begins with the file.
+
+    Attributes
+    ----------
+    path : str
+        The file.
+    size : int
+        Its size in bytes.
+    reason : str
+        What is wrong with it.
+    """
+
+    def __init__(self, path, size, reason):
+        super().__init__(path, size, reason)
+        self.path, self.size, self.reason = os.fspath(path), size, reason
+
+    def __str__(self):
+        return f"{self.path!r} ({self.size:,} bytes) {self.reason}."
+
+
 class SkimgclfWarning(UserWarning):
     """Base class of the warnings that skimgclf gives itself."""
 
@@ -139,6 +175,10 @@ class ImageLoadWarning(SkimgclfWarning):
 
 class DatasetWarning(SkimgclfWarning):
     """A csv table or a folder tree holds something that may not be meant."""
+
+
+class ModelFileWarning(SkimgclfWarning):
+    """A model was saved with versions that differ from those that load it."""
 
 
 def describe_list(summary, items):

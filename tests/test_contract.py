@@ -17,6 +17,7 @@ import skimgclf.datasets
 import skimgclf.exceptions
 import skimgclf.images
 import skimgclf.models
+import skimgclf.saving
 from skimgclf import ImageLoader, KerasImageClassifier
 from skimgclf.exceptions import InvalidParameterError, SkimgclfError, SkimgclfWarning
 
@@ -27,10 +28,24 @@ PUBLIC_MODULES = [
     skimgclf.exceptions,
     skimgclf.images,
     skimgclf.models,
+    skimgclf.saving,
 ]
 
 # A room may use itself and the rooms to its left.
-LAYERS = ["exceptions", "_validation", "images", "datasets", "models"]
+LAYERS = [
+    "exceptions",
+    "_validation",
+    "_atomic",
+    "images",
+    "datasets",
+    "models",
+    "saving",
+    "prediction",
+    "_report",
+    "_commands",
+    "_arguments",
+    "cli",
+]
 STRANGERS = {("models", "datasets"), ("models", "images")}
 
 HEAVY = ("keras", "tensorflow", "scikeras", "matplotlib")

@@ -35,7 +35,7 @@ def check_parameters(parameters, *, is_partial=False):
         The parameters of `build_network`, with sequences as tuples.
     """
     _check_architecture(parameters["architecture"])
-    builder_parameters = _check_builder_parameters(parameters)
+    builder_parameters = check_builder_parameters(parameters)
     _check_optimizer(parameters["optimizer"], parameters["learning_rate"])
     check_int(_OWNER, "epochs", parameters["epochs"], minimum=1)
     check_int(_OWNER, "batch_size", parameters["batch_size"], minimum=1)
@@ -59,7 +59,8 @@ def _check_architecture(architecture):
         )
 
 
-def _check_builder_parameters(parameters):
+def check_builder_parameters(parameters):
+    """Refuse bad values of a builder's parameters, and return them normalized."""
     dropout = parameters["dropout"]
     if not _is_number(dropout) or not 0 <= dropout < 1:
         raise parameter_error(_OWNER, "dropout", "a number in [0, 1)", dropout)

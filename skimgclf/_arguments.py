@@ -1,0 +1,328 @@
+"""What the command ``skimgclf`` takes: its parser, and the values of its options."""
+
+import argparse
+import re
+
+import skimgclf
+
+_EXIT_CODES = """exit codes:
+  0 success, 1 the job failed (bad data, images or model), 2 wrong usage,
+  130 interrupted (Ctrl-C)"""
+
+# Of each command, for its help; what is written there must parse.
+EXAMPLES = {
+    "fit": "skimgclf fit train.csv --image-dir train --epochs 20 --output digits.model",
+    "predict": "skimgclf predict digits.model --csv test.csv --image-dir test "
+    "--output predictions.csv",
+    "evaluate": "skimgclf evaluate digits.model new.csv --image-dir new",
+    "check": "skimgclf check train.csv --image-dir train --output report.csv",
+    "info": "skimgclf info digits.model",
+}
+
+
+class _Parser(argparse.ArgumentParser):
+    """A parser that answers a typing mistake with one sentence."""
+
+    def __init__(self, **arguments):
+        arguments.setdefault("formatter_class", argparse.RawDescriptionHelpFormatter)
+        # An abbreviation that works today is ambiguous after the next option.
+        super().__init__(allow_abbrev=False, **arguments)
+
+    def error(self, message):
+        message = message[:1].upper() + message[1:]
+        self.exit(
+            2, f"{self.prog}: {message.rstrip('.')} (try '{self.prog} --help').\n"
+        )
+
+
+class _CommandParser(_Parser):
+    """A parser that takes options before, between and after the images.
+
+    By itself argparse would give up at the second image of ``a.png --top-k 3 b.png``,
+    and at the first of ``MODEL --top-k 3 a.png``. It can do better, but asks to be
+    called by another name, which its own sub-commands don't.
+    """
+
+    _is_mixing = False
+
+    def parse_known_args(self, args=None, namespace=None):
+        if self._is_mixing:
+            return super().parse_known_args(args, namespace)
+        self._is_mixing = True
+        try:
+            return self.parse_known_intermixed_args(args, namespace)
+        finally:
+            self._is_mixing = False
+
+
+def make_parser():
+    """Make the parser of the command and its sub-commands."""
+    parser = _Parser(
+        prog="skimgclf",
+        description="Image classification from the shell: train a network on images, "
+        "predict others.",
+        epilog=f"example:\n  {EXAMPLES['fit']}\n\n{_EXIT_CODES}",
+    )
+    parser.add_argument(
+        "--version", action="version", version=f"skimgclf {skimgclf.__version__}"
+    )
+    parser.add_argument(
+        "--debug", action="store_true", help="show the traceback of an error"
+    )
+    commands = parser.add_subparsers(
+        dest="command",
+        metavar="COMMAND",
+        required=True,
+        parser_class=_CommandParser,
+    )
+    _add_fit(commands)
+    _add_predict(commands)
+    _add_evaluate(commands)
+    _add_check(commands)
+    _add_info(commands)
+    return parser
+
+
+def _add_command(commands, name, description):
+    command = commands.add_parser(
+        name,
+        help=description,
+        description=f"{description[0].upper()}{description[1:]}.",
+        epilog=f"example:\n  {EXAMPLES[name]}\n\n{_EXIT_CODES}",
+    )
+    command.add_argument(
+        "--debug",
+        action="store_true",
+        default=argparse.SUPPRESS,  # so that `skimgclf --debug fit` counts as well
+        help="show the traceback of an error",
+    )
+    command.set_defaults(parser=command)
+    return command
+
+
+def check_usage(options):
+    """Refuse options that don't go together."""
+    if options.command == "fit" and options.output == "-":
+        options.parser.error("A model can't be written to standard output")
+    if options.command == "predict":
+        if bool(options.images) == bool(options.csv):
+            options.parser.error("Give either images or --csv with a table")
+        if options.image_dir is not None and not options.csv:
+            options.parser.error("--image-dir goes with --csv")
+
+
+def _add_fit(commands):
+    fit = _add_command(commands, "fit", "train a network, score it and save it")
+    _add_data(fit)
+    _add_table_options(fit, label=True)
+    fit.add_argument(
+        "--output", required=True, metavar="MODEL", help="the file to save it in"
+    )
+    fit.add_argument(
+        "--test-size",
+        type=_share,
+        default=0.2,
+        metavar="SHARE",
+        help="share of the images that isn't trained on but scored; 0 for none "
+        "(default: 0.2)",
+    )
+    fit.add_argument(
+        "--validation-fraction",
+        type=_share,
+        default=0.0,
+        metavar="SHARE",
+        help="share of the training images to validate on after each epoch, to stop "
+        "early (default: 0, train for all epochs)",
+    )
+    fit.add_argument(
+        "--seed",
+        type=_seed,
+        default=0,
+        metavar="INT",
+        help="decides the split and the first weights (default: 0)",
+    )
+    _add_network_options(fit)
+
+
+def _add_network_options(fit):
+    fit.add_argument(
+        "--image-size",
+        type=_image_size,
+        default=(28, 28),
+        metavar="HEIGHTxWIDTH",
+        help="the size that images are resized to (default: 28x28)",
+    )
+    fit.add_argument(
+        "--color-mode",
+        choices=["grayscale", "rgb", "rgba"],
+        default="grayscale",
+        help="the channels that images are read with (default: grayscale)",
+    )
+    fit.add_argument(
+        "--architecture",
+        choices=["dense", "cnn"],
+        default="dense",
+        help="dense layers alone, or after convolutions (default: dense)",
+    )
+    fit.add_argument(
+        "--hidden-layer-sizes",
+        type=_sizes,
+        default=(40, 20, 10),
+        metavar="SIZES",
+        help="units of the dense layers, such as 128,64 (default: 40,20,10)",
+    )
+    fit.add_argument(
+        "--epochs",
+        type=_count,
+        default=10,
+        metavar="N",
+        help="passes over the training images (default: 10)",
+    )
+    fit.add_argument(
+        "--class-weight",
+        choices=["balanced"],
+        help="let rare classes count as much as frequent ones",
+    )
+
+
+def _add_predict(commands):
+    predict = _add_command(commands, "predict", "predict images with a saved model")
+    _add_model(predict)
+    predict.add_argument("images", nargs="*", metavar="IMAGE", help="an image file")
+    predict.add_argument(
+        "--csv", metavar="FILE", help="a table that names the images, instead of IMAGE"
+    )
+    _add_table_options(predict, label=False)
+    predict.add_argument(
+        "--top-k",
+        type=_count,
+        default=1,
+        metavar="K",
+        help="so many rows an image, the most probable class first (default: 1)",
+    )
+    predict.add_argument(
+        "--on-error",
+        choices=["raise", "fill"],
+        default="raise",
+        help="whether an unreadable image ends the job, or gets a row with an empty "
+        "label and the reason (default: raise)",
+    )
+    predict.add_argument(
+        "--output",
+        default="-",
+        metavar="FILE",
+        help="the csv file to write; - for standard output (the default)",
+    )
+
+
+def _add_evaluate(commands):
+    evaluate = _add_command(commands, "evaluate", "score a saved model on other images")
+    _add_model(evaluate)
+    _add_data(evaluate)
+    _add_table_options(evaluate, label=True)
+
+
+def _add_check(commands):
+    check = _add_command(commands, "check", "find the images that can't be read")
+    check.add_argument(
+        "data",
+        nargs="+",
+        metavar="DATA",
+        help="a table (.csv), a folder of class folders, or image files",
+    )
+    _add_table_options(check, label=False)
+    check.add_argument(
+        "--output",
+        metavar="FILE",
+        help="write the whole report as a csv file; - for standard output",
+    )
+
+
+def _add_info(commands):
+    _add_model(_add_command(commands, "info", "say what a saved model is"))
+
+
+def _add_model(command):
+    command.add_argument("model", metavar="MODEL", help="what fit has saved")
+
+
+def _add_data(command):
+    command.add_argument(
+        "data", metavar="DATA", help="a csv table, or a folder of class folders"
+    )
+
+
+def _add_table_options(command, *, label):
+    table = command.add_argument_group("of a table")
+    table.add_argument(
+        "--image-dir",
+        metavar="DIR",
+        help="the folder that ids start from (default: the table's own)",
+    )
+    table.add_argument(
+        "--id-column",
+        default="id",
+        metavar="NAME",
+        help="the column with the file names (default: id)",
+    )
+    if label:
+        table.add_argument(
+            "--label-column",
+            default="label",
+            metavar="NAME",
+            help="the column with the labels (default: label)",
+        )
+    table.add_argument(
+        "--sep",
+        type=_separator,
+        default=",",
+        metavar="CHARACTER",
+        help="what separates two fields; 'tab' for a tab (default: a comma)",
+    )
+
+
+# ---- the values of options -----------------------------------------------------------
+
+
+def _count(text):
+    return _match(text, r"0*[1-9][0-9]*", int, "a number of at least 1")
+
+
+def _seed(text):
+    value = _match(text, r"[0-9]+", int, "a number of at least 0")
+    if value >= 2**32:  # what scikit-learn and NumPy take
+        raise argparse.ArgumentTypeError(f"{text!r} is not below {2**32}")
+    return value
+
+
+def _share(text):
+    return _match(text, r"0|0?\.[0-9]+|0\.", float, "a share from 0 to 1, such as 0.2")
+
+
+def _sizes(text):
+    def convert(text):
+        return tuple(int(size) for size in text.split(","))
+
+    return _match(
+        text, r"0*[1-9][0-9]*(,0*[1-9][0-9]*)*", convert, "sizes such as 128,64"
+    )
+
+
+def _image_size(text):
+    def convert(text):
+        return tuple(int(side) for side in text.split("x"))
+
+    expected = "a height and a width such as 28x28"
+    return _match(text, r"0*[1-9][0-9]*x0*[1-9][0-9]*", convert, expected)
+
+
+def _separator(text):
+    text = "\t" if text in ("tab", r"\t") else text
+    return _match(text, r"[^\"\r\n\0]", str, "one character, or 'tab'")
+
+
+def _match(text, pattern, convert, expected):
+    """Convert a value that has the right form, and refuse others in a sentence."""
+    if not re.fullmatch(pattern, text, re.ASCII):
+        raise argparse.ArgumentTypeError(f"{text!r} is not {expected}")
+    return convert(text)

@@ -1,0 +1,341 @@
+"""What the commands of ``skimgclf`` do, over the public names of this package.
+
+Keras is imported by those commands that need it, once their arguments and tables are
+known to be right.
+"""
+
+import importlib
+import os
+import sys
+import tempfile
+from contextlib import contextmanager
+
+import numpy as np
+from joblib import parallel_config
+from sklearn.metrics import accuracy_score, classification_report
+from sklearn.model_selection import train_test_split
+from sklearn.pipeline import Pipeline
+
+from skimgclf._report import check_output, write_csv
+from skimgclf.datasets import load_image_csv, load_image_folder
+from skimgclf.exceptions import SkimgclfError
+from skimgclf.images import ImageLoader, check_images
+from skimgclf.prediction import predict_frame
+
+_TABLE_EXTENSIONS = (".csv", ".tsv", ".txt")
+
+# How lines of absl's logging begin that only inform.
+_START_MESSAGES = (b"WARNING: All log messages before absl::", b"I0000 ")
+
+
+def run_command(options):
+    """Run one command.
+
+    Parameters
+    ----------
+    options : argparse.Namespace
+        What `skimgclf.cli` has parsed: `command` names the command.
+
+    Returns
+    -------
+    code : int
+        0, or 1 if images are bad that `check` was to check.
+    """
+    commands = {
+        "fit": _fit,
+        "predict": _predict,
+        "evaluate": _evaluate,
+        "check": _check,
+        "info": _info,
+    }
+    # Images are decoded by all processors, unless a loader has an n_jobs of its own.
+    with parallel_config(backend="threading", n_jobs=-1):
+        return commands[options.command](options)
+
+
+# ---- fit and evaluate ----------------------------------------------------------------
+
+
+def _fit(options):
+    check_output(options.output)
+    # Every file is decoded before, so that no image is found unreadable after an hour
+    # of training.
+    data = _load_data(options, hash_files=True, on_bad="raise")
+    if len(data.target_names) < 2:
+        raise SkimgclfError(
+            f"{options.data!r} has only one class, {data.target_names[0]!r}; a "
+            "classifier needs two."
+        )
+    train, test = _split(data, options.test_size, options.seed)
+    print(
+        f"{_count_images(data.filenames)} of {len(data.target_names)} classes: "
+        f"{len(train)} to train on, {len(test)} to test with",
+        flush=True,
+    )
+    pipeline = _make_pipeline(options)
+    pipeline.fit(data.filenames[train], data.target[train])
+    if len(test):
+        _print_scores(pipeline, data.filenames[test], data.target[test])
+    # What was shown here doesn't concern those who load the model.
+    pipeline.set_params(load__verbose=0, classify__verbose=0)
+    _import_quietly("skimgclf.saving").save_model(pipeline, options.output)
+    print(f"Saved as {options.output}")
+    return 0
+
+
+def _evaluate(options):
+    data = _load_data(options)
+    _print_scores(_load_pipeline(options.model), data.filenames, data.target)
+    return 0
+
+
+def _make_pipeline(options):
+    models = _import_quietly("skimgclf.models")
+    loader = ImageLoader(
+        image_size=options.image_size,
+        color_mode=options.color_mode,
+        verbose=_is_watched(),
+    )
+    fraction = options.validation_fraction
+    stopping = {"early_stopping": True, "validation_fraction": fraction}
+    classifier = models.KerasImageClassifier(
+        options.architecture,
+        hidden_layer_sizes=options.hidden_layer_sizes,
+        epochs=options.epochs,
+        class_weight=options.class_weight,
+        random_state=options.seed,
+        verbose=1,
+        **(stopping if fraction else {}),
+    )
+    return Pipeline([("load", loader), ("classify", classifier)])
+
+
+def _split(data, test_size, seed):
+    """Split rows into those to train on and to test with, stratified.
+
+    Files with equal content stay on one side: a copy of a training image tests nothing.
+    """
+    rows = np.arange(len(data.filenames))
+    if not test_size:
+        return rows, rows[:0]
+    first = {}
+    for row, content in enumerate(data.groups):
+        first.setdefault(content, row)
+    originals = np.array(list(first.values()))
+    _, test = train_test_split(
+        originals,
+        test_size=test_size,
+        random_state=seed,
+        stratify=data.target[originals],
+    )
+    contents = set(data.groups[test])
+    is_test = np.array([content in contents for content in data.groups])
+    return rows[~is_test], rows[is_test]
+
+
+def _print_scores(pipeline, paths, target):
+    """Print accuracy and a report on each class."""
+    # As text, like the labels of a table or a folder; a model that was saved from
+    # Python may know them as numbers.
+    known = {str(label) for label in getattr(pipeline, "classes_", ())}
+    unknown = sorted(set(target) - known)
+    if known and len(unknown) == len(set(target)):
+        raise SkimgclfError(
+            f"The model knows none of the labels {_shorten(unknown)}, only "
+            f"{_shorten(sorted(known))}."
+        )
+    predicted = predict_frame(pipeline, paths)["label"].map(str)
+    if unknown:
+        labels = _shorten(unknown)
+        _note(f"the model doesn't know the labels {labels}: they count as wrong")
+    print(classification_report(target, predicted, digits=3, zero_division=0))
+    accuracy = accuracy_score(target, predicted)
+    print(f"Accuracy on {_count_images(paths)}: {accuracy:.4f}", flush=True)
+
+
+# ---- predict -------------------------------------------------------------------------
+
+
+def _predict(options):
+    check_output(options.output, inputs=[options.model, options.csv, *options.images])
+    if options.csv:
+        data = _load_table(options, options.csv, label_column=None)
+        name = options.id_column.strip()
+        given, paths = data.frame[name].to_numpy(), data.filenames
+    else:
+        name, given, paths = (
+            "path",
+            np.array(options.images, dtype=object),
+            options.images,
+        )
+    frame = predict_frame(
+        _load_pipeline(options.model),
+        list(paths),
+        top_k=options.top_k,
+        on_error=options.on_error,
+    )
+    # Every image has one row of rank 1.
+    is_first = frame["rank"] == 1 if "rank" in frame else np.ones(len(frame), bool)
+    frame["path"] = given[np.cumsum(is_first) - 1]
+    if options.on_error == "raise":
+        del frame["reason"]
+    else:
+        n_bad = frame["label"].isna().sum()
+        if n_bad:
+            _note(f"{n_bad} of {_count_images(paths)} can't be read; see the reasons")
+    frame.columns = [name, *frame.columns[1:]]
+    write_csv(frame, options.output)
+    return 0
+
+
+# ---- check ---------------------------------------------------------------------------
+
+
+def _check(options):
+    if options.output:
+        check_output(options.output, inputs=options.data)
+    report = check_images(_list_images(options), verbose=_is_watched())
+    if options.output:
+        write_csv(report, options.output)
+    bad = report[~report["ok"]]
+    lines = [
+        f"{path!r}: {reason}"
+        for path, reason in zip(bad["path"], bad["reason"], strict=True)
+    ]
+    copies = report[report["duplicate_of"].notna()]
+    lines += [
+        f"{path!r} is a copy of {original!r}"
+        for path, original in zip(copies["path"], copies["duplicate_of"], strict=True)
+    ]
+    which = f"{len(bad)} can't be read" if len(bad) else "all can be read"
+    summary = f"{_count_images(report)}, of which {which}"
+    if len(copies):
+        summary += f" and {len(copies)} have the content of an earlier one"
+    lines.append(f"{summary}.")
+    # Standard output is the table's, if the table goes there.
+    print("\n".join(lines), file=sys.stderr if options.output == "-" else sys.stdout)
+    return 1 if len(bad) else 0
+
+
+def _list_images(options):
+    """List the images of a table, a folder or the command line."""
+    first = options.data[0]
+    if len(options.data) > 1:
+        return options.data
+    if os.path.isdir(first):
+        return load_image_folder(first).filenames
+    if first.lower().endswith(_TABLE_EXTENSIONS):
+        return _load_table(options, first, label_column=None).filenames
+    return options.data
+
+
+# ---- info ----------------------------------------------------------------------------
+
+
+def _info(options):
+    model = _load_model(options.model)
+    size = os.path.getsize(options.model)
+    print(f"{options.model} ({size:,} bytes)")
+    steps = model.steps if isinstance(model, Pipeline) else [("classify", model)]
+    for name, step in steps:
+        print(f"{name}: {' '.join(repr(step).split())}")
+    last = steps[-1][1]
+    classes = np.asarray(getattr(last, "classes_", ())).tolist()
+    print(f"{len(classes)} classes: {', '.join(map(repr, classes))}")
+    if hasattr(last, "image_shape_"):
+        print(f"image shape: {' x '.join(map(str, last.image_shape_))}")
+        print(f"weights: {last.model_.count_params():,}")
+        values = [f"{name} {part[-1]:.4f}" for name, part in last.history_.items()]
+        print(f"trained: {last.n_iter_} epochs; at the end {', '.join(values)}")
+    return 0
+
+
+# ---- what several of them need -------------------------------------------------------
+
+
+def _load_data(options, **arguments):
+    """Load the labelled images of a table or of class folders."""
+    if os.path.isdir(options.data):
+        if options.image_dir is not None:
+            raise SkimgclfError(
+                f"--image-dir goes with a table, and {options.data!r} is a folder."
+            )
+        return load_image_folder(options.data, **arguments)
+    return _load_table(
+        options, options.data, label_column=options.label_column, **arguments
+    )
+
+
+def _load_table(options, csv, **arguments):
+    for path, exists, kind in [
+        (csv, os.path.isfile, "table"),
+        (options.image_dir, os.path.isdir, "folder"),
+    ]:
+        if path is not None and not exists(os.path.expanduser(path)):
+            raise SkimgclfError(f"There is no {kind} {path!r}.")
+    return load_image_csv(
+        csv,
+        image_dir=options.image_dir,
+        id_column=options.id_column,
+        sep=options.sep,
+        **arguments,
+    )
+
+
+def _load_pipeline(path):
+    pipeline = _load_model(path)
+    if isinstance(pipeline, Pipeline) and isinstance(pipeline.steps[0][1], ImageLoader):
+        pipeline.steps[0][1].set_params(verbose=_is_watched())
+    return pipeline
+
+
+def _load_model(path):
+    if not os.path.isfile(path):
+        raise SkimgclfError(f"There is no model {path!r}.")
+    return _import_quietly("skimgclf.saving").load_model(path)
+
+
+def _import_quietly(name):
+    """Import a module that imports TensorFlow."""
+    with _without_start_messages():
+        return importlib.import_module(name)
+
+
+@contextmanager
+def _without_start_messages():
+    """Leave out what TensorFlow reports on stderr when it starts.
+
+    TensorFlow 2.21 writes that it uses oneDNN and finds no GPU driver before it reads
+    TF_CPP_MIN_LOG_LEVEL. To remove when that setting works again.
+    """
+    sys.stderr.flush()
+    stderr = os.dup(2)
+    with tempfile.TemporaryFile() as messages:
+        os.dup2(messages.fileno(), 2)
+        try:
+            yield
+        finally:
+            sys.stderr.flush()
+            os.dup2(stderr, 2)
+            os.close(stderr)
+            messages.seek(0)
+            lines = [line for line in messages if not line.startswith(_START_MESSAGES)]
+            os.write(2, b"".join(lines))
+
+
+def _is_watched():
+    """Tell whether somebody sees a progress bar; as the `verbose` of a loader."""
+    return int(sys.stderr.isatty())
+
+
+def _note(text):
+    print(f"skimgclf: {text}", file=sys.stderr, flush=True)
+
+
+def _count_images(images):
+    return "1 image" if len(images) == 1 else f"{len(images)} images"
+
+
+def _shorten(labels):
+    listed = ", ".join(map(repr, labels[:10]))
+    return f"{listed} and {len(labels) - 10} more" if len(labels) > 10 else listed

@@ -1,0 +1,93 @@
+"""Tables written as csv files: whole or not at all, and harmless in a spreadsheet."""
+
+import os
+import re
+import sys
+
+from skimgclf._atomic import replace_atomically
+from skimgclf.exceptions import SkimgclfError
+
+# What a spreadsheet takes for the start of a formula (OWASP, "CSV Injection"); a number
+# with a sign is none, and keeps meaning the same to other programs.
+_FORMULA = re.compile(r"[=+\-@\t\r]")
+_NUMBER = re.compile(r"[+-]?[0-9]+(\.[0-9]*)?([eE][+-]?[0-9]+)?", re.ASCII)
+
+
+def check_output(path, *, inputs=()):
+    """Refuse a file that can't be written, before any work is done for it.
+
+    Parameters
+    ----------
+    path : str
+        The file to write; "-" for standard output.
+    inputs : sequence of (str or None), default=()
+        Files that are read, which it must not replace.
+
+    Raises
+    ------
+    SkimgclfError
+        If it is a folder or an input, or if its folder doesn't exist or can't be
+        written to.
+    """
+    if path == "-":
+        return
+    folder = os.path.dirname(os.path.realpath(path))
+    if not path or os.path.isdir(path):
+        raise SkimgclfError(f"The output {path!r} must be a file, not a folder.")
+    if not os.path.isdir(folder):
+        raise SkimgclfError(f"There is no folder {folder!r} for the output {path!r}.")
+    if os.path.exists(path) and not os.path.isfile(path):
+        return  # a pipe or a device, which is written to in place
+    if not os.access(folder, os.W_OK):
+        raise SkimgclfError(f"There is no permission to write into {folder!r}.")
+    for source in filter(None, inputs):
+        if os.path.realpath(source) == os.path.realpath(path):
+            raise SkimgclfError(f"The output {path!r} would replace what is read.")
+
+
+def write_csv(frame, path):
+    """Write a table as a csv file, in UTF-8.
+
+    Parameters
+    ----------
+    frame : DataFrame
+        The table; its index isn't written. Cells and column names that a spreadsheet
+        would take for a formula get an apostrophe in front.
+    path : str
+        The file; "-" for standard output.
+    """
+    escaped = frame.set_axis([escape_cell(name) for name in frame.columns], axis=1)
+    text = escaped.map(escape_cell).to_csv(
+        index=False, float_format="%.6g", lineterminator="\n"
+    )
+    if path == "-":
+        sys.stdout.write(text)
+        return
+    # Pipes and /dev/null are written to; anything else is replaced as a whole.
+    special = os.path.exists(path) and not os.path.isfile(path)
+    with open(path, "wb") if special else replace_atomically(path) as file:
+        # Names that aren't UTF-8 keep the bytes that they have on disk.
+        file.write(text.encode("utf-8", errors="surrogateescape"))
+
+
+def escape_cell(value):
+    """Put an apostrophe before text that a spreadsheet would take for a formula.
+
+    Parameters
+    ----------
+    value : object
+        A cell; anything but str is returned as it is.
+
+    Returns
+    -------
+    cell : object
+
+    Examples
+    --------
+    >>> from skimgclf._report import escape_cell
+    >>> [escape_cell(cell) for cell in ["=1+1", "-cat.png", "-1.5", "cat", 3]]
+    ["'=1+1", "'-cat.png", '-1.5', 'cat', 3]
+    """
+    if not isinstance(value, str) or not _FORMULA.match(value):
+        return value
+    return value if _NUMBER.fullmatch(value) else f"'{value}"

@@ -1,0 +1,89 @@
+"""The command ``skimgclf``: it runs, and its exit codes and errors.
+
+What it takes stands in `skimgclf._arguments`, what it does in `skimgclf._commands`.
+Neither ``--help`` nor ``check`` imports TensorFlow.
+"""
+
+import os
+import sys
+import traceback
+import warnings
+
+from skimgclf._arguments import check_usage, make_parser
+
+
+def main(argv=None):
+    """Run the command ``skimgclf``.
+
+    Parameters
+    ----------
+    argv : list of str, default=None
+        The arguments after the command's name; by default those of the process.
+
+    Returns
+    -------
+    code : int
+        0 for success, 1 if the job failed, 130 if Ctrl-C interrupted it.
+
+    Raises
+    ------
+    SystemExit
+        By argparse: code 2 for wrong usage, 0 after ``--help`` and ``--version``.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from skimgclf.cli import main
+    >>> from skimgclf.datasets import load_digit_images
+    >>> main(["check", load_digit_images(tempfile.mkdtemp()).csv])
+    1797 images, of which all can be read.
+    0
+    """
+    # TensorFlow's C++ side reports its CPU features on stderr unless told otherwise.
+    # Only a script may decide that for its process; importing skimgclf doesn't.
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    options = make_parser().parse_args(argv)
+    check_usage(options)
+    try:
+        with warnings.catch_warnings():
+            warnings.showwarning = _print_warning
+            from skimgclf._commands import run_command
+
+            code = run_command(options)
+            sys.stdout.flush()  # here, where a closed pipe can still be caught
+            return code
+    except KeyboardInterrupt:
+        _print_line("Interrupted: nothing was written.")
+        return 130
+    except BrokenPipeError:
+        # The reader, such as `head`, has seen enough. Python would complain once more
+        # when it flushes at its end (its documentation, on SIGPIPE).
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except Exception as error:
+        if options.debug:
+            traceback.print_exc()
+        _print_line(f"error: {_describe_error(error)}")
+        return 1
+
+
+def _describe_error(error):
+    """Say what went wrong, as one sentence and at most a list below it."""
+    if type(error).__module__.startswith("skimgclf."):
+        return str(error)
+    if isinstance(error, OSError) and error.strerror:
+        name = "" if error.filename is None else f"{error.filename!r}: "
+        return f"{name}{error.strerror}."
+    message = str(error).strip()
+    if isinstance(error, ValueError) and message:
+        return message
+    name = type(error).__name__
+    return f"{name}: {message or 'no further reason'} (--debug shows where)."
+
+
+def _print_warning(message, category, filename, lineno, file=None, line=None):
+    _print_line(f"warning: {message}")
+
+
+def _print_line(text):
+    print(f"skimgclf: {text}", file=sys.stderr, flush=True)

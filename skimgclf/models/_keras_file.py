@@ -1,0 +1,248 @@
+"""A network as the bytes of a ``.keras`` file that nobody needs to trust.
+
+Keras' safe mode refuses code in a file, but it can be switched off for a process, and
+Keras still fetches the classes that a file names from whatever is registered there,
+follows links of the weights file and believes its sizes. So a file is looked
+through, before Keras sees it, for what isn't plain Keras.
+"""
+
+import io
+import json
+import tempfile
+import zipfile
+from pathlib import Path
+
+import h5py
+import keras
+import numpy as np
+
+from skimgclf.models._scikeras import compile_network, seeded
+
+_CONFIG, _WEIGHTS = "config.json", "model.weights.h5"
+_MEMBERS = {"metadata.json", _CONFIG, _WEIGHTS}
+
+_MODULES = {
+    "keras",
+    "keras.activations",
+    "keras.constraints",
+    "keras.dtype_policies",
+    "keras.initializers",
+    "keras.layers",
+    "keras.models",
+    "keras.optimizers",
+    "keras.optimizers.schedules",
+    "keras.regularizers",
+    "keras.src.models.functional",
+    "keras.src.models.sequential",
+}
+# The operations of a functional model: Add, Reshape and so on.
+_OPERATIONS = "keras.src.ops."
+
+# What holds code, or reads other files.
+_REFUSED = {
+    "FlaxLayer",
+    "IntegerLookup",
+    "JaxLayer",
+    "Lambda",
+    "StringLookup",
+    "TFSMLayer",
+    "TextVectorization",
+    "TorchModuleWrapper",
+}
+
+# How Keras writes values that aren't objects. `__lambda__` isn't among them.
+_VALUES = {
+    "__bytes__",
+    "__ellipsis__",
+    "__keras_tensor__",
+    "__numpy__",
+    "__slice__",
+    "__tensor__",
+}
+
+
+def write_network(network, *, include_optimizer=False):
+    """Write a network.
+
+    Parameters
+    ----------
+    network : keras.Model
+        A trained network of Keras' own layers.
+    include_optimizer : bool, default=False
+        Whether to keep what its optimizer has learnt.
+
+    Returns
+    -------
+    content : bytes
+        A ``.keras`` file.
+    generators : list of list of int
+        The state of the generators of dropout, which Keras leaves out of it.
+
+    Raises
+    ------
+    ValueError
+        If there is something in it that isn't Keras' own.
+    """
+    check_plain(_describe(network, include_optimizer))
+    with seeded(0):  # the weights drawn here are replaced
+        copied = type(network).from_config(network.get_config())
+        _copy_variables(network, copied)
+        if include_optimizer:
+            optimizer = network.optimizer
+            fresh = type(optimizer).from_config(optimizer.get_config())
+            compile_network(copied, fresh)
+            _copy_variables(optimizer, copied.optimizer)
+    # Not the network itself: Keras writes the optimizer of a compiled one, whatever
+    # `include_optimizer` says.
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "network.keras")
+        copied.save(path)
+        content = path.read_bytes()
+    generators = [np.array(state).tolist() for state in _list_generators(network)]
+    _compare(network, read_network(content, generators))
+    return content, generators
+
+
+def read_network(content, generators):
+    """Read a network, from a stranger perhaps, without running code.
+
+    Parameters
+    ----------
+    content : bytes
+        A ``.keras`` file.
+    generators : list of list of int
+        As `write_network` returned them.
+
+    Returns
+    -------
+    network : keras.Model
+        Compiled if the file keeps an optimizer.
+
+    Raises
+    ------
+    ValueError
+        If the file holds anything but a network of Keras' own layers.
+    """
+    config = _check_content(content)
+    with_optimizer = bool(config.get("compile_config"))
+    with tempfile.TemporaryDirectory() as folder, seeded(0):
+        path = Path(folder, "network.keras")
+        path.write_bytes(content)
+        network = keras.saving.load_model(path, compile=with_optimizer, safe_mode=True)
+    if not isinstance(network, keras.Model):
+        raise ValueError(f"the network is a {type(network).__name__}, not a model")
+    if with_optimizer:
+        compile_network(network, network.optimizer)
+    states = _list_generators(network)
+    if len(states) != len(generators):
+        raise ValueError("the states of the generators don't fit the network")
+    for variable, state in zip(states, generators, strict=True):
+        variable.assign(np.array(state, dtype="uint32"))
+    return network
+
+
+def check_plain(config):
+    """Refuse a configuration that names anything but Keras' own objects.
+
+    Parameters
+    ----------
+    config : object
+        Of JSON's types.
+
+    Raises
+    ------
+    ValueError
+        With the name of what isn't Keras' own, or that holds code or reads files.
+    """
+    if isinstance(config, list | tuple):
+        for item in config:
+            check_plain(item)
+    elif isinstance(config, dict):
+        if "class_name" in config:
+            _check_object(config)
+        for item in config.values():
+            check_plain(item)
+
+
+def _check_object(config):
+    name, module = config["class_name"], config.get("module")
+    registered = config.get("registered_name")
+    if not isinstance(name, str):
+        raise ValueError(f"{name!r} is no name of a class")
+    if name in _VALUES and module in (None, "builtins"):
+        return
+    if name == "function":
+        name = config.get("config")
+        known = module == "builtins" and registered in (None, name, "function")
+        if known and hasattr(keras.activations, str(name)):
+            return
+    elif name in _REFUSED or name.startswith("__"):
+        raise ValueError(f"{name!r} is refused, since it holds code or reads files")
+    elif isinstance(module, str):
+        known = module in _MODULES or module.startswith(_OPERATIONS)
+        if known and registered in (None, name):
+            return
+    raise ValueError(f"{registered or name!r} isn't one of Keras' own classes")
+
+
+def _describe(network, include_optimizer):
+    try:
+        config = json.loads(network.to_json())
+    except Exception as error:  # whatever a layer of the user's raises
+        raise ValueError(f"Keras can't describe it: {error}") from error
+    if not include_optimizer:
+        config.pop("compile_config", None)
+    return config
+
+
+def _check_content(content):
+    """Refuse what isn't a plain ``.keras`` file, and return its configuration."""
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        members = archive.infolist()
+        names = [member.filename for member in members]
+        if len(names) != len(_MEMBERS) or set(names) != _MEMBERS:
+            raise ValueError(f"network.keras must not hold {', '.join(sorted(names))}")
+        if any(member.compress_type != zipfile.ZIP_STORED for member in members):
+            raise ValueError("network.keras is compressed")
+        config, weights = json.loads(archive.read(_CONFIG)), archive.read(_WEIGHTS)
+    if not isinstance(config, dict):
+        raise ValueError(f"{_CONFIG} of network.keras is no JSON object")
+    check_plain(config)
+    with h5py.File(io.BytesIO(weights), "r") as file:
+        _check_weights(file, len(weights))
+    return config
+
+
+def _check_weights(file, size):
+    """Refuse links to other files, and data that are larger than the file."""
+    total = 0
+
+    def check(name, link):
+        nonlocal total
+        item = file[name] if type(link) is h5py.HardLink else None
+        if isinstance(item, h5py.Dataset):
+            # Keras writes neither chunks nor compression, which can hide a bomb.
+            plain = not (item.chunks or item.external or item.is_virtual)
+            total += item.nbytes if plain else size + 1
+        return name if item is None or total > size else None  # a name ends the visit
+
+    refused = file.visititems_links(check)
+    if refused is not None:
+        raise ValueError(f"{refused!r} in {_WEIGHTS} is a link, or larger than it")
+
+
+def _list_generators(network):
+    """List the variables that Keras' own files leave out."""
+    kept = {id(variable) for variable in network.weights}
+    return [variable for variable in network.variables if id(variable) not in kept]
+
+
+def _copy_variables(source, target):
+    for theirs, mine in zip(source.variables, target.variables, strict=True):
+        mine.assign(theirs)
+
+
+def _compare(network, loaded):
+    for mine, theirs in zip(network.variables, loaded.variables, strict=True):
+        if not np.array_equal(np.array(mine), np.array(theirs), equal_nan=True):
+            raise ValueError(f"Keras doesn't give its weights {mine.path!r} back")

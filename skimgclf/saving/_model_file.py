@@ -1,0 +1,334 @@
+"""save_model and load_model: a classifier or a pipeline in a file without code."""
+
+import datetime
+import re
+
+import keras
+import numpy as np
+import PIL
+import sklearn
+import tensorflow
+from sklearn.pipeline import Pipeline
+
+import skimgclf
+from skimgclf._validation import check_bool, parameter_error, warn_user
+from skimgclf.exceptions import InvalidParameterError, ModelFileError, ModelFileWarning
+from skimgclf.images import ImageLoader
+from skimgclf.models import KerasImageClassifier
+from skimgclf.models._plain_state import describe_classifier, restore_classifier
+from skimgclf.saving._archive import check_keys, read_archive, write_archive
+from skimgclf.saving._values import decode, encode
+
+_FORMAT = 1
+_ENTRIES = ["format", "date", "versions", "pipeline", "steps", "learnt"]
+_PASSTHROUGH = "passthrough"
+
+
+def save_model(model, path, *, include_optimizer=False):
+    """Save a trained classifier or pipeline in one file that holds no code.
+
+    The file is a zip of ``model.json`` (parameters, classes, history, versions) and
+    ``network.keras``. It appears in one step: a kill, a full disk or Ctrl-C leaves an
+    older file of that name as it was.
+
+    Parameters
+    ----------
+    model : KerasImageClassifier or Pipeline
+        Fitted. The steps of a pipeline may be an ImageLoader, "passthrough" and, at
+        the end, a KerasImageClassifier. Of a search, save ``best_estimator_``.
+    path : str or os.PathLike
+        Where to; any name will do.
+    include_optimizer : bool, default=False
+        Whether to keep what the optimizer has learnt, two thirds of the size for Adam.
+        Without it, training a loaded classifier further starts with a new optimizer.
+
+    Raises
+    ------
+    InvalidParameterError
+        If there is something in the model that can't be kept without code.
+    sklearn.exceptions.NotFittedError
+        If the classifier isn't fitted.
+    OSError
+        If the file can't be written.
+
+    See Also
+    --------
+    load_model : Load the file.
+
+    Notes
+    -----
+    What is kept are the parameters and what `fit` has learnt; other attributes, such as
+    the requests of `set_fit_request`, are not. The network's layers and the optimizer
+    must be Keras' own, and without `keras.layers.Lambda`; `callbacks` must be None.
+
+    Of a callable ``architecture`` only the name is kept. The loaded classifier predicts
+    and can be trained further; before it can be fitted anew, it needs
+    ``set_params(architecture=...)``.
+
+    Examples
+    --------
+    >>> import os, tempfile
+    >>> import numpy as np
+    >>> from skimgclf import KerasImageClassifier, load_model, save_model
+    >>> X, y = np.eye(4), ["cat", "dog", "cat", "dog"]
+    >>> classifier = KerasImageClassifier(epochs=1, random_state=0).fit(X, y)
+    >>> path = os.path.join(tempfile.mkdtemp(), "pets.skimgclf")
+    >>> save_model(classifier, path)
+    >>> loaded = load_model(path)
+    >>> loaded.classes_
+    array(['cat', 'dog'], dtype='<U3')
+    >>> np.array_equal(loaded.predict_proba(X), classifier.predict_proba(X))
+    True
+    """
+    check_bool("save_model", "include_optimizer", include_optimizer)
+    steps = _list_steps(model)
+    classifier = steps[-1][1]
+    try:
+        parameters, learnt, network = describe_classifier(
+            classifier, include_optimizer=include_optimizer
+        )
+    except ValueError as error:
+        if isinstance(error, InvalidParameterError | sklearn.exceptions.NotFittedError):
+            raise
+        raise InvalidParameterError(str(error)) from error
+    described = [_describe_step(*step, parameters) for step in steps]
+    document = {
+        "format": _FORMAT,
+        "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        "versions": _list_versions(),
+        "pipeline": _describe_pipeline(model),
+        "steps": described,
+        "learnt": _encode_all("what fit has learnt", learnt),
+    }
+    write_archive(path, document, network)
+
+
+def load_model(path):
+    """Load a file of `save_model`, without running code from it.
+
+    Parameters
+    ----------
+    path : str or os.PathLike
+        The file.
+
+    Returns
+    -------
+    model : KerasImageClassifier or Pipeline
+        Predicts the same probabilities, bit for bit, on a machine of the same kind with
+        the same versions.
+
+    Raises
+    ------
+    ModelFileError
+        If the file is damaged, holds anything that `save_model` doesn't write, or was
+        written by a version of skimgclf with a newer format.
+    OSError
+        If it can't be read.
+
+    Warns
+    -----
+    ModelFileWarning
+        If it was saved with another version of Keras.
+
+    See Also
+    --------
+    save_model : Write the file, with an example.
+
+    Notes
+    -----
+    A stranger's file can't run code, but it can hold a network that predicts whatever
+    its author wants, or one that is too large for this machine.
+
+    Examples
+    --------
+    >>> import os, tempfile
+    >>> from skimgclf import load_model
+    >>> path = os.path.join(tempfile.mkdtemp(), "model")
+    >>> with open(path, "wb") as file:
+    ...     n_bytes = file.write(b"no model")
+    >>> try:
+    ...     load_model(path)
+    ... except ValueError as error:
+    ...     print(str(error).split("model' ")[1])
+    (8 bytes) is damaged, or wasn't written by save_model: it can't be read as a zip
+    archive (File is not a zip file).
+    """
+    document, network, size = read_archive(path)
+    versions = _check_versions(path, size, document)
+    try:
+        model = _restore(document, network)
+    # Keras raises errors of every kind of what doesn't fit.
+    except Exception as error:
+        first_line = (str(error).splitlines() or [type(error).__name__])[0]
+        raise ModelFileError(
+            path,
+            size,
+            "holds what save_model doesn't write or what doesn't fit the versions here "
+            f"(saved with Keras {versions['keras']}, loaded with {keras.__version__}): "
+            f"{first_line}",
+        ) from error
+    _warn_of_versions(path, versions)
+    return model
+
+
+def _list_steps(model):
+    """List the steps of a model as (name, estimator), the classifier as the last."""
+    if type(model) is KerasImageClassifier:
+        return [(None, model)]
+    if hasattr(model, "best_estimator_"):
+        raise InvalidParameterError(
+            f"The 'model' parameter of save_model can't be a {type(model).__name__}: "
+            "save search.best_estimator_ instead."
+        )
+    if type(model) is not Pipeline:
+        raise _refuse(model, f"Got a {type(model).__name__} instead")
+    for name, step in model.steps[:-1]:
+        if type(step) is not ImageLoader and not _is_passthrough(step):
+            raise _refuse(model, f"Its step {name!r} is {_name_type(step)}")
+    name, last = model.steps[-1]
+    if type(last) is not KerasImageClassifier:
+        raise _refuse(model, f"Its last step, {name!r}, is {_name_type(last)}")
+    if model.memory is not None:
+        raise parameter_error(
+            "the Pipeline",
+            "memory",
+            "None to be saved, since it is a folder of this machine: call "
+            "set_params(memory=None)",
+            model.memory,
+        )
+    return model.steps
+
+
+def _is_passthrough(step):
+    return isinstance(step, str) and step == _PASSTHROUGH
+
+
+def _name_type(step):
+    return repr(step) if isinstance(step, str) else f"a {type(step).__name__}"
+
+
+def _refuse(model, but):
+    return InvalidParameterError(
+        "The 'model' parameter of save_model must be a KerasImageClassifier, or a "
+        "Pipeline of ImageLoader, 'passthrough' and a KerasImageClassifier at the end. "
+        f"{but}; use joblib or skops for others."
+    )
+
+
+def _describe_pipeline(model):
+    if type(model) is KerasImageClassifier:
+        return None
+    # Pipelines have transform_input since scikit-learn 1.6.
+    kept = {"transform_input": model.transform_input, "verbose": model.verbose}
+    return _encode_all("the Pipeline", kept)
+
+
+def _describe_step(name, step, classifier_parameters):
+    if _is_passthrough(step):
+        return {"name": name, "type": _PASSTHROUGH, "parameters": {}}
+    parameters = classifier_parameters
+    if type(step) is ImageLoader:
+        step.fit(None)  # bad values would be refused when the file is loaded
+        parameters = step.get_params(deep=False)
+    kind = type(step).__name__
+    return {
+        "name": name,
+        "type": kind,
+        "parameters": _encode_all(kind, parameters),
+    }
+
+
+def _encode_all(owner, values):
+    encoded = {}
+    for name, value in values.items():
+        try:
+            encoded[name] = encode(value)
+        except TypeError as error:
+            raise InvalidParameterError(
+                f"The {name!r} parameter of {owner} can't be saved without code: "
+                f"{error}. Set it to a plain value with set_params, which changes "
+                "nothing about what was learnt, or use joblib."
+            ) from error
+    return encoded
+
+
+def _list_versions():
+    modules = (keras, tensorflow, sklearn, np, PIL)
+    names = ("keras", "tensorflow", "scikit-learn", "numpy", "pillow")
+    found = {n: m.__version__ for n, m in zip(names, modules, strict=True)}
+    return {"skimgclf": skimgclf.__version__, **found}
+
+
+def _check_versions(path, size, document):
+    """Refuse another format, and return the versions that wrote the file."""
+    saved_in = document.get("format")
+    if type(saved_in) is int and saved_in > _FORMAT:
+        raise ModelFileError(
+            path,
+            size,
+            f"has format {saved_in}, and skimgclf {skimgclf.__version__} reads format "
+            f"{_FORMAT}: update skimgclf",
+        )
+    versions = document.get("versions")
+    if saved_in != _FORMAT or type(saved_in) is not int:
+        reason = f"wasn't written by save_model: its format is {saved_in!r}"
+        raise ModelFileError(path, size, reason)
+    if not isinstance(versions, dict) or not all(
+        isinstance(versions.get(name), str)
+        and re.fullmatch(r"\d[\w.+!-]{0,60}", versions[name])
+        for name in _list_versions()
+    ):
+        raise ModelFileError(path, size, "doesn't say which versions wrote it")
+    return versions
+
+
+def _warn_of_versions(path, versions):
+    saved = versions["keras"].split(".")[:2]
+    if saved != keras.__version__.split(".")[:2]:
+        warn_user(
+            f"{str(path)!r} was saved with Keras {versions['keras']} and loaded with "
+            f"Keras {keras.__version__}: predictions may differ in the last digits.",
+            ModelFileWarning,
+        )
+
+
+def _restore(document, network):
+    check_keys("model.json", document, _ENTRIES)
+    steps, learnt = document["steps"], document["learnt"]
+    if not isinstance(steps, list) or not steps or not isinstance(learnt, dict):
+        raise ValueError("model.json must hold a list of steps and what was learnt")
+    learnt = {name: decode(value) for name, value in learnt.items()}
+    *first, last = steps
+    restored = [_restore_step(step) for step in first]
+    name, kind, parameters = _read_step(last)
+    if kind != KerasImageClassifier.__name__:
+        raise ValueError(f"the last step must be a KerasImageClassifier, not {kind!r}")
+    classifier = restore_classifier(parameters, learnt, network)
+    if document["pipeline"] is None:
+        if restored or name is not None:
+            raise ValueError("steps in front of a classifier, but no pipeline")
+        return classifier
+    check_keys("pipeline", document["pipeline"], ["transform_input", "verbose"])
+    kept = {name: decode(value) for name, value in document["pipeline"].items()}
+    pipeline = Pipeline([*restored, (name, classifier)], **kept)
+    pipeline._validate_names([name for name, _ in pipeline.steps])
+    return pipeline
+
+
+def _restore_step(step):
+    name, kind, parameters = _read_step(step)
+    if kind == _PASSTHROUGH and not parameters:
+        return name, _PASSTHROUGH
+    if kind != ImageLoader.__name__:
+        raise ValueError(f"unknown step {name!r} of type {kind!r}")
+    return name, ImageLoader(**parameters).fit(None)
+
+
+def _read_step(step):
+    check_keys("a step", step, ["name", "type", "parameters"])
+    name, kind, parameters = step["name"], step["type"], step["parameters"]
+    if not isinstance(name, str | None) or not isinstance(kind, str):
+        raise ValueError(f"a step must have a name and a type, not {name!r}, {kind!r}")
+    if not isinstance(parameters, dict):
+        raise ValueError(f"the parameters of step {name!r} are no JSON object")
+    return name, kind, {key: decode(value) for key, value in parameters.items()}
