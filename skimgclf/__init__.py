@@ -7,8 +7,8 @@ Data flows one way, through the rooms of this package:
 - :mod:`skimgclf.models`: arrays to classes (`KerasImageClassifier`)
 
 `predict_frame` goes through all of them, :mod:`skimgclf.saving` keeps a trained model
-in a file (`save_model`, `load_model`), and :mod:`skimgclf.exceptions` holds what they
-raise.
+in a file (`save_model`, `load_model`, `export_model`), and :mod:`skimgclf.exceptions`
+holds what they raise.
 
 Importing this package, the loader or the data sets imports neither Keras nor
 TensorFlow: the names below are fetched on first use.
@@ -22,6 +22,7 @@ __all__ = [
     "ImageLoader",
     "KerasImageClassifier",
     "check_images",
+    "export_model",
     "load_model",
     "predict_frame",
     "save_model",
@@ -33,9 +34,10 @@ _HOMES = {
     "ImageLoader": "skimgclf.images",
     "KerasImageClassifier": "skimgclf.models",
     "check_images": "skimgclf.images",
+    "export_model": "skimgclf.saving",
     "load_model": "skimgclf.saving",
-    "save_model": "skimgclf.saving",
     "predict_frame": "skimgclf.prediction",
+    "save_model": "skimgclf.saving",
 }
 
 _ROOMS = ("datasets", "exceptions", "images", "models", "saving")

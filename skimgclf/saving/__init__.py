@@ -1,5 +1,10 @@
-"""Keeping a trained model in a file, and getting it back without running code."""
+"""Keeping a trained model in a file.
 
+- :func:`save_model`, :func:`load_model`: for skimgclf itself, without running code
+- :func:`export_model`: the network alone, for other programs
+"""
+
+from skimgclf.saving._export import export_model
 from skimgclf.saving._model_file import load_model, save_model
 
-__all__ = ["load_model", "save_model"]
+__all__ = ["export_model", "load_model", "save_model"]

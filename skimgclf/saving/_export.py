@@ -1,0 +1,156 @@
+"""export_model: the network alone, in formats that other programs run."""
+
+import importlib.util
+import json
+import os
+import tempfile
+import warnings
+from pathlib import Path
+
+import keras
+from sklearn.pipeline import Pipeline
+from sklearn.utils.validation import check_is_fitted
+
+from skimgclf._atomic import replace_atomically
+from skimgclf._validation import check_choice
+from skimgclf.exceptions import InvalidParameterError
+from skimgclf.images import ImageLoader
+from skimgclf.models import KerasImageClassifier
+
+# Keras tells formats apart by these suffixes, which the user's path needn't have.
+_SUFFIXES = {"keras": ".keras", "litert": ".tflite", "onnx": ".onnx"}
+
+# What Keras' exporter to ONNX imports.
+_ONNX_PACKAGES = ("onnx", "tf2onnx")
+
+
+def export_model(model, path, format="onnx"):
+    """Write the trained network for programs that run without skimgclf.
+
+    Beside it, in a file whose name ends in ``.json``, stands what such a program needs:
+    the classes in the order of the network's outputs, the shape and range of its
+    inputs, and the settings of the loader that made them.
+
+    Parameters
+    ----------
+    model : KerasImageClassifier or Pipeline
+        Fitted. The steps of a pipeline may be an ImageLoader, "passthrough" and, at
+        the end, a KerasImageClassifier.
+    path : str or os.PathLike
+        Where to; the description is written to the same path with ``.json`` added.
+    format : {"onnx", "litert", "keras"}, default="onnx"
+        - "onnx": for ONNX Runtime and others; needs the packages of the extra
+          ``skimgclf[export]``
+        - "litert": for LiteRT, once TensorFlow Lite
+        - "keras": Keras' own file
+
+    Raises
+    ------
+    InvalidParameterError
+        If the model is of another kind, or a package for the format is missing.
+    sklearn.exceptions.NotFittedError
+        If the classifier isn't fitted.
+    OSError
+        If a file can't be written.
+
+    See Also
+    --------
+    skimgclf.save_model : Save a model for skimgclf itself.
+
+    Notes
+    -----
+    The network takes float32 images in [0, 1], channels last, whatever the dtype of the
+    loader, and gives one probability for each class.
+
+    Examples
+    --------
+    >>> import json, os, tempfile
+    >>> import numpy as np
+    >>> from skimgclf import KerasImageClassifier, export_model
+    >>> X, y = np.zeros((4, 8, 8, 1)), ["cat", "dog", "cat", "dog"]
+    >>> classifier = KerasImageClassifier(epochs=1).fit(X, y)
+    >>> path = os.path.join(tempfile.mkdtemp(), "pets.keras")
+    >>> export_model(classifier, path, format="keras")
+    >>> with open(f"{path}.json") as file:
+    ...     description = json.load(file)
+    >>> description["classes"], description["input"]["shape"]
+    (['cat', 'dog'], [None, 8, 8, 1])
+    """
+    check_choice("export_model", "format", format, _SUFFIXES)
+    loader, classifier = _find_parts(model)
+    check_is_fitted(classifier)
+    if format == "onnx":
+        _check_packages()
+    network = _export_network(classifier.model_, format)
+    description = json.dumps(_describe(loader, classifier, format), indent=2)
+    with replace_atomically(path) as file:
+        file.write(network)
+    with replace_atomically(f"{os.fspath(path)}.json") as file:
+        file.write(description.encode())
+
+
+def _find_parts(model):
+    """Return the loader (or None) and the classifier of a model."""
+    steps = [step for _, step in model.steps] if type(model) is Pipeline else [model]
+    kept = [step for step in steps if step != "passthrough"]
+    *loaders, classifier = kept or [None]
+    only_loaders = all(isinstance(step, ImageLoader) for step in loaders)
+    if not (
+        isinstance(classifier, KerasImageClassifier)
+        and only_loaders
+        and len(loaders) <= 1
+    ):
+        raise InvalidParameterError(
+            "The 'model' parameter of export_model must be a KerasImageClassifier or a "
+            "Pipeline of ImageLoader, 'passthrough' and a KerasImageClassifier at the "
+            f"end. Got {model!r} instead; of a search, export best_estimator_."
+        )
+    return (loaders or [None])[0], classifier
+
+
+def _check_packages():
+    missing = [
+        name for name in _ONNX_PACKAGES if importlib.util.find_spec(name) is None
+    ]
+    if missing:
+        raise InvalidParameterError(
+            f"The 'format' parameter of export_model can't be 'onnx' here, since "
+            f"{' and '.join(missing)} isn't installed: pip install 'skimgclf[export]'."
+        )
+
+
+def _export_network(network, file_format):
+    """Return the network as the bytes of a file of that format."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, f"network{_SUFFIXES[file_format]}")
+        if file_format == "keras":
+            # Keras writes the optimizer of a compiled network, whatever it is told.
+            plain = keras.models.clone_model(network)
+            plain.set_weights(network.get_weights())
+            plain.save(path)
+        else:
+            with warnings.catch_warnings():
+                # Keras 3.15 asks NumPy for `np.object` to repair tf2onnx, which NumPy 2
+                # announces to mean something else; to remove when Keras doesn't.
+                warnings.filterwarnings("ignore", "In the future `np", FutureWarning)
+                network.export(path, format=file_format, verbose=False)
+        return path.read_bytes()
+
+
+def _describe(loader, classifier, file_format):
+    settings = None
+    if loader is not None:
+        settings = loader.get_params()
+        for name in ("n_jobs", "verbose", "on_error", "max_pixels"):
+            del settings[name]  # they change no pixel
+    return {
+        "format": file_format,
+        "classes": classifier.classes_.tolist(),
+        "input": {
+            "shape": [None, *classifier.image_shape_],
+            "dtype": "float32",
+            "range": [0, 1] if len(classifier.image_shape_) == 3 else None,
+        },
+        "output": "one probability for each class",
+        "loader": settings,
+    }

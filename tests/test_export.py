@@ -1,0 +1,136 @@
+"""Exported networks give other programs the same probabilities."""
+
+import json
+
+import keras
+import numpy as np
+import onnxruntime
+import pytest
+import tensorflow
+from sklearn.exceptions import NotFittedError
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import Pipeline, make_pipeline
+
+from skimgclf import ImageLoader, KerasImageClassifier, export_model
+from skimgclf.datasets import load_digit_images
+from skimgclf.exceptions import InvalidParameterError
+from skimgclf.images import read_image
+from skimgclf.saving import _export
+
+
+@pytest.fixture(scope="module")
+def paths(tmp_path_factory):
+    return load_digit_images(tmp_path_factory.mktemp("digits"))
+
+
+@pytest.fixture(scope="module", params=["dense", "cnn"])
+def fitted(request, paths):
+    classifier = KerasImageClassifier(
+        request.param,
+        conv_filters=(4,),
+        hidden_layer_sizes=(8,),
+        batch_norm=True,
+        dropout=0.2,
+        epochs=2,
+        random_state=0,
+    )
+    loader = ImageLoader(image_size=(10, 8), color_mode="rgb", background="black")
+    pipeline = Pipeline([("load", loader), ("classify", classifier)])
+    return pipeline.fit(paths.filenames[:100], paths.target[:100])
+
+
+def run_onnx(path, images):
+    session = onnxruntime.InferenceSession(str(path))
+    return session.run(None, {session.get_inputs()[0].name: images})[0]
+
+
+def run_litert(path, images):
+    interpreter = tensorflow.lite.Interpreter(model_path=str(path))
+    inputs, outputs = interpreter.get_input_details(), interpreter.get_output_details()
+    interpreter.resize_tensor_input(inputs[0]["index"], images.shape)
+    interpreter.allocate_tensors()
+    interpreter.set_tensor(inputs[0]["index"], images)
+    interpreter.invoke()
+    return interpreter.get_tensor(outputs[0]["index"])
+
+
+def run_keras(path, images):
+    return keras.saving.load_model(path).predict(images, verbose=0)
+
+
+RUNNERS = {"onnx": run_onnx, "litert": run_litert, "keras": run_keras}
+
+
+@pytest.mark.filterwarnings(
+    # TensorFlow 2.21 says that its interpreter moves to the package ai_edge_litert.
+    "ignore:.*tf.lite.Interpreter is deprecated:UserWarning"
+)
+@pytest.mark.parametrize("file_format", RUNNERS)
+def test_export_gives_the_same_probabilities_on_images_read_by_its_json(
+    fitted, paths, tmp_path, file_format
+):
+    # The suffix for Keras' own reader; the others don't look at it.
+    path = tmp_path / "digits.keras"
+    export_model(fitted, path, format=file_format)
+    description = json.loads((tmp_path / "digits.keras.json").read_text())
+    settings = description["loader"]
+    del settings["flatten"]
+    images = np.stack(
+        [read_image(name, **settings) for name in paths.filenames[:20]]
+    ).astype(description["input"]["dtype"])
+    probabilities = RUNNERS[file_format](path, images)
+    np.testing.assert_allclose(
+        probabilities, fitted.predict_proba(paths.filenames[:20]), atol=1e-4
+    )
+    assert description["classes"] == fitted.classes_.tolist()
+    assert description["format"] == file_format
+
+
+def test_export_takes_a_bare_classifier_and_its_rows(digits, tmp_path):
+    X, y = digits
+    rows = X.reshape(300, -1)
+    classifier = KerasImageClassifier(epochs=1).fit(rows, y)
+    export_model(classifier, tmp_path / "rows.onnx")
+    np.testing.assert_allclose(
+        run_onnx(tmp_path / "rows.onnx", rows),
+        classifier.predict_proba(rows),
+        atol=1e-4,
+    )
+    description = json.loads((tmp_path / "rows.onnx.json").read_text())
+    assert description["loader"] is None
+    assert description["input"] == {
+        "shape": [None, 64],
+        "dtype": "float32",
+        "range": None,
+    }
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        LogisticRegression(),
+        make_pipeline(ImageLoader(flatten=True), LogisticRegression()),
+        make_pipeline(ImageLoader(), ImageLoader(), KerasImageClassifier()),
+        "passthrough",
+    ],
+)
+def test_export_refuses_other_models(model, tmp_path):
+    with pytest.raises(InvalidParameterError, match="must be a KerasImageClassifier"):
+        export_model(model, tmp_path / "model.onnx")
+
+
+def test_export_refuses_what_is_not_fitted(tmp_path):
+    with pytest.raises(NotFittedError):
+        export_model(KerasImageClassifier(), tmp_path / "model.onnx")
+
+
+def test_export_refuses_other_formats(fitted, tmp_path):
+    with pytest.raises(InvalidParameterError, match="The 'format' parameter"):
+        export_model(fitted, tmp_path / "model", format="torch")
+
+
+def test_export_says_which_package_is_missing(fitted, tmp_path, monkeypatch):
+    monkeypatch.setattr(_export, "_ONNX_PACKAGES", ("onnx", "not_installed_here"))
+    with pytest.raises(InvalidParameterError, match=r"not_installed_here.*\[export\]"):
+        export_model(fitted, tmp_path / "model.onnx")
+    assert list(tmp_path.iterdir()) == []
