@@ -20,7 +20,7 @@ from sklearn.ensemble import (
 from sklearn.experimental import enable_halving_search_cv  # noqa: F401 - as it says
 from sklearn.frozen import FrozenEstimator
 from sklearn.inspection import permutation_importance
-from sklearn.metrics import ConfusionMatrixDisplay, RocCurveDisplay
+from sklearn.metrics import ConfusionMatrixDisplay, RocCurveDisplay, get_scorer
 from sklearn.model_selection import (
     FixedThresholdClassifier,
     GridSearchCV,
@@ -228,7 +228,7 @@ TOOLS = {
     if name.startswith("run_")
 }
 
-ONLY_TWO_DIMENSIONS = "Found array with dim 4, while dim <= 2 is required"
+ONLY_TWO_DIMENSIONS = "Found array with dim 4"
 ONLY_COLUMNS = "Expected 2D array, got 1D array instead"
 ONLY_NUMBERS = "could not convert string to float"
 NO_WEIGHTS = "Pipeline doesn't support sample_weight"
@@ -292,9 +292,12 @@ def test_sample_weight_is_routed_through_a_search(inputs):
     with sklearn.config_context(enable_metadata_routing=True):
         estimator, prefix = make("paths")
         estimator[-1].set_fit_request(sample_weight=True)
-        estimator[-1].set_score_request(sample_weight=True)
         search = GridSearchCV(
-            estimator, {f"{prefix}epochs": [20]}, cv=2, error_score="raise"
+            estimator,
+            {f"{prefix}epochs": [20]},
+            cv=2,
+            scoring=get_scorer("accuracy").set_score_request(sample_weight=True),
+            error_score="raise",
         )
         weighted = search.fit(inputs["paths"], inputs["y"], sample_weight=weights)
     plain, prefix = make("paths")
