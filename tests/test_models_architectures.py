@@ -37,10 +37,10 @@ def test_dense_has_the_layers_asked_for():
     assert network.count_params() == 784 * 40 + 40 + 40 * 20 + 20 + 20 * 10 + 10
 
 
-def test_dense_takes_rows_without_flattening():
-    network = build_dense((7,), hidden_layer_sizes=(3,))
-    assert layers_of(network, keras.layers.Flatten) == []
-    assert network.output_shape == (None, 3)
+@pytest.mark.parametrize(("sizes", "n_outputs"), [((3,), 3), ((), 7)])
+def test_dense_takes_rows_as_they_are(sizes, n_outputs):
+    network = build_dense((7,), hidden_layer_sizes=sizes)
+    assert network.output_shape == (None, n_outputs)
 
 
 def test_dense_without_hidden_layers_is_linear():

@@ -303,7 +303,7 @@ def with_layer(make_layer):
         (lambda: keras.layers.Lambda(lambda x: x * 2), "'Lambda'"),
         (
             lambda: keras.layers.Dense(3, activation=lambda x: x * 2),
-            "__lambda__|lambda",
+            "(__lambda__|lambda|holds a function)",
         ),
     ],
     ids=["custom", "Lambda", "function"],

@@ -54,7 +54,7 @@ def build_dense(
     (None, 10)
     """
     inputs = keras.Input(image_shape)
-    x = _flatten(inputs) if len(image_shape) > 1 else inputs
+    x = _flatten(inputs)  # rows stay what they are
     x = _add_dense_layers(x, hidden_layer_sizes, activation, batch_norm, dropout)
     return keras.Model(inputs, x)
 

@@ -133,7 +133,8 @@ def _export_network(network, file_format):
                 # Keras 3.15 asks NumPy for `np.object` to repair tf2onnx, which NumPy 2
                 # announces to mean something else; to remove when Keras doesn't.
                 warnings.filterwarnings("ignore", "In the future `np", FutureWarning)
-                network.export(path, format=file_format, verbose=False)
+                # As str: Keras 3.13 looks at the end of it.
+                network.export(str(path), format=file_format, verbose=False)
         return path.read_bytes()
 
 
