@@ -27,7 +27,7 @@ numpydoc_show_class_members = False
 autodoc_default_options = {
     "members": True,
     # scikit-learn generates them, for metadata routing.
-    "exclude-members": "set_fit_request, set_score_request",
+    "exclude-members": "set_fit_request, set_partial_fit_request, set_score_request",
 }
 add_module_names = False
 myst_heading_anchors = 3
