@@ -131,6 +131,25 @@ def check_int_sequence(
     return tuple(int(item) for item in values)
 
 
+def check_verbose(owner, verbose):
+    """Refuse anything but a bool and an int of at least 0."""
+    if not is_int(verbose, minimum=0):
+        if isinstance(verbose, int):
+            return check_bool(owner, "verbose", verbose)
+        raise parameter_error(
+            owner, "verbose", "True, False or an int of at least 0", verbose
+        )
+
+
+def check_keys(what, mapping, names):
+    """Refuse what isn't a dict with exactly these keys."""
+    if not isinstance(mapping, dict):
+        raise ValueError(f"{what} is a {type(mapping).__name__}, not a dict")
+    if set(mapping) != set(names):
+        wrong = sorted(map(str, set(mapping) ^ set(names)))
+        raise ValueError(f"{what} has missing or unknown entries: {', '.join(wrong)}")
+
+
 def warn_user(message, category=UserWarning):
     """Warn, pointing at the line of the user's that led here.
 

@@ -1,11 +1,11 @@
 """check_images: every image decoded, one report."""
 
-from skimgclf._validation import check_int
+from skimgclf._validation import check_int, check_verbose
 from skimgclf.images._cells import list_cells
 from skimgclf.images._decode import probe_image
 from skimgclf.images._options import DEFAULT_MAX_PIXELS
 from skimgclf.images._source import describe_source
-from skimgclf.images._threads import check_n_jobs, check_verbose, run_rows
+from skimgclf.images._threads import check_n_jobs, run_rows
 
 
 def check_images(paths, *, max_pixels=DEFAULT_MAX_PIXELS, n_jobs=None, verbose=0):

@@ -6,6 +6,7 @@ from sklearn.base import BaseEstimator, TransformerMixin
 from skimgclf._validation import (
     check_bool,
     check_choice,
+    check_verbose,
     parameter_error,
     warn_user,
 )
@@ -17,7 +18,7 @@ from skimgclf.exceptions import (
 from skimgclf.images._cells import list_cells
 from skimgclf.images._decode import decode_image, make_background
 from skimgclf.images._options import DEFAULT_MAX_PIXELS, check_options
-from skimgclf.images._threads import check_n_jobs, check_verbose, run_rows
+from skimgclf.images._threads import check_n_jobs, run_rows
 
 _ON_ERROR = ("raise", "fill")
 

@@ -4,7 +4,7 @@ from contextlib import nullcontext
 
 from joblib import Parallel, delayed, effective_n_jobs
 
-from skimgclf._validation import check_bool, is_int, parameter_error
+from skimgclf._validation import is_int, parameter_error
 
 # Rows that a thread takes at once: enough that handing them over costs nothing beside
 # decoding, few enough for the progress bar to move.
@@ -18,16 +18,6 @@ def check_n_jobs(owner, n_jobs):
     if not (is_int(n_jobs, minimum=1) or (is_int(n_jobs, minimum=-(2**31)) and n_jobs)):
         raise parameter_error(
             owner, "n_jobs", "an int other than 0 or None (1, or joblib's)", n_jobs
-        )
-
-
-def check_verbose(owner, verbose):
-    """Refuse anything but a bool and an int of at least 0."""
-    if not is_int(verbose, minimum=0):
-        if isinstance(verbose, int):
-            return check_bool(owner, "verbose", verbose)
-        raise parameter_error(
-            owner, "verbose", "True, False or an int of at least 0", verbose
         )
 
 

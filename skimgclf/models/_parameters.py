@@ -12,6 +12,7 @@ from skimgclf._validation import (
     check_choice,
     check_int,
     check_int_sequence,
+    check_verbose,
     parameter_error,
 )
 from skimgclf.models._architectures import ARCHITECTURES
@@ -44,8 +45,7 @@ def check_parameters(parameters, *, is_partial=False):
     _check_callbacks(parameters["callbacks"])
     check_bool(_OWNER, "warm_start", parameters["warm_start"])
     _check_random_state(parameters["random_state"])
-    if not isinstance(parameters["verbose"], bool):
-        check_int(_OWNER, "verbose", parameters["verbose"], minimum=0)
+    check_verbose(_OWNER, parameters["verbose"])
     return builder_parameters
 
 

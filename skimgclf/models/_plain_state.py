@@ -12,7 +12,7 @@ import keras
 import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
-from skimgclf._validation import parameter_error
+from skimgclf._validation import check_keys, parameter_error
 from skimgclf.models._architectures import ARCHITECTURES, is_name
 from skimgclf.models._classifier import KerasImageClassifier
 from skimgclf.models._keras_file import check_plain, read_network, write_network
@@ -145,7 +145,7 @@ def restore_classifier(parameters, learnt, network):
     ValueError
         If `describe_classifier` can't have returned them.
     """
-    check_names("learnt", learnt, _LEARNT)
+    check_keys("learnt", learnt, _LEARNT)
     _check_learnt(learnt)
     restored = _restore_parameters(parameters)
     classifier = KerasImageClassifier(**restored)
@@ -172,13 +172,6 @@ def restore_classifier(parameters, learnt, network):
         classifier.feature_names_in_ = learnt["feature_names"]
     classifier._learn(training)
     return classifier
-
-
-def check_names(what, mapping, names):
-    """Refuse what isn't a dict of exactly these names."""
-    if not isinstance(mapping, dict) or set(mapping) != set(names):
-        got = sorted(map(str, mapping)) if isinstance(mapping, dict) else mapping
-        raise ValueError(f"{what} must have the entries {sorted(names)}, not {got!r}")
 
 
 def _describe_parameters(parameters):
@@ -234,7 +227,7 @@ def _restore_parameters(described):
     restored = dict(described)
     architecture = restored.get("architecture")
     if isinstance(architecture, dict):
-        check_names("architecture", architecture, {"function"})
+        check_keys("architecture", architecture, {"function"})
         restored["architecture"] = SavedArchitecture(str(architecture["function"]))
     for name in {"optimizer", "learning_rate"} & restored.keys():
         restored[name] = _restore_keras(restored[name])
@@ -274,11 +267,11 @@ def _check_learnt(learnt):
     if classes.tolist() != sorted(set(classes.tolist())):
         raise ValueError("classes must be sorted, each once")
     blueprint = learnt["blueprint"]
-    check_names("blueprint", blueprint, _BLUEPRINT)
+    check_keys("blueprint", blueprint, _BLUEPRINT)
     if (blueprint["image_shape"], blueprint["n_classes"]) != (shape, len(classes)):
         raise ValueError("the blueprint doesn't fit image_shape and classes")
     built = check_builder_parameters(blueprint["parameters"])
-    check_names("parameters of the blueprint", blueprint["parameters"], built)
+    check_keys("parameters of the blueprint", blueprint["parameters"], built)
     architecture = blueprint["architecture"]
     if not isinstance(architecture, dict) and architecture not in ARCHITECTURES:
         raise ValueError(f"unknown architecture {architecture!r}")

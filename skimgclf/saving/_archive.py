@@ -93,15 +93,6 @@ def read_archive(path):
     return document, network, size
 
 
-def check_keys(what, mapping, names):
-    """Refuse what isn't a dict with exactly these keys."""
-    if not isinstance(mapping, dict):
-        raise ValueError(f"{what} is a {type(mapping).__name__}, not a dict")
-    if set(mapping) != set(names):
-        wrong = sorted(map(str, set(mapping) ^ set(names)))
-        raise ValueError(f"{what} has missing or unknown entries: {', '.join(wrong)}")
-
-
 def _read_file(path):
     with open(path, "rb", opener=_open_without_waiting) as file:
         if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):

@@ -11,12 +11,17 @@ import tensorflow
 from sklearn.pipeline import Pipeline
 
 import skimgclf
-from skimgclf._validation import check_bool, parameter_error, warn_user
+from skimgclf._validation import (
+    check_bool,
+    check_keys,
+    parameter_error,
+    warn_user,
+)
 from skimgclf.exceptions import InvalidParameterError, ModelFileError, ModelFileWarning
 from skimgclf.images import ImageLoader
 from skimgclf.models import KerasImageClassifier
 from skimgclf.models._plain_state import describe_classifier, restore_classifier
-from skimgclf.saving._archive import check_keys, read_archive, write_archive
+from skimgclf.saving._archive import read_archive, write_archive
 from skimgclf.saving._values import decode, encode
 
 _FORMAT = 1
