@@ -1,15 +1,20 @@
 """Samples to batches: the one path on which data reaches a network."""
 
+import contextlib
 from collections import namedtuple
 
 import keras
 import numpy as np
 import tensorflow
 
+from skimgclf._validation import warn_user
+from skimgclf.exceptions import ImageLoadWarning
 from skimgclf.models._process import use_tensorflow
+from skimgclf.models._reader import BatchReader
 
-# Samples with what training needs of them: X (n_samples, ...), floats or uint8 images;
-# codes (n_samples,), the index of each sample's class; weights (n_samples,) or None.
+# Samples with what training needs of them: X (n_samples, ...), floats or uint8 images,
+# in memory or lazy; codes (n_samples,), the index of each sample's class; weights
+# (n_samples,) or None.
 Samples = namedtuple("Samples", ["X", "codes", "weights"])
 
 
@@ -18,8 +23,8 @@ class Batches(keras.utils.PyDataset):
 
     Keras shuffles with the global random state of Python or TensorFlow; here the order
     comes from a generator of our own, so that a fit with the same seed sees the same
-    batches in every process and thread. Images of 8 bits are divided by 255 batch by
-    batch.
+    batches in every process and thread, from memory and from disk. Images of 8 bits are
+    divided by 255 batch by batch.
 
     Parameters
     ----------
@@ -33,27 +38,57 @@ class Batches(keras.utils.PyDataset):
 
     def __init__(self, samples, *, batch_size, order=None):
         super().__init__()
+        self.reader = BatchReader(samples.X, batch_size)
         self._samples = samples
         self._batch_size = batch_size
         self._order = order
-        self._rows = np.arange(len(samples.codes))
+        self._rows = None
 
     @property
     def num_batches(self):
         """Number of batches in an epoch."""
-        return -(-len(self._rows) // self._batch_size)
+        return self.reader.n_batches
 
     def on_epoch_begin(self):
         """Draw the order of the next epoch."""
-        if self._order is not None:
-            self._rows = self._order.permutation(len(self._rows))
+        n_samples = len(self._samples.codes)
+        if self._order is None:
+            self._rows = np.arange(n_samples)
+        else:
+            self._rows = self._order.permutation(n_samples)
+        self.reader.start(self._rows)
 
     def __getitem__(self, index):
+        if self._rows is None:
+            # Before the first epoch, Keras looks for shapes and types only.
+            return self._join(self.reader.make_blank(), slice(self._batch_size))
         start = index * self._batch_size
         rows = self._rows[start : start + self._batch_size]
-        X, codes, weights = self._samples
-        batch = (scale_samples(X[rows]), codes[rows])
+        return self._join(self.reader.read(index), rows)
+
+    def _join(self, X, rows):
+        _, codes, weights = self._samples
+        batch = (X, codes[rows])
         return batch if weights is None else (*batch, weights[rows])
+
+
+@contextlib.contextmanager
+def reading(*readers):
+    """Train on batches whose images may be read from disk meanwhile, by these readers.
+
+    An image that can't be read reaches the caller as the reader's own error, instead of
+    what TensorFlow makes of it.
+    """
+    try:
+        yield
+    except Exception:
+        failures = [reader.failure for reader in readers if reader.failure]
+        if not failures:
+            raise
+        raise failures[0] from failures[0].__cause__
+    finally:
+        for reader in readers:
+            reader.close()
 
 
 def make_predict_function(network):
@@ -94,7 +129,7 @@ def predict_in_batches(predict, X, *, batch_size):
     ----------
     predict : callable
         Made by `make_predict_function`.
-    X : ndarray of shape (n_samples, ...)
+    X : ndarray or LazyImages of shape (n_samples, ...)
         Samples: floats, or uint8 images, which are divided by 255.
     batch_size : int
         Number of samples computed at once.
@@ -103,14 +138,19 @@ def predict_in_batches(predict, X, *, batch_size):
     -------
     outputs : ndarray of shape (n_samples, n_outputs)
     """
-    starts = range(0, len(X), batch_size)
-    return np.concatenate(
-        [predict(scale_samples(X[start : start + batch_size])) for start in starts]
-    )
+    reader = BatchReader(X, batch_size)
+    reader.start()
+    try:
+        outputs = [predict(reader.read(index)) for index in range(reader.n_batches)]
+    finally:
+        reader.close()
+    warn_of_filled(reader)
+    return np.concatenate(outputs)
 
 
-def scale_samples(X):
-    """Return samples as the network takes them: uint8 divided by 255, floats as is."""
-    if X.dtype == np.uint8:
-        return X / np.asarray(255, dtype=keras.config.floatx())
-    return X
+def warn_of_filled(*readers):
+    """Warn of all images that were replaced by background, since unreadable."""
+    for reader in readers:
+        if reader.filled:
+            errors = [reader.filled[row] for row in sorted(reader.filled)]
+            warn_user(ImageLoadWarning(errors))

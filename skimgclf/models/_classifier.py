@@ -120,7 +120,7 @@ default=None
     Notes
     -----
     Images are expected in [0, 1] as floats, or as uint8, which is divided by 255 batch
-    by batch. Rows of features (2-D X) are used as they are.
+    by batch. LazyImages are read batch by batch. Rows (2-D X) are used as they are.
 
     ``sample_weight`` times ``class_weight`` is rescaled to mean 1 over the samples
     whose weight isn't 0, and the others are left out. So in full batches
@@ -215,7 +215,7 @@ default=None
         ----------
         X : array-like of shape (n_samples, height, width, n_channels) or \
                 (n_samples, n_features)
-            Images, float in [0, 1] or uint8, or rows of features.
+            Images, float in [0, 1], uint8 or LazyImages, or rows of features.
         y : array-like of shape (n_samples,)
             Labels: strings, bools or ints.
         sample_weight : array-like of shape (n_samples,), default=None
@@ -250,7 +250,7 @@ default=None
         ----------
         X : array-like of shape (n_samples, height, width, n_channels) or \
                 (n_samples, n_features)
-            Images, float in [0, 1] or uint8, or rows of features.
+            Images, float in [0, 1], uint8 or LazyImages, or rows of features.
         y : array-like of shape (n_samples,)
             Labels.
         classes : array-like of shape (n_classes,), default=None

@@ -11,6 +11,7 @@ from sklearn.utils.validation import (
 
 from skimgclf._validation import warn_user
 from skimgclf.exceptions import describe_list
+from skimgclf.images import LazyImages
 
 # An 8-bit image that was divided by 255 twice is at most 1 / 255 = 0.004 bright; no
 # photo worth classifying is darker than a fiftieth of white throughout.
@@ -32,8 +33,8 @@ def check_samples(estimator, X, *, reset, name="X"):
         Its ``n_features_in_``, ``feature_names_in_`` and ``image_shape_`` are set
         (`reset`) or compared.
     X : array-like
-        (n_samples, height, width, n_channels) images, float in [0, 1] or uint8, or
-        (n_samples, n_features) rows of anything finite.
+        (n_samples, height, width, n_channels) images, float in [0, 1], uint8 or lazy,
+        or (n_samples, n_features) rows of anything finite.
     reset : bool
         True in fit; False where the samples must look like those of fit.
     name : str, default="X"
@@ -41,11 +42,12 @@ def check_samples(estimator, X, *, reset, name="X"):
 
     Returns
     -------
-    X : ndarray of the same shape
-        In Keras' float type, but uint8 images stay uint8.
+    X : ndarray or LazyImages of the same shape
+        In Keras' float type, but uint8 images stay uint8, and lazy ones lazy.
     """
-    _refuse_files(X, name)
-    X = _stack_images(X, name)
+    if not isinstance(X, LazyImages):
+        _refuse_files(X, name)
+        X = _stack_images(X, name)
     if len(getattr(X, "shape", ())) > 2:
         X = _check_images(estimator, X, reset, name)
     else:
@@ -144,6 +146,16 @@ def _check_images(estimator, X, reset, name):
             f"{estimator.image_shape_} (height, width, n_channels): load them alike"
             f"{_loader_hint(estimator.image_shape_)}."
         )
+    if not isinstance(X, LazyImages):  # those are right by their making
+        X = _check_pixels(estimator, X, name)
+    if reset:
+        estimator.n_features_in_ = int(np.prod(X.shape[1:]))
+        # A refit on images after one on a DataFrame: columns have no names any more.
+        vars(estimator).pop("feature_names_in_", None)
+    return X
+
+
+def _check_pixels(estimator, X, name):
     is_uint8 = X.dtype == np.uint8
     X = check_array(
         X,
@@ -154,10 +166,6 @@ def _check_images(estimator, X, reset, name):
     )
     if not is_uint8:
         _warn_of_range(X, name)
-    if reset:
-        estimator.n_features_in_ = int(np.prod(X.shape[1:]))
-        # A refit on images after one on a DataFrame: columns have no names any more.
-        vars(estimator).pop("feature_names_in_", None)
     return X
 
 

@@ -9,7 +9,7 @@ import numpy as np
 from sklearn.utils import check_random_state
 
 from skimgclf.models._architectures import build_network
-from skimgclf.models._batches import Batches
+from skimgclf.models._batches import Batches, reading, warn_of_filled
 from skimgclf.models._progress import EpochPrinter
 from skimgclf.models._scikeras import (
     TrainingPlan,
@@ -82,14 +82,17 @@ def train(samples, validation, classes, blueprint, previous, parameters):
     if validation is not None:
         validation = Batches(validation, batch_size=batch_size)
     plan = _make_plan(parameters, stopper, previous)
-    if previous is None:
-        build = functools.partial(build_network, **blueprint)
-        network, history = train_network(
-            build, plan, batches, validation, seed=network_seed
-        )
-    else:
-        network = previous.network
-        history = _resume(previous, plan, batches, validation)
+    readers = [part.reader for part in (batches, validation) if part is not None]
+    with reading(*readers):
+        if previous is None:
+            build = functools.partial(build_network, **blueprint)
+            network, history = train_network(
+                build, plan, batches, validation, seed=network_seed
+            )
+        else:
+            network = previous.network
+            history = _resume(previous, plan, batches, validation)
+    warn_of_filled(*readers)
     return Training(
         network,
         blueprint,
