@@ -13,6 +13,8 @@ import sys
 import pytest
 from sklearn.datasets import load_digits
 
+from skimgclf.images import _loading
+
 
 @pytest.fixture(scope="session")
 def digits():
@@ -37,3 +39,17 @@ def run_python():
         return done.stdout.strip()
 
     return run
+
+
+@pytest.fixture
+def decodes(monkeypatch):
+    """List the sources that `ImageLoader` decodes, in their order."""
+    sources = []
+    decode = _loading.decode_pixels
+
+    def note(source, options):
+        sources.append(source)
+        return decode(source, options)
+
+    monkeypatch.setattr(_loading, "decode_pixels", note)
+    return sources
