@@ -497,6 +497,13 @@ def test_archives_with_other_members_are_refused(saved, tmp_path, change):
     assert os.listdir(tmp_path) == ["archive"]
 
 
+def test_a_large_file_that_is_no_archive_is_not_read(tmp_path):
+    with open(tmp_path / "film", "wb") as file:
+        file.truncate(1 << 42)  # more than memory; on disk it takes nothing
+    with pytest.raises(ModelFileError, match=r"\(4,398,046,511,104 bytes\) is damaged"):
+        load_model(tmp_path / "film")
+
+
 def test_bombs_are_refused_before_they_are_unpacked(saved, tmp_path):
     path = tmp_path / "bomb"
     (_, document), (_, network) = members_of(saved)
@@ -509,9 +516,10 @@ def test_bombs_are_refused_before_they_are_unpacked(saved, tmp_path):
         archive.writestr("model.json", document)
         archive.writestr("network.keras", network)
     content = path.read_bytes()
-    path.write_bytes(b"#!/bin/sh\n" + content)
-    with pytest.raises(ModelFileError, match="something stands in front"):
-        load_model(path)
+    for front, match in [(b"PK", "something stands in front"), (b"#!", "zip archive")]:
+        path.write_bytes(front + content)
+        with pytest.raises(ModelFileError, match=match):
+            load_model(path)
 
 
 @pytest.mark.parametrize(
@@ -520,6 +528,8 @@ def test_bombs_are_refused_before_they_are_unpacked(saved, tmp_path):
         (b"[" * 100_000, "no JSON"),
         (b"[1]", "no JSON object"),
         (b'{"format": NaN}', "NaN is not JSON"),
+        (b'{"format": 1e999}', "1e999 is not JSON"),
+        (b'{"format": 1, "format": 1}', "'format' stands twice"),
         (b"\xff\xfe", "no JSON"),
         (b"9" * 5000, "no JSON"),
         (b"{}", "checksum"),
@@ -585,6 +595,9 @@ CHANGES = [
     ),
     (["steps", 0, "parameters", "architecture"], {"dict": [["code", "x"]]}),
     (["steps", 0, "parameters", "callbacks"], ["os"]),
+    (["date"], None),
+    (["date"], "yesterday"),
+    (["date"], "2026-01-01T00:00:00" * 10_000),
     (["pipeline"], {"memory": "/tmp", "verbose": False}),
     (["pipeline"], {"transform_input": None, "verbose": False}),
     (["pipeline"], "Pipeline"),
@@ -672,6 +685,12 @@ EVIL_OBJECTS = [
     layer("builtins", "function", "exec", registered_name="function"),
     layer("keras.utils", "function", "get_file"),
     layer("tensorflow", "__typespec__", []),
+    layer("keras.models", "load_model", {}),  # functions, that a layer would call
+    layer("keras.layers", "deserialize", {}),
+    layer("keras.src.ops.core", "map", {}),
+    layer("keras.src.ops.numpy", "np", {}),
+    layer("builtins", "__numpy__", {"value": 0, "dtype": "V9000000000"}),
+    layer("builtins", "__tensor__", {"value": 0, "dtype": ["O"]}),
     layer("keras.layers", ["Dense"], {}),
     CODE,
 ]
@@ -685,7 +704,9 @@ def test_networks_with_code_are_refused_before_keras_sees_them(saved, evil, unsa
     if unsafe:
         keras.config.enable_unsafe_deserialization()
     try:
-        with pytest.raises(ValueError, match=r"is refused|isn't one of|is no name"):
+        with pytest.raises(
+            ValueError, match=r"is refused|isn't one of|is no (name|dtype)"
+        ):
             read_network(network, [])
     finally:
         set_global_attribute("safe_mode_saving", None)  # as before it was ever set
@@ -699,6 +720,55 @@ def test_a_file_with_a_lambda_layer_is_refused(saved, tmp_path):
     write_parts(tmp_path / "evil", document, evil)
     with pytest.raises(ModelFileError, match="'Lambda' is refused"):
         load_model(tmp_path / "evil")
+
+
+@keras.saving.register_keras_serializable("test_saving")
+class Spying(keras.initializers.Zeros):
+    """A class of the user's, that no file may reach."""
+
+    calls = 0
+
+    def __init__(self, **parameters):
+        Spying.calls += 1
+
+
+def find_dense(config):
+    layers = config["config"]["layers"]
+    return next(item for item in layers if item["class_name"] == "Dense")["config"]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"kernel_initializer": "test_saving>Spying"},
+        {"kernel_initializer": layer(None, "x", {}) | {"class_name": "Spying"}},
+        {"quantization_config": {"any": ["test_saving>Spying"]}},
+    ],
+    ids=["text", "class", "anywhere"],
+)
+def test_what_the_user_has_registered_is_out_of_a_files_reach(saved, change):
+    _, network = read_parts(saved)
+    network = change_config(network, lambda c: find_dense(c).update(change))
+    with pytest.raises(ValueError, match="Spying' isn't one of Keras' own"):
+        read_network(network, [])
+    assert Spying.calls == 0
+
+
+def test_a_network_larger_than_its_weights_is_refused_before_it_is_built(saved):
+    _, network = read_parts(saved)
+
+    def enlarge(config):
+        for item in config["config"]["layers"]:
+            if item["class_name"] == "Dense" and item["config"]["units"] == 40:
+                item["config"]["units"] = 10**12  # 256 terabytes
+
+            item.pop("build_config", None)
+
+    network = change_config(network, enlarge)
+    with pytest.raises(
+        ValueError, match=r"has 8\d,\d{3},.* weights, and model\.weights"
+    ):
+        read_network(network, [])
 
 
 def link_outside(file):

@@ -27,6 +27,8 @@ from skimgclf.saving._values import decode, encode
 _FORMAT = 1
 _ENTRIES = ["format", "date", "versions", "pipeline", "steps", "learnt"]
 _PASSTHROUGH = "passthrough"
+_DATE = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\+00:00"
+_MAX_MESSAGE = 300
 
 
 def save_model(model, path, *, include_optimizer=False):
@@ -164,16 +166,24 @@ def load_model(path):
         model = _restore(document, network)
     # Keras raises errors of every kind of what doesn't fit.
     except Exception as error:
-        first_line = (str(error).splitlines() or [type(error).__name__])[0]
+        if isinstance(error, MemoryError) or getattr(error, "errno", None):
+            raise  # of this machine: no memory, a full disk
         raise ModelFileError(
             path,
             size,
             "holds what save_model doesn't write or what doesn't fit the versions here "
             f"(saved with Keras {versions['keras']}, loaded with {keras.__version__}): "
-            f"{first_line}",
+            f"{_first_line(error)}",
         ) from error
     _warn_of_versions(path, versions)
     return model
+
+
+def _first_line(error):
+    """Return the start of a message, which may quote what a stranger wrote."""
+    line = (str(error).splitlines() or [type(error).__name__])[0][:_MAX_MESSAGE]
+    # Escaped, since a terminal would obey control characters.
+    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in line)
 
 
 def _list_steps(model):
@@ -284,6 +294,8 @@ def _check_versions(path, size, document):
         for name in _list_versions()
     ):
         raise ModelFileError(path, size, "doesn't say which versions wrote it")
+    if not re.fullmatch(_DATE, str(document.get("date"))):
+        raise ModelFileError(path, size, "doesn't say when it was written")
     return versions
 
 
