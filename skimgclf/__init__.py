@@ -21,6 +21,7 @@ __version__ = "0.1.0"
 __all__ = [
     "ImageLoader",
     "KerasImageClassifier",
+    "LazyImages",
     "check_images",
     "export_model",
     "load_model",
@@ -33,6 +34,7 @@ __all__ = [
 _HOMES = {
     "ImageLoader": "skimgclf.images",
     "KerasImageClassifier": "skimgclf.models",
+    "LazyImages": "skimgclf.images",
     "check_images": "skimgclf.images",
     "export_model": "skimgclf.saving",
     "load_model": "skimgclf.saving",

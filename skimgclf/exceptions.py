@@ -9,6 +9,7 @@
     └── ModelFileError (also a ValueError): a saved model is damaged or isn't one
     SkimgclfWarning (a UserWarning)
     ├── ImageLoadWarning: images were replaced on request, and which
+    ├── ImageCacheWarning: a cache of images can't be used, or not fully
     ├── DatasetWarning: a table or a folder tree holds something unusual
     └── ModelFileWarning: a model was saved with versions that differ from those here
 
@@ -21,6 +22,7 @@ import os
 __all__ = [
     "DatasetError",
     "DatasetWarning",
+    "ImageCacheWarning",
     "ImageLoadError",
     "ImageLoadWarning",
     "InvalidParameterError",
@@ -171,6 +173,10 @@ class ImageLoadWarning(SkimgclfWarning):
         return describe_images(
             f"{what} replaced by the background colour, since unreadable", self.errors
         )
+
+
+class ImageCacheWarning(SkimgclfWarning):
+    """A cache of decoded images can't be used, or not fully: decoding goes on."""
 
 
 class DatasetWarning(SkimgclfWarning):

@@ -146,8 +146,9 @@ def _split_pipeline(pipeline):
             "it to a classifier."
         )
     check_is_fitted(pipeline)
-    # A loader that fills would have its background predicted like a good image.
-    return clone(loader).set_params(on_error="raise"), pipeline[1:]
+    # A loader that fills would have its background predicted like a good image, and a
+    # lazy one tells too late what can't be read.
+    return clone(loader).set_params(on_error="raise", lazy=False), pipeline[1:]
 
 
 def _predict_cells(loader, classifier, cells, n_classes, *, stop_at_errors):

@@ -46,7 +46,7 @@ LAYERS = [
     "_arguments",
     "cli",
 ]
-STRANGERS = {("models", "datasets"), ("models", "images")}
+STRANGERS = {("models", "datasets")}
 
 HEAVY = ("keras", "tensorflow", "scikeras", "matplotlib")
 
@@ -265,6 +265,9 @@ WRONG = {
         "flatten": ["yes", 1, None],
         "on_error": ["ignore", None],
         "max_pixels": [0, -1, 1.5, None, "many"],
+        "cache": ["", 3, True, b"cache", "a\0b"],
+        "cache_limit": [0, -1, 1.5, None, "10GB", True],
+        "lazy": ["yes", 1, None],
         "n_jobs": [0, 1.5, "two"],
         "verbose": [-1, "loud", None],
     },

@@ -1,6 +1,7 @@
 """Paths to arrays.
 
 - :class:`ImageLoader`: a list of image files to one array, as a pipeline's first step
+- :class:`LazyImages`: what that returns when memory doesn't hold the array
 - :func:`read_image`: one image to one array
 - :func:`check_images`: every file decoded, a table of what can't be read and why
 
@@ -10,6 +11,7 @@ scales an image; nothing here lists a folder or imports Keras.
 
 from skimgclf.images._check import check_images
 from skimgclf.images._decode import read_image
+from skimgclf.images._lazy import LazyImages
 from skimgclf.images._loader import ImageLoader
 
-__all__ = ["ImageLoader", "check_images", "read_image"]
+__all__ = ["ImageLoader", "LazyImages", "check_images", "read_image"]

@@ -5,7 +5,7 @@ from skimgclf.images._cells import list_cells
 from skimgclf.images._decode import probe_image
 from skimgclf.images._options import DEFAULT_MAX_PIXELS
 from skimgclf.images._source import describe_source
-from skimgclf.images._threads import check_n_jobs, run_rows
+from skimgclf.images._threads import check_n_jobs, run_chunks
 
 
 def check_images(paths, *, max_pixels=DEFAULT_MAX_PIXELS, n_jobs=None, verbose=0):
@@ -74,11 +74,12 @@ def check_images(paths, *, max_pixels=DEFAULT_MAX_PIXELS, n_jobs=None, verbose=0
     cells = list_cells("check_images", paths)
     reports = [None] * len(cells)
 
-    def check_row(row):
-        reports[row] = probe_image(cells[row], max_pixels)
+    def check_chunk(chunk):
+        for row in chunk:
+            reports[row] = probe_image(cells[row], max_pixels)
 
-    run_rows(
-        check_row, len(cells), n_jobs=n_jobs, verbose=verbose, description="Checking"
+    run_chunks(
+        check_chunk, len(cells), n_jobs=n_jobs, verbose=verbose, description="Checking"
     )
     names = [describe_source(cell) for cell in cells]
     columns = {

@@ -151,7 +151,7 @@ default="bilinear"
         dtype=dtype,
         max_pixels=max_pixels,
     )
-    return decode_image(source, options)
+    return _scale_pixels(decode_pixels(source, options), options)
 
 
 def make_background(options):
@@ -159,11 +159,11 @@ def make_background(options):
     colour = convert_background(options.background, options.color_mode)
     image = np.empty((*options.image_size, len(colour)), dtype=np.uint8)
     image[:] = colour
-    return _scale_eight_bits(image, options.dtype)
+    return _scale_pixels(image, options)
 
 
-def decode_image(source, options):
-    """Read one image with checked options.
+def decode_pixels(source, options):
+    """Read one image with checked options, before its dtype.
 
     Parameters
     ----------
@@ -173,7 +173,8 @@ def decode_image(source, options):
 
     Returns
     -------
-    image : ndarray of shape (height, width, n_channels)
+    pixels : ndarray of shape (height, width, n_channels)
+        uint8 in [0, 255] for sources of 8 bits, float32 in [0, 1] for deeper ones.
     """
     try:
         if isinstance(source, np.ndarray):
@@ -305,7 +306,7 @@ def _load_pil_image(image, max_pixels):
 
 
 def _convert_picture(picture, options):
-    """Bring a loaded image to the channels, size and dtype asked for."""
+    """Bring a loaded image to the channels and size asked for."""
     image, margins, white = picture.image, picture.margins, picture.white
     image_size, mode, resize_mode, interpolation = options[:4]
     colour = convert_background(options.background, mode)
@@ -313,18 +314,26 @@ def _convert_picture(picture, options):
         image = convert_eight_bits(image, mode, options.background)
         colour = colour if len(colour) > 1 else colour[0]
         image = resize(image, margins, image_size, resize_mode, interpolation, colour)
-        pixels = np.array(image).reshape(*image_size, -1)
-        return _scale_eight_bits(pixels, options.dtype)
+        return np.array(image).reshape(*image_size, -1)
     pixels = image if white is None else scale_deep(image, white)
     pixels = convert_floats(pixels, mode, options.background)
-    pixels = resize_floats(pixels, image_size, resize_mode, interpolation, colour)
-    if options.dtype == "uint8":
-        return np.rint(pixels * 255).astype(np.uint8)
-    return pixels
+    return resize_floats(pixels, image_size, resize_mode, interpolation, colour)
 
 
-def _scale_eight_bits(pixels, dtype):
-    return pixels if dtype == "uint8" else np.divide(pixels, 255, dtype=np.float32)
+def _scale_pixels(pixels, options):
+    image = np.empty(pixels.shape, options.dtype)
+    write_pixels(pixels, image)
+    return image
+
+
+def write_pixels(pixels, image):
+    """Write decoded pixels into an image of float32 in [0, 1] or uint8 in [0, 255]."""
+    if pixels.dtype == image.dtype:
+        image[:] = pixels
+    elif image.dtype == np.uint8:
+        np.rint(pixels * 255, out=image, casting="unsafe")
+    else:
+        np.divide(pixels, 255, out=image, dtype=np.float32)
 
 
 def probe_image(source, max_pixels):

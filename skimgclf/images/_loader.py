@@ -1,6 +1,5 @@
 """ImageLoader: a scikit-learn transformer from image files to one array."""
 
-import numpy as np
 from sklearn.base import BaseEstimator, TransformerMixin
 
 from skimgclf._validation import (
@@ -10,15 +9,13 @@ from skimgclf._validation import (
     parameter_error,
     warn_user,
 )
-from skimgclf.exceptions import (
-    ImageLoadError,
-    ImageLoadWarning,
-    InvalidParameterError,
-)
+from skimgclf.exceptions import ImageLoadWarning, InvalidParameterError
+from skimgclf.images._cache import DEFAULT_CACHE_LIMIT, check_cache
 from skimgclf.images._cells import list_cells
-from skimgclf.images._decode import decode_image, make_background
+from skimgclf.images._lazy import LazyImages
+from skimgclf.images._loading import LoadPlan, load_images
 from skimgclf.images._options import DEFAULT_MAX_PIXELS, check_options
-from skimgclf.images._threads import check_n_jobs, run_rows
+from skimgclf.images._threads import check_n_jobs
 
 _ON_ERROR = ("raise", "fill")
 
@@ -61,6 +58,18 @@ default="bilinear"
         all, or become `background` with one `ImageLoadWarning` that lists them.
     max_pixels : int, default=89_478_485
         Images with more pixels are refused before they are decoded.
+    cache : str or os.PathLike, default=None
+        A directory on a local disk in which decoded images are kept, so that each file
+        is decoded once, for all folds, candidates and processes of a search and for
+        later runs. It is made if its parent exists; delete it to clear it. None for no
+        cache.
+    cache_limit : int, default=10_737_418_240
+        Bytes that the cache may take (10 GiB): the images that weren't used for longest
+        leave first.
+    lazy : bool, default=False
+        Whether to return :class:`~skimgclf.images.LazyImages`, which
+        `KerasImageClassifier` decodes batch by batch, instead of an array: for more
+        images than memory holds. Without `cache`, they are decoded in each epoch.
     n_jobs : int, default=None
         How many threads decode. None means 1 unless in a :func:`joblib.parallel_config`
         context; -1 means one per processor.
@@ -76,6 +85,13 @@ default="bilinear"
     -----
     In searches, set ``error_score="raise"``: scikit-learn's default turns a bad image
     into NaN scores.
+
+    The cache knows a file by its absolute path, size, times of change and inode, and
+    keeps images for each set of options and each version of Pillow and of this package.
+    It can't see that a file was rewritten with all of these the same. Files that
+    changed within the last 20 ms aren't kept. A cache that is damaged, full or can't be
+    written costs time and an `ImageCacheWarning`, but never an error or wrong pixels.
+    It doesn't work on network mounts, where SQLite's write-ahead log doesn't.
 
     Examples
     --------
@@ -105,6 +121,9 @@ default="bilinear"
         flatten=False,
         on_error="raise",
         max_pixels=DEFAULT_MAX_PIXELS,
+        cache=None,
+        cache_limit=DEFAULT_CACHE_LIMIT,
+        lazy=False,
         n_jobs=None,
         verbose=0,
     ):
@@ -117,6 +136,9 @@ default="bilinear"
         self.flatten = flatten
         self.on_error = on_error
         self.max_pixels = max_pixels
+        self.cache = cache
+        self.cache_limit = cache_limit
+        self.lazy = lazy
         self.n_jobs = n_jobs
         self.verbose = verbose
 
@@ -156,7 +178,7 @@ default="bilinear"
 
         Returns
         -------
-        images : ndarray
+        images : ndarray or LazyImages
             Of shape (n_samples, height, width, n_channels), channels last, or
             (n_samples, height * width * n_channels) with `flatten`; float32 in [0, 1]
             or uint8 in [0, 255], in C order.
@@ -172,19 +194,19 @@ default="bilinear"
         -----
         ImageLoadWarning
             If images can't be read rightly and `on_error` is "fill".
+        ImageCacheWarning
+            If the cache can't be used, once for each directory and process.
         """
-        options = self._check_parameters()
+        plan = self._check_parameters()
         cells = list_cells(type(self).__name__, X)
         if not cells:
             raise InvalidParameterError(
                 f"{type(self).__name__} needs at least one image. Got an empty "
                 f"{type(X).__name__} instead."
             )
-        images, errors, cause = _load_images(
-            cells, options, n_jobs=self.n_jobs, verbose=self.verbose
-        )
-        if errors and self.on_error == "raise":
-            raise ImageLoadError(errors) from cause
+        if self.lazy:
+            return LazyImages(cells, plan)
+        images, errors = load_images(cells, plan)
         if errors:
             warn_user(ImageLoadWarning(errors))
         return images.reshape(len(images), -1) if self.flatten else images
@@ -200,6 +222,9 @@ default="bilinear"
             max_pixels=self.max_pixels,
             flatten=self.flatten,
             on_error=self.on_error,
+            cache=self.cache,
+            cache_limit=self.cache_limit,
+            lazy=self.lazy,
             n_jobs=self.n_jobs,
             verbose=self.verbose,
         )
@@ -218,58 +243,30 @@ default="bilinear"
         return tags
 
 
-def _check_parameters(*, flatten, on_error, n_jobs, verbose, **options):
-    """Check all parameters of `ImageLoader`, and return those of the decoding."""
-    options = check_options("ImageLoader", **options)
-    check_bool("ImageLoader", "flatten", flatten)
+def _check_parameters(
+    *, flatten, on_error, cache, cache_limit, lazy, n_jobs, verbose, **options
+):
+    """Check all parameters of `ImageLoader`, and return how to load."""
+    owner = "ImageLoader"
+    options = check_options(owner, **options)
+    check_bool(owner, "flatten", flatten)
     if flatten and options.dtype != "float32":
         raise parameter_error(
-            "ImageLoader",
+            owner,
             "dtype",
             "'float32' with flatten=True, since other estimators take rows of floats",
             options.dtype,
         )
-    check_choice("ImageLoader", "on_error", on_error, _ON_ERROR)
-    check_n_jobs("ImageLoader", n_jobs)
-    check_verbose("ImageLoader", verbose)
-    return options
-
-
-def _load_images(cells, options, *, n_jobs, verbose):
-    """Decode all cells, and collect those that can't be read.
-
-    Returns
-    -------
-    images : ndarray of shape (n_samples, height, width, n_channels)
-        Background in the rows that can't be read.
-    errors : list of tuple (int, str, str)
-        As in `ImageLoadError`, in the order of rows.
-    cause : Exception or None
-        Why the first of them can't be read.
-    """
-    background = make_background(options)
-    images = np.empty((len(cells), *background.shape), dtype=background.dtype)
-    failures = {}
-
-    def load_row(row):
-        try:
-            images[row] = decode_image(cells[row], options)
-        except ImageLoadError as error:
-            images[row] = background
-            failures[row] = _forget_frames(error)
-
-    run_rows(
-        load_row, len(cells), n_jobs=n_jobs, verbose=verbose, description="Loading"
-    )
-    rows = sorted(failures)
-    errors = [(row, failures[row].path, failures[row].reason) for row in rows]
-    return images, errors, failures[rows[0]].__cause__ if rows else None
-
-
-def _forget_frames(error):
-    """Strip an error of its tracebacks, whose frames keep decoded pixels alive."""
-    part = error
-    while part is not None:
-        part.__traceback__ = None
-        part = part.__cause__ or part.__context__
-    return error
+    check_bool(owner, "lazy", lazy)
+    if flatten and lazy:
+        raise parameter_error(
+            owner,
+            "lazy",
+            "False with flatten=True, since other estimators take all rows at once",
+            lazy,
+        )
+    check_choice(owner, "on_error", on_error, _ON_ERROR)
+    directory = check_cache(owner, cache, cache_limit)
+    check_n_jobs(owner, n_jobs)
+    check_verbose(owner, verbose)
+    return LoadPlan(options, on_error, directory, int(cache_limit), n_jobs, verbose)

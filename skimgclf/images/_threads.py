@@ -21,8 +21,8 @@ def check_n_jobs(owner, n_jobs):
         )
 
 
-def run_rows(function, n_rows, *, n_jobs, verbose, description):
-    """Call a function for each row, by threads.
+def run_chunks(function, n_rows, *, max_size=_MAX_CHUNK, n_jobs, verbose, description):
+    """Call a function for each chunk of rows, by threads.
 
     Threads suffice, since Pillow decodes and resizes outside of Python's lock, and
     nothing has to be copied between processes.
@@ -30,9 +30,11 @@ def run_rows(function, n_rows, *, n_jobs, verbose, description):
     Parameters
     ----------
     function : callable
-        Called with each row number from 0; what it returns is dropped.
+        Called with a range of row numbers; what it returns is dropped.
     n_rows : int
         How many rows there are.
+    max_size : int, default=32
+        How many rows a chunk may have at most; never more than the default.
     n_jobs : int or None
         As in joblib.
     verbose : int
@@ -40,26 +42,31 @@ def run_rows(function, n_rows, *, n_jobs, verbose, description):
     description : str
         What stands before the bar.
     """
-    share = -(-n_rows // (4 * effective_n_jobs(n_jobs)))
-    chunk = max(1, min(_MAX_CHUNK, share))
-    # By name: joblib's require="sharedmem" drops the n_jobs of a parallel_config.
-    parallel = Parallel(
-        n_jobs=n_jobs, backend="threading", return_as="generator_unordered"
-    )
-    tasks = (
-        delayed(_run_chunk)(function, start, min(start + chunk, n_rows))
-        for start in range(0, n_rows, chunk)
-    )
+    n_threads = effective_n_jobs(n_jobs)
+    size = min(max_size, _MAX_CHUNK)
+    if n_threads > 1:
+        size = max(1, min(size, n_rows // (4 * n_threads)))
+    chunks = [range(n_rows)[start : start + size] for start in range(0, n_rows, size)]
     with _make_bar(n_rows, description, verbose) as bar:
-        for n_done in parallel(tasks):
+        for n_done in _run(function, chunks, n_jobs, n_threads):
             if bar is not None:
                 bar.update(n_done)
 
 
-def _run_chunk(function, start, stop):
-    for row in range(start, stop):
-        function(row)
-    return stop - start
+def _run(function, chunks, n_jobs, n_threads):
+    if n_threads == 1 or len(chunks) == 1:
+        # joblib would take a millisecond to start, ten times what a small image takes.
+        return (_run_chunk(function, chunk) for chunk in chunks)
+    # By name: joblib's require="sharedmem" drops the n_jobs of a parallel_config.
+    parallel = Parallel(
+        n_jobs=n_jobs, backend="threading", return_as="generator_unordered"
+    )
+    return parallel(delayed(_run_chunk)(function, chunk) for chunk in chunks)
+
+
+def _run_chunk(function, chunk):
+    function(chunk)
+    return len(chunk)
 
 
 def _make_bar(n_rows, description, verbose):

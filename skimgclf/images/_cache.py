@@ -1,0 +1,134 @@
+"""Decode once: which pixels are whose, and when they may be taken from a store."""
+
+import hashlib
+import os
+import struct
+import time
+
+import numpy as np
+import PIL
+
+import skimgclf
+from skimgclf._validation import is_int, parameter_error
+from skimgclf.images._colour import N_CHANNELS
+from skimgclf.images._store import open_store
+
+# 10 GiB: a million images of 100 x 100 pixels in gray.
+DEFAULT_CACHE_LIMIT = 10 * 2**30
+
+# File systems note the time of a change in ticks of up to 10 ms: a file that changed
+# less than two ticks ago may change once more and look the same.
+_TICKS = 20_000_000
+
+
+def check_cache(owner, cache, cache_limit):
+    """Check the parameters `cache` and `cache_limit`.
+
+    Returns
+    -------
+    directory : str or None
+        Absolute path.
+    """
+    expected = "the path of a directory (str or os.PathLike) or None"
+    if not is_int(cache_limit, minimum=1):
+        raise parameter_error(
+            owner, "cache_limit", "a number of bytes, an int of at least 1", cache_limit
+        )
+    if cache is None:
+        return None
+    if not isinstance(cache, str | os.PathLike):
+        raise parameter_error(owner, "cache", expected, cache)
+    directory = os.fsdecode(cache)
+    if not directory or "\0" in directory:
+        raise parameter_error(owner, "cache", expected, cache)
+    return os.path.abspath(os.path.expanduser(directory))
+
+
+class PixelCache:
+    """The decoded pixels of images, for one set of options.
+
+    Parameters
+    ----------
+    directory : str
+        Absolute path of the store.
+    limit : int
+        Bytes to keep in all.
+    options : DecodeOptions
+        How images are decoded. Their dtype doesn't matter: what is kept are the pixels
+        before they are brought to it.
+    """
+
+    def __init__(self, directory, limit, options):
+        self._store = open_store(directory)
+        self._limit = limit
+        self._shape = (*options.image_size, N_CHANNELS[options.color_mode])
+        # Another version of Pillow or of this package may decode another way.
+        versions = (PIL.__version__, skimgclf.__version__)
+        decides = (*options._replace(dtype=None), *versions)
+        self._start = hashlib.blake2b(repr(decides).encode(), digest_size=24)
+
+    def key_of(self, source):
+        """Return the key of a source, or None for what isn't cached.
+
+        Of a file it is made of the path and of what the file system tells: size, times,
+        inode. Bytes are hashed themselves; PIL images and arrays have no key.
+        """
+        key = self._start.copy()
+        if isinstance(source, bytes):
+            key.update(b"bytes")
+            key.update(source)
+            return key.digest()
+        if not isinstance(source, str | os.PathLike):
+            return None
+        try:
+            path = os.path.abspath(os.fsencode(source))
+            status = os.stat(path)
+        except Exception:  # whatever it is, the decoder says it of the file
+            return None
+        if time.time_ns() - status.st_ctime_ns < _TICKS:
+            return None
+        key.update(
+            struct.pack(
+                "<5Q",
+                status.st_size,
+                status.st_mtime_ns % 2**64,
+                status.st_ctime_ns % 2**64,
+                status.st_ino,
+                status.st_dev,
+            )
+        )
+        key.update(path)
+        return key.digest()
+
+    def load(self, keys):
+        """Find pixels.
+
+        Parameters
+        ----------
+        keys : list of bytes
+
+        Returns
+        -------
+        pixels : dict of bytes to ndarray of shape (height, width, n_channels)
+            uint8 or float32, as they were decoded.
+        damaged : set of bytes
+            The keys whose pixels aren't whole any more.
+        """
+        values, damaged = self._store.load(keys)
+        n_values = int(np.prod(self._shape))
+        dtypes = {n_values: np.uint8, 4 * n_values: np.float32}
+        pixels = {
+            key: np.frombuffer(value, dtypes[len(value)]).reshape(self._shape)
+            for key, value in values.items()
+            if len(value) in dtypes
+        }
+        return pixels, damaged
+
+    def store(self, pixels, damaged):
+        """Keep pixels by their keys; those of `damaged` replace what is there."""
+        values = {key: image.tobytes() for key, image in pixels.items()}
+        self._store.store(values, damaged, self._limit)
+
+    def take_problem(self):
+        """Return what went wrong, in a sentence, the first time that it is asked."""
+        return self._store.take_problem()

@@ -1,0 +1,361 @@
+"""Pixels by key in an SQLite file that many processes and threads share.
+
+It is a cache, and so nothing here raises: what can't be read is missing, what can't be
+written isn't kept, and `PixelStore.take_problem` says why in words.
+"""
+
+import atexit
+import contextlib
+import os
+import sqlite3
+import stat
+import threading
+import time
+import urllib.parse
+import zlib
+
+# The number is that of the tables below: another form gets another file.
+_FILE_NAME = "images-1.sqlite"
+
+# Entries are small and found by the first 8 bytes of their key; pixels lie behind each
+# other in the order in which they came, so that writing them touches few pages.
+_SCHEMA = (
+    "CREATE TABLE IF NOT EXISTS entries "
+    "(id INTEGER PRIMARY KEY, number INTEGER NOT NULL, used INTEGER NOT NULL)",
+    "CREATE TABLE IF NOT EXISTS pixels "
+    "(number INTEGER PRIMARY KEY, checksum INTEGER NOT NULL, value BLOB NOT NULL)",
+)
+
+# Larger than SQLite's 4,096: fewer parts of an image to collect (150 KB are read in
+# two thirds of the time).
+_PAGE_SIZE = 16_384
+
+# Seconds to wait while other processes write.
+_PATIENCE = 10.0
+
+# Entries used within this many seconds aren't marked as used again, so that reading
+# seldom writes.
+_USE_RESOLUTION = 3600
+
+# Eviction goes on until this share of the limit is left.
+_KEPT_SHARE = 0.9
+
+
+class PixelStore:
+    """The store of one directory, for this process.
+
+    Parameters
+    ----------
+    directory : str
+        Absolute path; it is made if its parent exists.
+    """
+
+    def __init__(self, directory):
+        self._directory = directory
+        self._path = os.path.join(directory, _FILE_NAME)
+        self._lock = threading.Lock()
+        # Connections that no thread uses, each with the file that it has open.
+        self._idle = []
+        self._is_readable = self._is_writable = True
+        self._is_read_only = False
+        self._problem = None
+        self._has_problem = False
+
+    def load(self, keys):
+        """Find values.
+
+        Parameters
+        ----------
+        keys : list of bytes
+            Each of at least 16 bytes, evenly distributed as hashes are.
+
+        Returns
+        -------
+        values : dict of bytes to bytes
+            Only those that are there and whole.
+        damaged : set of bytes
+            The keys whose value isn't whole.
+        """
+        if not keys or not self._is_readable:
+            return {}, set()
+        try:
+            with self._connect() as connection:
+                rows = _select(connection, keys)
+        except (sqlite3.Error, OSError) as error:
+            self._is_readable = self._is_writable = False
+            self._note(error)
+            return {}, set()
+        self._mark_used(rows)
+        values = {}
+        known = [key for key in keys if _id_of(key) in rows]
+        for key in known:
+            _, checksum, value = rows[_id_of(key)]
+            if isinstance(value, bytes) and checksum == _checksum(key, value):
+                values[key] = value
+        damaged = set(known) - set(values)
+        if damaged:
+            self._note("holds images that were damaged after they were written")
+        return values, damaged
+
+    def store(self, values, damaged, limit):
+        """Keep values.
+
+        Parameters
+        ----------
+        values : dict of bytes to bytes
+            By key, as in `load`.
+        damaged : set of bytes
+            The keys among them whose value replaces a damaged one.
+        limit : int
+            Bytes to keep in all; the least recently used leave first.
+        """
+
+        def write(connection):
+            _insert(connection, values, damaged)
+            _evict(connection, limit)
+
+        if values:
+            self._write(write)
+
+    def take_problem(self):
+        """Return the first thing that went wrong, once, or None."""
+        with self._lock:
+            problem, self._problem = self._problem, None
+        return problem
+
+    def close(self):
+        """Close the connections that aren't in use."""
+        with self._lock:
+            while self._idle:
+                _close(self._idle.pop()[0])
+
+    def _write(self, work):
+        """Change the file in one transaction; one that fails is the last."""
+        if not self._is_writable:
+            return
+        try:
+            with self._connect() as connection:
+                if self._is_read_only:
+                    raise OSError("it is read-only, and doesn't hold all images")
+                with _transaction(connection):
+                    work(connection)
+        except (sqlite3.Error, OSError) as error:
+            self._is_writable = False
+            self._note(error)
+
+    def _mark_used(self, rows):
+        now = int(time.time())
+        stale = [
+            (now, identifier)
+            for identifier, (used, _, _) in rows.items()
+            if not isinstance(used, int) or now - used > _USE_RESOLUTION
+        ]
+
+        def mark(connection):
+            statement = "UPDATE entries SET used = ? WHERE id = ?"
+            connection.executemany(statement, stale)
+
+        if stale and not self._is_read_only:
+            self._write(mark)
+
+    @contextlib.contextmanager
+    def _connect(self):
+        """Lend a connection that no other thread uses meanwhile."""
+        file, connection = _identify(self._path), None
+        with self._lock:
+            while self._idle and connection is None:
+                connection, opened = self._idle.pop()
+                if opened != file:  # somebody deleted it to clear the cache
+                    _close(connection)
+                    connection = None
+        if connection is None:
+            connection = self._open()
+            file = _identify(self._path)
+        try:
+            yield connection
+        except BaseException:
+            _close(connection)
+            raise
+        with self._lock:
+            self._idle.append((connection, file))
+
+    def _open(self):
+        _make_directory(self._directory)
+        is_new = not os.path.lexists(self._path)
+        if not is_new and not stat.S_ISREG(os.stat(self._path).st_mode):
+            raise OSError(f"{_FILE_NAME} in it isn't a regular file")
+        used = [self._directory] if is_new else [self._directory, self._path]
+        self._is_read_only = not all(os.access(path, os.W_OK) for path in used)
+        mode = "?mode=ro&immutable=1" if self._is_read_only else ""
+        connection = sqlite3.connect(
+            f"file:{urllib.parse.quote(self._path)}{mode}",
+            uri=True,
+            timeout=_PATIENCE,
+            isolation_level=None,
+            check_same_thread=False,
+        )
+        try:
+            if not self._is_read_only:
+                _prepare(connection)
+        except BaseException:
+            _close(connection)
+            raise
+        return connection
+
+    def _note(self, problem):
+        with self._lock:
+            if not self._has_problem:
+                self._has_problem = True
+                self._problem = f"The cache {self._directory!r} {_explain(problem)}"
+
+
+_stores = {}
+_stores_lock = threading.Lock()
+
+# SQLite's connections must neither be used nor closed in a forked child.
+_parents_stores = []
+
+
+def open_store(directory):
+    """Return the store of a directory, one for each process."""
+    with _stores_lock:
+        return _stores.setdefault(directory, PixelStore(directory))
+
+
+def _close_stores():
+    for store in _stores.values():
+        store.close()
+
+
+def _leave_stores_to_parent():
+    global _stores, _stores_lock
+    _parents_stores.append(_stores)
+    _stores, _stores_lock = {}, threading.Lock()
+
+
+atexit.register(_close_stores)
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_leave_stores_to_parent)
+
+
+def _identify(path):
+    try:
+        status = os.stat(path)
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino
+
+
+def _make_directory(directory):
+    try:
+        os.mkdir(directory)
+    except FileExistsError:
+        if not os.path.isdir(directory):
+            raise OSError("it isn't a directory") from None
+
+
+def _close(connection):
+    with contextlib.suppress(sqlite3.Error):
+        connection.close()
+
+
+def _prepare(connection):
+    """Bring a new or old file to the form that is used here."""
+    deadline = time.monotonic() + _PATIENCE
+    while True:
+        try:
+            connection.execute(f"PRAGMA page_size = {_PAGE_SIZE}")
+            connection.execute("PRAGMA journal_mode = WAL")
+            connection.execute("PRAGMA synchronous = NORMAL")
+            for statement in _SCHEMA:
+                connection.execute(statement)
+            return
+        except sqlite3.OperationalError as error:
+            # While another process makes the same file, SQLite doesn't wait by itself.
+            is_busy = error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_BUSY
+            if not is_busy or time.monotonic() > deadline:
+                raise
+            time.sleep(0.01)
+
+
+@contextlib.contextmanager
+def _transaction(connection):
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        yield
+        connection.execute("COMMIT")
+    except BaseException:
+        with contextlib.suppress(sqlite3.Error):
+            connection.execute("ROLLBACK")
+        raise
+
+
+def _select(connection, keys):
+    places = ",".join("?" * len(keys))
+    rows = connection.execute(
+        "SELECT id, used, checksum, value FROM entries LEFT JOIN pixels "
+        f"ON pixels.number = entries.number WHERE id IN ({places})",
+        [_id_of(key) for key in keys],
+    )
+    return {identifier: row for identifier, *row in rows}
+
+
+def _insert(connection, values, damaged):
+    now = int(time.time())
+    for key, value in values.items():
+        identifier = _id_of(key)
+        find = "SELECT 1 FROM entries WHERE id = ?"
+        is_known = connection.execute(find, (identifier,)).fetchone()
+        if is_known and key not in damaged:
+            continue  # another process was faster
+        number = connection.execute(
+            "INSERT INTO pixels (checksum, value) VALUES (?, ?)",
+            (_checksum(key, value), value),
+        ).lastrowid
+        connection.execute(
+            "INSERT OR REPLACE INTO entries VALUES (?, ?, ?)", (identifier, number, now)
+        )
+
+
+def _evict(connection, limit):
+    """Delete the least recently used tenth, until what is left fits well."""
+    if _n_bytes(connection) <= limit:
+        return
+    oldest = (
+        "(SELECT number FROM entries ORDER BY used, number LIMIT "
+        "(SELECT COUNT(*) / 10 + 1 FROM entries))"
+    )
+    n_deleted = 1
+    while n_deleted and _n_bytes(connection) > _KEPT_SHARE * limit:
+        connection.execute(f"DELETE FROM pixels WHERE number IN {oldest}")
+        n_deleted = connection.execute(
+            f"DELETE FROM entries WHERE number IN {oldest}"
+        ).rowcount
+
+
+def _n_bytes(connection):
+    n_pages, n_free, page_size = (
+        connection.execute(f"PRAGMA {name}").fetchone()[0]
+        for name in ("page_count", "freelist_count", "page_size")
+    )
+    return (n_pages - n_free) * page_size
+
+
+def _id_of(key):
+    return int.from_bytes(key[:8], "big", signed=True)
+
+
+def _checksum(key, value):
+    # Of the key as well, so that no other image's pixels can stand in. CRC-32 finds
+    # every flipped bit, at a third of the cost of a cryptographic hash.
+    return zlib.crc32(value, zlib.crc32(key))
+
+
+def _explain(problem):
+    if isinstance(problem, str):
+        return problem
+    if isinstance(problem, FileNotFoundError):
+        return "can't be made, since its parent directory doesn't exist"
+    if isinstance(problem, OSError):
+        return f"can't be used: {problem.strerror or problem}"
+    return f"can't be used: SQLite says {str(problem)!r}"
