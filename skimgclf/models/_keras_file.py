@@ -106,21 +106,20 @@ def write_network(network, *, include_optimizer=False):
         If there is something in it that isn't Keras' own.
     """
     check_plain(_describe(network, include_optimizer))
-    with seeded(0):  # the weights drawn here are replaced
-        copied = _build_anew(network)
-        _copy_variables(network, copied)
-        if include_optimizer:
-            optimizer = network.optimizer
+    # Not the network itself: Keras writes the optimizer of a compiled one, whatever
+    # `include_optimizer` says.
+    copied = copy_network(network)
+    if include_optimizer:
+        optimizer = network.optimizer
+        with seeded(0):
             fresh = type(optimizer).from_config(optimizer.get_config())
             compile_network(copied, fresh)
             _copy_variables(optimizer, copied.optimizer)
-    # Not the network itself: Keras writes the optimizer of a compiled one, whatever
-    # `include_optimizer` says.
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "network.keras")
         copied.save(path)
         content = path.read_bytes()
-    generators = [np.array(state).tolist() for state in _list_generators(network)]
+    generators = [np.array(state).tolist() for state in list_generators(network)]
     try:
         loaded = read_network(content, generators)
     except Exception as error:  # of every kind, as above
@@ -129,15 +128,34 @@ def write_network(network, *, include_optimizer=False):
     return content, generators
 
 
-def _build_anew(network):
-    try:
-        return type(network).from_config(network.get_config())
-    # Keras 3.13 writes a function as code, and fails on reading it in many ways.
-    except Exception as error:
-        raise ValueError(
-            "Keras can't build it again from its configuration, which holds a function "
-            "or a class of its own"
-        ) from error
+def copy_network(network):
+    """Build a network again that has the same variables and isn't compiled.
+
+    Parameters
+    ----------
+    network : keras.Model
+        Of layers that Keras can describe.
+
+    Returns
+    -------
+    copied : keras.Model
+
+    Raises
+    ------
+    ValueError
+        If Keras can't build it from its configuration.
+    """
+    with seeded(0):  # the weights drawn here are replaced
+        try:
+            copied = type(network).from_config(network.get_config())
+        # Keras 3.13 writes a function as code, and fails on reading it in many ways.
+        except Exception as error:
+            raise ValueError(
+                "Keras can't build it again from its configuration, which holds a "
+                "function or a class of its own"
+            ) from error
+        _copy_variables(network, copied)
+    return copied
 
 
 def read_network(content, generators):
@@ -169,7 +187,7 @@ def read_network(content, generators):
         network = keras.saving.load_model(path, compile=with_optimizer, safe_mode=True)
     if with_optimizer:
         compile_network(network, network.optimizer)
-    states = _list_generators(network)
+    states = list_generators(network)
     if len(states) != len(generators):
         raise ValueError("the states of the generators don't fit the network")
     for variable, state in zip(states, generators, strict=True):
@@ -313,8 +331,8 @@ def _check_weights(file, size):
         raise ValueError(f"{refused!r} in {_WEIGHTS} is a link, or larger than it")
 
 
-def _list_generators(network):
-    """List the variables that Keras' own files leave out."""
+def list_generators(network):
+    """List the variables that Keras' own files leave out, such as dropout's state."""
     kept = {id(variable) for variable in network.weights}
     return [variable for variable in network.variables if id(variable) not in kept]
 
