@@ -60,7 +60,7 @@ def _fit(options):
     check_output(options.output)
     # Every file is decoded before, so that no image is found unreadable after an hour
     # of training.
-    data = _load_data(options, hash_files=True, on_bad="raise")
+    data = _load_data(options, hash_files=True, on_bad="raise", verbose=_is_watched())
     if len(data.target_names) < 2:
         raise SkimgclfError(
             f"{options.data!r} has only one class, {data.target_names[0]!r}; a "
@@ -85,7 +85,7 @@ def _fit(options):
 
 def _evaluate(options):
     data = _load_data(options)
-    _print_scores(_load_pipeline(options.model), data.filenames, data.target)
+    _print_scores(_load_pipeline(options), data.filenames, data.target)
     return 0
 
 
@@ -94,6 +94,7 @@ def _make_pipeline(options):
     loader = ImageLoader(
         image_size=options.image_size,
         color_mode=options.color_mode,
+        cache=options.cache,
         verbose=_is_watched(),
     )
     fraction = options.validation_fraction
@@ -169,7 +170,7 @@ def _predict(options):
             options.images,
         )
     frame = predict_frame(
-        _load_pipeline(options.model),
+        _load_pipeline(options),
         list(paths),
         top_k=options.top_k,
         on_error=options.on_error,
@@ -282,10 +283,10 @@ def _load_table(options, csv, **arguments):
     )
 
 
-def _load_pipeline(path):
-    pipeline = _load_model(path)
+def _load_pipeline(options):
+    pipeline = _load_model(options.model)
     if isinstance(pipeline, Pipeline) and isinstance(pipeline.steps[0][1], ImageLoader):
-        pipeline.steps[0][1].set_params(verbose=_is_watched())
+        pipeline.steps[0][1].set_params(verbose=_is_watched(), cache=options.cache)
     return pipeline
 
 

@@ -3,6 +3,7 @@
 import os
 import pathlib
 import re
+import shutil
 import signal
 import stat
 import subprocess
@@ -185,6 +186,7 @@ def test_progress_is_shown_on_a_terminal_and_not_saved(run, images, monkeypatch)
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
     code, _, err = run("fit", f"{images}/train.csv", *SMALL, "--output", "m")
     assert code == 0
+    assert "Checking: 100%" in err
     assert "Loading: 100%" in err
     assert "Predicting: 100%" in err
     assert [step.verbose for _, step in load_model("m").steps] == [0, 0]
@@ -293,6 +295,23 @@ def test_predict_escapes_what_a_spreadsheet_runs(run, images, model):
     assert (code, err) == (0, "")
     written = pd.read_csv("p.csv", dtype=str)["path"].tolist()
     assert written == [*(f"'{name}" for name in names[:4]), "a-b.png", "-1"]
+
+
+def test_a_cache_is_of_this_run_and_not_saved(run, images, model):
+    fit = ["fit", f"{images}/train.csv", *SMALL, "--cache", "kept", "--output", "m"]
+    assert run(*fit)[0] == 0
+    assert os.listdir("kept")
+    assert load_model("m")["load"].cache is None
+    given = [model, f"{images}/train.csv"]
+    expected = [run("evaluate", *given), run("predict", given[0], "--csv", given[1])]
+    shutil.rmtree("kept")
+    cached = ["--cache", "kept"]
+    assert run("evaluate", *given, *cached) == expected[0]
+    assert os.listdir("kept")
+    shutil.rmtree("kept")
+    for _ in range(2):  # written, and read
+        assert run("predict", given[0], "--csv", given[1], *cached) == expected[1]
+        assert os.listdir("kept")
 
 
 # ---- evaluate and check --------------------------------------------------------------
