@@ -290,6 +290,12 @@ def _add_table_options(command, *, label):
         metavar="CHARACTER",
         help="what separates two fields; 'tab' for a tab (default: a comma)",
     )
+    table.add_argument(
+        "--encoding",
+        default="utf-8-sig",
+        metavar="NAME",
+        help="of the table's text, such as cp1252 (default: UTF-8)",
+    )
 
 
 # ---- the values of options -----------------------------------------------------------

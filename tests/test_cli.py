@@ -17,7 +17,14 @@ from sklearn.base import clone
 from sklearn.utils import Bunch
 
 import skimgclf
-from skimgclf import ImageLoader, KerasImageClassifier, _commands, cli, load_model
+from skimgclf import (
+    ImageLoader,
+    KerasImageClassifier,
+    _commands,
+    cli,
+    load_model,
+    save_model,
+)
 from skimgclf._arguments import EXAMPLES, make_parser
 from skimgclf._report import escape_cell, write_csv
 from skimgclf.datasets import load_digit_images
@@ -225,6 +232,41 @@ def test_predict_takes_options_of_a_table(run, images, model):
     code, out, _ = run("predict", model, *arguments, "--image-dir", images)
     assert code == 0
     assert out.startswith("label,label,probability\n0/digit_0000,")
+
+
+def test_a_table_may_have_another_encoding(run, images, model):
+    shutil.copy(images / "1" / "digit_0001.png", "é.png")
+    pathlib.Path("t.csv").write_bytes("id,label\né,1\n".encode("cp1252"))
+    code, _, err = run("predict", model, "--csv", "t.csv")
+    assert code == 1
+    assert "encoding='cp1252'" in err
+    code, out, _ = run("predict", model, "--csv", "t.csv", "--encoding", "cp1252")
+    assert code == 0
+    assert out.startswith("id,label,probability\né,")
+
+
+@pytest.mark.parametrize("command", ["predict", "evaluate"])
+def test_a_classifier_without_a_loader_is_refused(run, images, model, command):
+    save_model(load_model(model)[-1], "bare")
+    rows = "1/digit_0001,1\n2/digit_0002,2\n"
+    pathlib.Path("t.csv").write_text(f"id,label\n{rows}")
+    table = ["t.csv", "--image-dir", images]
+    code, _, err = run(command, "bare", *(["--csv"] * (command == "predict")), *table)
+    assert code == 1
+    assert err == (
+        "skimgclf: error: The model 'bare' was saved without an ImageLoader in front, "
+        "so it can't read images: save the whole pipeline.\n"
+    )
+
+
+def test_info_escapes_what_a_terminal_would_obey(run, model):
+    pipeline = load_model(model)
+    pipeline.steps[0] = ("\x1b[2J", pipeline.steps[0][1])
+    save_model(pipeline, "odd")
+    code, out, _ = run("info", "odd")
+    assert code == 0
+    assert "\x1b" not in out
+    assert "'\\x1b[2J': ImageLoader" in out
 
 
 def test_predict_prints_paths_as_given(run, images, model, monkeypatch):
@@ -451,7 +493,6 @@ def test_wrong_usage_gives_one_sentence_and_code_2(run, arguments):
         (["predict", "{model}", "--csv", "no.csv"], "There is no table 'no.csv'."),
         (["predict", "{model}", "a.png"], "'a.png' (row 0): there is no such file"),
         (["predict", "{model}", "empty.png", "--top-k", "11"], "from 1 to 10"),
-        (["predict", "{model}", "a.png", "--output", "a.png"], "would replace"),
         (["predict", "{model}", "a.png", "--output", "no/p.csv"], "no folder"),
         (["evaluate", "{model}", "one.csv"], "knows none of the labels"),
         (["check", "no.csv"], "There is no table"),
@@ -549,6 +590,95 @@ def test_interrupted_writing_leaves_the_old_file(run, images, model, monkeypatch
     assert pathlib.Path("p.csv").read_text() == "old"
 
 
+def test_an_output_that_is_read_is_never_replaced(run, images, model):
+    folder = pathlib.Path("digits")
+    for name in "12":
+        shutil.copytree(images / name, folder / name)
+    table = pathlib.Path("digits/t.csv")
+    table.write_text("id,label\n1/digit_0001,1\n2/digit_0002,2\n")
+    image = folder / "1" / "digit_0001.png"
+    os.symlink(image, "link")
+    os.symlink(model, "model")
+    before = {path: path.read_bytes() for path in [table, image]}
+    for arguments in [
+        ["fit", table, "--output", table],
+        ["fit", table, "--output", image],
+        ["fit", folder, "--output", image],
+        ["fit", folder, "--output", "link"],
+        ["predict", model, image, "--output", image],
+        ["predict", model, "--csv", table, "--output", table],
+        ["predict", model, "--csv", table, "--output", image],
+        ["predict", model, image, "--output", "model"],
+        ["check", table, "--output", table],
+        ["check", table, "--output", image],
+        ["check", folder, "--output", image],
+    ]:
+        code, out, err = run(*arguments)
+        assert (code, out) == (1, "")
+        assert err.endswith("would replace what is read.\n")
+    assert {path: path.read_bytes() for path in before} == before
+
+
+@pytest.mark.parametrize(
+    ("output", "words"),
+    [
+        ("/dev/null", "isn't a regular file"),
+        ("m/", "must be a file"),
+        ("", "must be a file"),
+        ("m" * 300, "File name too long"),
+        ("m\0", "NUL"),
+    ],
+)
+def test_fit_refuses_a_useless_output_before_it_trains(run, images, output, words):
+    code, out, err = run("fit", f"{images}/train.csv", "--output", output)
+    assert (code, out) == (1, "")
+    assert words in err
+
+
+def test_an_output_without_permission_is_refused(run, images, monkeypatch):
+    pathlib.Path("old.csv").touch()
+    # For root everything is allowed, and tests may run as root.
+    monkeypatch.setattr(os, "access", lambda path, mode: "old" not in str(path))
+    code, _, err = run("check", images / "test.csv", "--output", "old.csv")
+    assert code == 1
+    assert err == "skimgclf: error: There is no permission to write 'old.csv'.\n"
+
+
+@pytest.mark.parametrize("closed", [">&-", "2>&-", ">&- 2>&-", ">/dev/full"])
+def test_closed_or_full_streams_change_no_file(images, closed):
+    command = f"{sys.executable} -m skimgclf check {images}/test.csv --output r.csv"
+    done = subprocess.run(["sh", "-c", f"{command} {closed}"], capture_output=True)
+    assert done.returncode == (1 if "full" in closed else 0)
+    assert b"Traceback" not in done.stderr
+    assert len(pd.read_csv("r.csv")) == 10
+
+
+def test_names_of_any_bytes_go_through_pipes(images):
+    content = (images / "1" / "digit_0001.png").read_bytes()
+    names = [b"a\xff.png", "é.png".encode()]
+    for name in names:
+        pathlib.Path(os.fsdecode(name)).write_bytes(content)
+    settings = {**os.environ, "PYTHONIOENCODING": "ascii:strict"}
+    process = subprocess.run(
+        [
+            sys.executable,
+            "-m",
+            "skimgclf",
+            "check",
+            *names,
+            "no\udcff",
+            "--output",
+            "-",
+        ],
+        capture_output=True,
+        env=settings,
+    )
+    lines = process.stdout.splitlines()[1:]
+    assert [line.split(b",")[0] for line in lines] == [*names, b"no\xff"]
+    assert b"'no\\udcff': there is no such file" in process.stderr
+    assert process.returncode == 1
+
+
 def test_closed_pipe_ends_quietly(images):
     with start("check", images, "--output", "-") as process:
         process.stdout.close()  # as by `head`, once it has seen enough
@@ -590,6 +720,7 @@ def test_output_goes_through_a_link_and_has_usual_permissions(run, images):
         ("-cat", "'-cat"),
         ("@a", "'@a"),
         ("\t=1", "'\t=1"),
+        ("\n=1", "'\n=1"),
         ("-", "'-"),
         ("--1", "'--1"),
         ("-1", "-1"),
