@@ -199,7 +199,7 @@ def _describe_pipeline(model):
     if type(model) is KerasImageClassifier:
         return None
     # Pipelines have transform_input since scikit-learn 1.6.
-    kept = {"transform_input": model.transform_input, "verbose": model.verbose}
+    kept = {"transform_input": model.transform_input, "verbose": bool(model.verbose)}
     return _encode_all("the Pipeline", kept)
 
 
@@ -292,6 +292,12 @@ def _restore(document, network):
         return classifier
     check_keys("pipeline", document["pipeline"], ["transform_input", "verbose"])
     kept = {name: decode(value) for name, value in document["pipeline"].items()}
+    check_bool("the Pipeline", "verbose", kept["verbose"])
+    names = kept["transform_input"]
+    if not isinstance(names, list | None) or not all(
+        isinstance(name, str) for name in names or ()
+    ):
+        raise ValueError(f"transform_input must be a list of names, not {names!r}")
     pipeline = Pipeline([*restored, (name, classifier)], **kept)
     pipeline._validate_names([name for name, _ in pipeline.steps])
     return pipeline
