@@ -87,8 +87,8 @@ def compare(what, seconds, first, second):
     medians = [1000 * statistics.median(values) for values in zip(*pairs, strict=True)]
     return [
         f"{what}: {first} / {second}",
-        f"{medians[0]:.3g} ms",
-        f"{medians[1]:.3g} ms ({difference:+.3g} ms)",
+        f"{medians[0]:.1f} ms",
+        f"{medians[1]:.1f} ms ({difference:+.1f} ms)",
         f"{statistics.median(ratios):.3f} ({min(ratios):.2f} to {max(ratios):.2f})",
     ]
 
@@ -122,10 +122,11 @@ def measure_fixed_cost(X, y, n_rounds):
 
 def measure_long_fits(X, y, n_rounds, at_least):
     """Time fits of at least so many seconds."""
-    fit_keras(X, y, 1)
-    started = time.perf_counter()
-    fit_keras(X, y, 5)
-    epochs = math.ceil(5 * at_least / (time.perf_counter() - started) * 1.3)
+    seconds = time_in_turn(
+        {n: functools.partial(fit_keras, X, y, n) for n in (1, 9)}, n_rounds=2
+    )
+    an_epoch = (min(seconds[9]) - min(seconds[1])) / 8
+    epochs = math.ceil(at_least / max(an_epoch, 0.01))
     data = X, y, epochs
     seconds = time_in_turn(
         {

@@ -25,7 +25,8 @@ And for Keras 3.15 on TensorFlow 2.21:
   that belongs to the fit. It can go when TensorFlow's registry lets go.
 - TensorFlow keeps the kernels of every traced function for ever, a megabyte a fit for a
   small network, until its cache of kernels is cleared (keras.backend.clear_session does
-  that among much else). It is cleared after each fit: what is still needed is cached
+  that among much else). It is cleared after each fit with a program of its own, and now
+  and then after others: what is still needed is cached
   again at its next use. It can go when TensorFlow drops them with their function.
 - TensorFlow counts the functions that it traces by their place in Keras' source, so
   that the fifth short fit of a process logs a warning of retracing, though each network
