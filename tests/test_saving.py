@@ -30,7 +30,7 @@ from skimgclf import ImageLoader, KerasImageClassifier, load_model, save_model
 from skimgclf._atomic import replace_atomically
 from skimgclf.exceptions import InvalidParameterError, ModelFileError, ModelFileWarning
 from skimgclf.models import build_dense
-from skimgclf.models._keras_file import read_network
+from skimgclf.models._keras_file import list_generators, read_network
 from skimgclf.saving._archive import read_archive, write_archive
 from skimgclf.saving._values import decode, encode
 
@@ -821,10 +821,18 @@ def hide_a_bomb(file):
     file.create_dataset("x", (1 << 40,), "u1", chunks=(1 << 20,), compression="gzip")
 
 
+def break_weights(file):
+    def break_dataset(name, item):
+        if isinstance(item, h5py.Dataset) and item.dtype.kind == "f":
+            item[...] = np.nan  # whose argmax would be the first class
+
+    file.visititems(break_dataset)
+
+
 @pytest.mark.parametrize(
-    "change", [link_outside, link_softly, store_outside, hide_a_bomb]
+    "change", [link_outside, link_softly, store_outside, hide_a_bomb, break_weights]
 )
-def test_weights_with_links_or_bombs_are_refused(saved, change):
+def test_weights_with_links_bombs_or_nans_are_refused(saved, fitted, change):
     _, network = read_parts(saved)
     target = io.BytesIO()
     with (
@@ -837,8 +845,9 @@ def test_weights_with_links_or_bombs_are_refused(saved, change):
                 with h5py.File(content, "r+") as file:
                     change(file)
             archive.writestr(name, content.getvalue())
-    with pytest.raises(ValueError, match="is a link, or larger than it"):
-        read_network(target.getvalue(), [])
+    states = [np.array(state) for state in list_generators(fitted.model_)]
+    with pytest.raises(ValueError, match=r"is a link, or larger than it|aren't finite"):
+        read_network(target.getvalue(), states)
 
 
 def test_a_keras_file_that_is_compressed_or_holds_more_is_refused(saved):

@@ -192,6 +192,8 @@ def read_network(content, generators):
         raise ValueError("the states of the generators don't fit the network")
     for variable, state in zip(states, generators, strict=True):
         variable.assign(np.array(state, dtype="uint32"))
+    if not all(np.isfinite(weights).all() for weights in network.get_weights()):
+        raise ValueError("weights of the network aren't finite")
     return network
 
 

@@ -153,7 +153,7 @@ def load_model(path):
     Notes
     -----
     A stranger's file can't run code, but it can hold a network that predicts whatever
-    its author wants, or one that is too large for this machine.
+    its author wants, or one whose layers need more memory than this machine has.
 
     Examples
     --------
