@@ -200,6 +200,19 @@ def test_samples_are_let_go_after_a_fit(files, lazy):
     assert [reference() for reference in held] == [None] * 4
 
 
+def test_streaming_refuses_no_images_at_all(files):
+    paths, y = files
+    X = load(paths, lazy=True)
+    fitted = KerasImageClassifier(**SMALL).fit(X, y)
+    for use in (
+        lambda: fitted.predict(X[:0]),
+        lambda: fitted.fit(X[:0], y[:0]),
+        lambda: fitted.fit(X, y, X_val=X[:0], y_val=y[:0]),
+    ):
+        with pytest.raises(ValueError, match=r"is empty: found LazyImages of 0"):
+            use()
+
+
 def test_streaming_refuses_images_of_another_size(files):
     paths, y = files
     fitted = KerasImageClassifier(**SMALL).fit(load(paths, lazy=True), y)
