@@ -115,8 +115,9 @@ class LazyImages:
             return self._select(self._cells[key], self._rows[key])
         if isinstance(key, int):
             return self._select([self._cells[key]], self._rows[[key]])._load()[0]
-        places = np.arange(len(self))[key]
-        return self._select([self._cells[place] for place in places], self._rows[key])
+        rows = self._rows[key]
+        places = np.flatnonzero(key) if key.dtype.kind == "b" else key
+        return self._select([self._cells[place] for place in places.tolist()], rows)
 
     def __array__(self, dtype=None, copy=None):
         if copy is False:

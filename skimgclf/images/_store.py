@@ -7,11 +7,11 @@ written isn't kept, and `PixelStore.take_problem` says why in words.
 import atexit
 import contextlib
 import os
+import pathlib
 import sqlite3
 import stat
 import threading
 import time
-import urllib.parse
 import zlib
 
 # The number is that of the tables below: another form gets another file.
@@ -58,6 +58,7 @@ class PixelStore:
         self._idle = []
         self._is_readable = self._is_writable = True
         self._is_read_only = False
+        self._failed_on = None
         self._problem = None
         self._has_problem = False
 
@@ -82,8 +83,8 @@ class PixelStore:
             with self._connect() as connection:
                 rows = _select(connection, keys)
         except (sqlite3.Error, OSError) as error:
-            self._is_readable = self._is_writable = False
-            self._note(error)
+            self._is_readable = False
+            self._give_up(error)
             return {}, set()
         self._mark_used(rows)
         values = {}
@@ -129,6 +130,10 @@ class PixelStore:
             while self._idle:
                 _close(self._idle.pop()[0])
 
+    def is_outdated(self):
+        """Tell whether it failed on what isn't there any more."""
+        return not self._is_writable and self._failed_on != self._identify_place()
+
     def _write(self, work):
         """Change the file in one transaction; one that fails is the last."""
         if not self._is_writable:
@@ -140,8 +145,7 @@ class PixelStore:
                 with _transaction(connection):
                     work(connection)
         except (sqlite3.Error, OSError) as error:
-            self._is_writable = False
-            self._note(error)
+            self._give_up(error)
 
     def _mark_used(self, rows):
         now = int(time.time())
@@ -188,7 +192,7 @@ class PixelStore:
         self._is_read_only = not all(os.access(path, os.W_OK) for path in used)
         mode = "?mode=ro&immutable=1" if self._is_read_only else ""
         connection = sqlite3.connect(
-            f"file:{urllib.parse.quote(self._path)}{mode}",
+            pathlib.Path(self._path).as_uri() + mode,
             uri=True,
             timeout=_PATIENCE,
             isolation_level=None,
@@ -201,6 +205,15 @@ class PixelStore:
             _close(connection)
             raise
         return connection
+
+    def _give_up(self, error):
+        self._is_writable = False
+        self._failed_on = self._identify_place()
+        self._note(error)
+
+    def _identify_place(self):
+        parent = os.path.dirname(self._directory)
+        return [_identify(path) for path in (parent, self._directory, self._path)]
 
     def _note(self, problem):
         with self._lock:
@@ -215,15 +228,27 @@ _stores_lock = threading.Lock()
 # SQLite's connections must neither be used nor closed in a forked child.
 _parents_stores = []
 
+# Stores that may keep connections: each takes three file descriptors.
+_MAX_OPEN = 16
+
 
 def open_store(directory):
-    """Return the store of a directory, one for each process."""
+    """Return the store of a directory, one for each process.
+
+    One that failed is started anew when its directory or file was replaced since.
+    """
     with _stores_lock:
-        return _stores.setdefault(directory, PixelStore(directory))
+        store = _stores.pop(directory, None)
+        if store is None or store.is_outdated():
+            store = PixelStore(directory)
+        _stores[directory] = store  # at the end: in the order of their last use
+        if len(_stores) > _MAX_OPEN:
+            list(_stores.values())[-_MAX_OPEN - 1].close()
+        return store
 
 
 def _close_stores():
-    for store in _stores.values():
+    for store in list(_stores.values()):
         store.close()
 
 
@@ -243,7 +268,7 @@ def _identify(path):
         status = os.stat(path)
     except OSError:
         return None
-    return status.st_dev, status.st_ino
+    return status.st_dev, status.st_ino, status.st_mode
 
 
 def _make_directory(directory):

@@ -81,8 +81,8 @@ def train(samples, validation, classes, blueprint, previous, parameters):
     if validation is not None:
         validation = Batches(validation, batch_size=batch_size)
     plan = _make_plan(parameters, stopper, previous)
-    readers = [part.reader for part in (batches, validation) if part is not None]
-    with reading(*readers):
+    parts = [part for part in (batches, validation) if part is not None]
+    with reading(*parts):
         if previous is None:
             network, history = train_network(
                 build_network, blueprint, plan, batches, validation, seed=network_seed
@@ -90,7 +90,7 @@ def train(samples, validation, classes, blueprint, previous, parameters):
         else:
             network = previous.network
             history = _resume(previous, plan, batches, validation)
-    warn_of_filled(*readers)
+    warn_of_filled(*[part.reader for part in parts])
     return Training(
         network,
         blueprint,
