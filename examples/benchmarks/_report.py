@@ -92,13 +92,17 @@ def save_bars(path, values, label):
         lengths = [bars[name] for name in names]
         colours = ["#0072B2" if "skimgclf" in name else "#BBBBBB" for name in names]
         drawn = ax.barh(names, lengths, color=colours)
-        ax.bar_label(drawn, fmt="{:.3g}", padding=3, fontsize=8)
+        ax.bar_label(drawn, fmt=_format_length, padding=3, fontsize=8)
         ax.margins(x=0.12)
         ax.tick_params(labelsize=8)
         ax.set_title(title, fontsize=9, loc="left")
         ax.spines[["top", "right"]].set_visible(False)
     axes[-1, 0].set_xlabel(label, fontsize=9)
     _save(fig, path)
+
+
+def _format_length(value):
+    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
 
 
 def save_lines(path, panels):

@@ -291,7 +291,7 @@ def main(quick=False, plots=None):
     _print_profiles(profiles)
     _print_goals(ratios, differences)
     if plots:
-        save_bars(plots / "loading.svg", rates, "images a second")
+        save_bars(plots / "loading.svg", rates, "images a second (more is better)")
 
 
 def _print_profiles(profiles):

@@ -322,7 +322,7 @@ def main(quick=False, plots=None):
             goals += _list_goals(architecture, runs)
     print_goals(goals)
     if plots:
-        save_bars(plots / "networks.svg", seconds, "seconds")
+        save_bars(plots / "networks.svg", seconds, "seconds (less is better)")
 
 
 def _list_goals(architecture, runs):
