@@ -39,7 +39,7 @@ from _report import describe_run, print_table, save_lines
 N_IMAGES = [1_000, 3_000, 10_000, 30_000, 100_000]
 N_CLASSES = [2, 10, 100, 1_000]
 SIZES = [28, 56, 112, 224]
-QUICK_N_IMAGES, QUICK_N_CLASSES, QUICK_SIZES = [500, 1_000], [2, 100], [28, 112]
+QUICK_N_IMAGES, QUICK_N_CLASSES, QUICK_SIZES = [500, 1_000], [100], [56]
 
 N_DISTINCT, N_IN_CLASSES, N_IN_SIZES = 1000, 4000, 400
 DECODED, CACHED = "loaded, decoded", "loaded, cached"

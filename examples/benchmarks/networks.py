@@ -15,7 +15,7 @@ All share layers, optimizer, epochs and batch size. Each is measured in fresh pr
 in turn with the others: a small fit comes first and isn't timed, then one fit, one
 predict of all 5,000 images, and fifty predictions of one image. Medians over rounds,
 ratios round by round. Memory is the most that the process held, with all that is
-imported; "before" is what it held when the images were there and nothing was fitted.
+imported; "before" is the most until the fit that is timed began.
 
 Takes about three minutes on two cores; less than one with ``--quick``.
 

@@ -6,8 +6,9 @@ machine was. The other scripts of this folder, which prove claims rather than me
 speed, have their own commands.
 
 Needs the extra packages of ``pip install "skimgclf[benchmark]"``. Takes about fifteen
-minutes on two cores that nothing else uses; two with ``--quick``, which only tries that
-all of it runs.
+minutes on two cores that nothing else uses, and ten more with ``fit_overhead.py``; three
+with ``--quick``, which only tries that all of it runs. Names choose some of the scripts:
+the page then holds these alone.
 
 Run it with ``python examples/benchmarks/run_all.py``.
 """
@@ -25,7 +26,7 @@ from _report import describe_machine
 FOLDER = pathlib.Path(__file__).parent
 PAGE = FOLDER.parents[1] / "docs" / "benchmarks.md"
 
-# Script -> heading, and what each plot shows.
+# Script -> heading, and what its plot shows (None: it draws none).
 SECTIONS = {
     "loading": ("Loading", "Images loaded in a second, by each way and kind of file."),
     "search": ("A search", "Seconds of a search, by each way and kind of file."),
@@ -47,7 +48,7 @@ $ pip install "skimgclf[benchmark]"
 $ python examples/benchmarks/run_all.py
 ```
 
-Below every table stands what was to be reached, and whether it was.
+At the end of most sections stands what was to be reached, and whether it was.
 """
 
 
@@ -81,12 +82,10 @@ def run_script(name, plots, is_quick):
     """
     script = FOLDER / f"{name}.py"
     heading, caption = SECTIONS[name]
-    command = [sys.executable, str(script), "--plots", str(plots)]
-    done = subprocess.run(
-        [*command, *(["--quick"] if is_quick else [])],
-        stdout=subprocess.PIPE,
-        text=True,
-    )
+    command = [sys.executable, str(script)]
+    command += ["--quick"] if is_quick else []
+    command += ["--plots", str(plots)] if caption is not None else []
+    done = subprocess.run(command, stdout=subprocess.PIPE, text=True)
     lines = [f"## {heading}", read_description(script), done.stdout.strip()]
     plot = plots / f"{name}.svg"
     if caption is not None and plot.exists():
