@@ -28,6 +28,7 @@ import os
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import functools
+import io
 import statistics
 import tempfile
 import time
@@ -46,6 +47,7 @@ from _report import describe_run, print_table, save_bars
 from PIL import Image
 
 from skimgclf import ImageLoader
+from skimgclf.images import read_image
 
 try:
     import cv2
@@ -206,12 +208,12 @@ def compare(paths, contestants, n_rounds):
 
 
 def profile(paths, n_rounds):
-    """Print where the time goes: what each step adds to those before it.
+    """Measure where the time of one image goes.
 
     Returns
     -------
-    shares : dict of str to float
-        Of the whole time of ours.
+    microseconds : dict of str to float
+        What each step adds to those before it, on average over the images.
     """
     steps = {
         "reading the file": _read,
@@ -219,55 +221,51 @@ def profile(paths, n_rounds):
         "decoding at a fraction": _decode,
         "converting to gray": _convert,
         "resizing": _resize,
-        "everything else of ImageLoader": load_ours,
+        "everything else of read_image": _read_image,
     }
-    # The least of many: what a step costs when nothing disturbs it.
-    best = dict.fromkeys(steps, float("inf"))
+    # The least of several: what a step costs when nothing disturbs it.
+    best = {name: dict.fromkeys(paths, float("inf")) for name in steps}
     for _ in range(n_rounds):
-        for name, step in steps.items():
-            started = time.perf_counter()
-            step(paths)
-            best[name] = min(best[name], time.perf_counter() - started)
+        for path in paths:
+            for name, step in steps.items():
+                started = time.perf_counter()
+                step(path)
+                seconds = time.perf_counter() - started
+                best[name][path] = min(best[name][path], seconds)
     microseconds, before = {}, 0
-    for name, value in best.items():
-        microseconds[name] = (value - before) / len(paths) * 1e6
-        before = value
+    for name, values in best.items():
+        mean = statistics.mean(values.values()) * 1e6
+        microseconds[name] = mean - before
+        before = mean
     return microseconds
 
 
-def _read(paths):
-    for path in paths:
-        with open(path, "rb") as file:
-            file.read()
-
-
-def _open(paths):
-    return [_open_one(path) for path in paths]
-
-
-def _open_one(path):
+def _read(path):
     with open(path, "rb") as file:
-        return Image.open(file, formats=["JPEG"])
+        return file.read()
 
 
-def _decode(paths, finish=lambda image: image):
-    for path in paths:
-        with open(path, "rb") as file:
-            image = Image.open(file, formats=["JPEG"])
-            image.draft(None, (2 * SIZE, 2 * SIZE))
-            image.load()
-        finish(image)
+def _open(path):
+    return Image.open(io.BytesIO(_read(path)), formats=["JPEG"])
 
 
-def _convert(paths):
-    _decode(paths, lambda image: image.convert("L"))
+def _decode(path):
+    image = _open(path)
+    image.draft(None, (2 * SIZE, 2 * SIZE))
+    image.load()
+    return image
 
 
-def _resize(paths):
-    def finish(image):
-        image.convert("L").resize((SIZE, SIZE), Image.Resampling.BILINEAR)
+def _convert(path):
+    return _decode(path).convert("L")
 
-    _decode(paths, finish)
+
+def _resize(path):
+    return _convert(path).resize((SIZE, SIZE), Image.Resampling.BILINEAR)
+
+
+def _read_image(path):
+    return read_image(path, image_size=(SIZE, SIZE))
 
 
 def main(quick=False, plots=None):
@@ -287,7 +285,7 @@ def main(quick=False, plots=None):
                 paths, contestants, n_rounds
             )
             if reduction is not None:
-                profiles[title] = profile(paths[:40], 3 * n_rounds)
+                profiles[title] = profile(paths[:20], 3 * n_rounds)
     _print_profiles(profiles)
     _print_bounds(ratios)
     _print_goals(ratios, differences)
