@@ -1,8 +1,8 @@
 """Looking at what a network learns, sees and gets wrong.
 
-- :class:`TrainingHistoryDisplay`: loss and metrics by epoch
-- :class:`ImageGridDisplay`: images with labels, the worst errors first
-- :class:`SaliencyDisplay`: where in an image the evidence for a class lies
+- :class:`~skimgclf.TrainingHistoryDisplay`: loss and metrics by epoch
+- :class:`~skimgclf.ImageGridDisplay`: images with labels, the worst errors first
+- :class:`~skimgclf.SaliencyDisplay`: where in an image the evidence for a class lies
 
 They have the form of scikit-learn's displays: `from_estimator` and `from_predictions`
 compute and draw, `plot` draws again, `ax_` and `figure_` hold what was drawn. They read

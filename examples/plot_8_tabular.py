@@ -45,7 +45,7 @@ ImageGridDisplay(table["path"][rows], photos.target[rows]).plot(n_columns=6)
 # task isn't too easy.
 
 from sklearn.compose import ColumnTransformer
-from sklearn.model_selection import cross_val_score
+from sklearn.model_selection import StratifiedKFold, cross_val_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
@@ -54,6 +54,7 @@ from skimgclf import ImageLoader, KerasImageClassifier
 loader = ImageLoader(image_size=(2, 2), color_mode="grayscale", flatten=True)
 image = ("image", loader, ["path"])
 numbers = ("numbers", StandardScaler(), ["row", "column", "n_bytes"])
+folds = StratifiedKFold(n_splits=3, shuffle=True, random_state=0)
 scores = {}
 for name, parts in [
     ("image", [image]),
@@ -67,16 +68,19 @@ for name, parts in [
         ),
     )
     scores[name] = cross_val_score(
-        pipeline, table, photos.target, cv=3, error_score="raise"
+        pipeline, table, photos.target, cv=folds, error_score="raise"
     )
 
 # %%
-# Both together do better than either alone.
+# Both together do better than either alone. Patches that were cut side by side are on
+# both sides of the split, so the figures say nothing about other photos.
 
 import matplotlib.pyplot as plt
 
-figure, ax = plt.subplots(layout="constrained")
-ax.boxplot(list(scores.values()), orientation="horizontal", tick_labels=list(scores))
-ax.set(xlabel="accuracy on three folds")
+figure, ax = plt.subplots(figsize=(7, 3), layout="constrained")
+ax.barh(list(scores), [values.mean() for values in scores.values()], color="0.85")
+for name, values in scores.items():
+    ax.plot(values, [name] * len(values), "o")
+ax.set(xlabel="accuracy: mean, and three folds", xlim=(0, 1))
 for name, values in scores.items():
     print(f"{name}: {values.mean():.3f}")
