@@ -54,8 +54,9 @@ print(
 # How it learnt
 # -------------
 #
-# Both losses fall steeply and then level out. The gap between training and validation
-# is what was learnt by heart. The dashed line marks the epoch whose weights are kept.
+# Both losses fall steeply and then level out. Where training goes on falling and
+# validation doesn't, the network learns images by heart. The dashed line marks the
+# epoch whose weights are kept.
 
 from skimgclf import TrainingHistoryDisplay
 

@@ -79,8 +79,9 @@ uncertain.figure_.suptitle("uncertain")
 #
 # :class:`~skimgclf.SaliencyDisplay` hides a patch of the image, predicts, and goes on
 # to the next patch. Red are places without which the probability of the class falls,
-# blue those without which it rises. Here for the worst error: what speaks for the
-# predicted digit, and what for the true one.
+# blue those without which it rises. Here for the worst error: on the left what speaks
+# for the predicted digit; on the right, for the true one, what keeps the network from
+# seeing it.
 
 import matplotlib.pyplot as plt
 

@@ -81,6 +81,6 @@ figure, ax = plt.subplots(figsize=(7, 3), layout="constrained")
 ax.barh(list(scores), [values.mean() for values in scores.values()], color="0.85")
 for name, values in scores.items():
     ax.plot(values, [name] * len(values), "o")
-ax.set(xlabel="accuracy: mean, and three folds", xlim=(0, 1))
+ax.set(xlabel="accuracy: mean, and three folds", xlim=(0, 1.02))
 for name, values in scores.items():
     print(f"{name}: {values.mean():.3f}")
