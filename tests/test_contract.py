@@ -17,6 +17,7 @@ import skimgclf.datasets
 import skimgclf.exceptions
 import skimgclf.images
 import skimgclf.models
+import skimgclf.plot
 import skimgclf.saving
 from skimgclf import ImageLoader, KerasImageClassifier
 from skimgclf.exceptions import InvalidParameterError, SkimgclfError, SkimgclfWarning
@@ -28,6 +29,7 @@ PUBLIC_MODULES = [
     skimgclf.exceptions,
     skimgclf.images,
     skimgclf.models,
+    skimgclf.plot,
     skimgclf.saving,
 ]
 
@@ -39,6 +41,7 @@ LAYERS = [
     "images",
     "datasets",
     "models",
+    "plot",
     "saving",
     "prediction",
     "_report",
@@ -46,7 +49,11 @@ LAYERS = [
     "_arguments",
     "cli",
 ]
-STRANGERS = {("models", "datasets")}
+STRANGERS = {
+    ("models", "datasets"),
+    ("plot", "datasets"),
+    ("plot", "models"),
+}
 
 HEAVY = ("keras", "tensorflow", "scikeras", "matplotlib")
 
@@ -87,6 +94,7 @@ def public_objects():
         "import skimgclf",
         "from skimgclf import ImageLoader, predict_frame",
         "from skimgclf.datasets import load_image_csv, load_digit_images",
+        "from skimgclf.plot import ImageGridDisplay, TrainingHistoryDisplay",
         "import skimgclf; dir(skimgclf); skimgclf.images.ImageLoader",
         "import pickle; from skimgclf import ImageLoader as L; pickle.dumps(L())",
     ],

@@ -65,7 +65,7 @@ def export_model(model, path, format="onnx"):
 
     See Also
     --------
-    skimgclf.save_model : Save a model for skimgclf itself.
+    skimgclf.saving.save_model : Save a model for skimgclf itself.
 
     Notes
     -----
