@@ -4,7 +4,8 @@ Data flows one way, through the rooms of this package:
 
 - :mod:`skimgclf.datasets`: where the image paths and labels come from
 - :mod:`skimgclf.images`: paths to arrays (`ImageLoader`)
-- :mod:`skimgclf.models`: arrays to classes (`KerasImageClassifier`)
+- :mod:`skimgclf.models`: arrays to classes (`KerasImageClassifier`), or to pretrained
+  features (`ImageEmbedder`)
 
 `predict_frame` goes through all of them, :mod:`skimgclf.saving` keeps a trained model
 in a file (`save_model`, `load_model`, `export_model`), and :mod:`skimgclf.exceptions`
@@ -19,6 +20,7 @@ import importlib
 __version__ = "0.1.0"
 
 __all__ = [
+    "ImageEmbedder",
     "ImageLoader",
     "KerasImageClassifier",
     "check_images",
@@ -31,6 +33,7 @@ __all__ = [
 # Public name -> the room that has it (PEP 562). TensorFlow takes seconds and hundreds
 # of megabytes to import, which a process that only loads images should not pay.
 _HOMES = {
+    "ImageEmbedder": "skimgclf.models",
     "ImageLoader": "skimgclf.images",
     "KerasImageClassifier": "skimgclf.models",
     "check_images": "skimgclf.images",

@@ -11,9 +11,7 @@ import inspect
 import keras
 
 from skimgclf._validation import parameter_error
-
-# Images are channels last here, whatever Keras' own setting says.
-_DATA_FORMAT = "channels_last"
+from skimgclf.models._layers import DATA_FORMAT, flatten, wide_dtype
 
 # Not the automatic name, "dense" at first: a layer of the user's may have that.
 _HEAD_NAME = "class_probabilities"
@@ -54,7 +52,7 @@ def build_dense(
     (None, 10)
     """
     inputs = keras.Input(image_shape)
-    x = _flatten(inputs)  # rows stay what they are
+    x = flatten(inputs)
     x = _add_dense_layers(x, hidden_layer_sizes, activation, batch_norm, dropout)
     return keras.Model(inputs, x)
 
@@ -111,12 +109,12 @@ def build_cnn(
             kernel_size,
             padding="same",
             use_bias=not batch_norm,
-            data_format=_DATA_FORMAT,
+            data_format=DATA_FORMAT,
         )
         x = _activate(convolution(x), activation, batch_norm)
         # padding="same": an image of one pixel can still be pooled.
-        x = keras.layers.MaxPooling2D(padding="same", data_format=_DATA_FORMAT)(x)
-    x = _flatten(x)
+        x = keras.layers.MaxPooling2D(padding="same", data_format=DATA_FORMAT)(x)
+    x = flatten(x)
     x = _add_dense_layers(x, hidden_layer_sizes, activation, batch_norm, dropout)
     return keras.Model(inputs, x)
 
@@ -156,7 +154,8 @@ def build_network(architecture, image_shape, n_classes, parameters):
         n_classes,
         activation="softmax",
         name=_HEAD_NAME,
-        dtype=_head_dtype(),
+        # In 16 bits probabilities would sum to 1 within a thousandth only.
+        dtype=wide_dtype(),
     )
     return keras.Model(inputs, head(outputs))
 
@@ -164,16 +163,6 @@ def build_network(architecture, image_shape, n_classes, parameters):
 def is_name(architecture):
     """Tell whether an architecture is given by its name."""
     return isinstance(architecture, str)
-
-
-def _head_dtype():
-    # In 16 bits probabilities would sum to 1 within a thousandth only.
-    half = keras.config.dtype_policy().compute_dtype in ("float16", "bfloat16")
-    return "float32" if half else None
-
-
-def _flatten(x):
-    return keras.layers.Flatten(data_format=_DATA_FORMAT)(x)
 
 
 def _add_dense_layers(x, hidden_layer_sizes, activation, batch_norm, dropout):

@@ -35,6 +35,8 @@ _MODULES = {
     "keras.src.models.functional",
     "keras.src.models.sequential",
 }
+# A layer of keras.applications, with the module that Keras writes for it.
+_CLASSES = {("keras.src.applications.convnext", "LayerScale")}
 # The operations of a functional model: Add, Reshape and so on.
 _OPERATIONS = "keras.src.ops."
 
@@ -152,6 +154,49 @@ def read_network(content, generators):
     return network
 
 
+def dump_keras_bytes(network):
+    """Write a network as the bytes of a ``.keras`` file, without the date of it.
+
+    Parameters
+    ----------
+    network : keras.Model
+
+    Returns
+    -------
+    content : bytes
+        The same ones each time, so that joblib's memory knows the network again.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "network.keras")
+        network.save(path, include_optimizer=False)
+        with zipfile.ZipFile(path) as archive:
+            parts = {name: archive.read(name) for name in (_CONFIG, _WEIGHTS)}
+    content = io.BytesIO()
+    with zipfile.ZipFile(content, "w") as archive:
+        for name, part in {"metadata.json": b"{}", **parts}.items():
+            archive.writestr(zipfile.ZipInfo(name), part)
+    return content.getvalue()
+
+
+def load_keras_bytes(content):
+    """Load a network from the bytes of a ``.keras`` file in Keras' safe mode.
+
+    Parameters
+    ----------
+    content : bytes
+        Of a file by somebody who is trusted: see `read_network` for strangers.
+
+    Returns
+    -------
+    network : keras.Model
+        Not compiled.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "network.keras")
+        path.write_bytes(content)
+        return keras.saving.load_model(path, compile=False)
+
+
 def check_plain(config):
     """Refuse a configuration that names anything but Keras' own objects.
 
@@ -190,7 +235,11 @@ def _check_object(config):
     elif name in _REFUSED or name.startswith("__"):
         raise ValueError(f"{name!r} is refused, since it holds code or reads files")
     elif isinstance(module, str):
-        known = module in _MODULES or module.startswith(_OPERATIONS)
+        known = (
+            module in _MODULES
+            or module.startswith(_OPERATIONS)
+            or (module, name) in _CLASSES
+        )
         if known and registered in (None, name):
             return
     raise ValueError(f"{registered or name!r} isn't one of Keras' own classes")

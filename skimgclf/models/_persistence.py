@@ -6,13 +6,11 @@ on Keras' file format. The network of a callable is kept as the bytes of a ``.ke
 file, so that loading never calls the function.
 """
 
-import tempfile
-from pathlib import Path
-
 import keras
 import numpy as np
 
 from skimgclf.models._architectures import build_network, is_name
+from skimgclf.models._keras_file import dump_keras_bytes, load_keras_bytes
 from skimgclf.models._scikeras import compile_network, seeded
 
 _FORMAT = 1
@@ -71,7 +69,7 @@ def unpack_network(packed):
             "skimgclf that saved it, or fit it again."
         )
     if "file" in packed:
-        network = _read_keras_bytes(packed["file"])
+        network = load_keras_bytes(packed["file"])
     else:
         network = _rebuild(packed)
     if "optimizer" in packed:
@@ -112,13 +110,10 @@ def _assign_values(owner, values):
 
 
 def _write_keras_bytes(network):
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder, "network.keras")
-        network.save(path, include_optimizer=False)
-        content = path.read_bytes()
+    content = dump_keras_bytes(network)
     try:
         # Keras writes layers that it can't read again: better to know it now.
-        _read_keras_bytes(content)
+        load_keras_bytes(content)
     except Exception as error:
         raise ValueError(
             "The network of this callable architecture can't be saved, since Keras "
@@ -127,10 +122,3 @@ def _write_keras_bytes(network):
             f"such a class. Keras says: {str(error).splitlines()[0]}"
         ) from error
     return content
-
-
-def _read_keras_bytes(content):
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder, "network.keras")
-        path.write_bytes(content)
-        return keras.saving.load_model(path, compile=False)
