@@ -284,6 +284,7 @@ WRONG = {
         "activation": ["rilu", "glu", None, 3],
         "batch_norm": ["yes", None, 1],
         "dropout": [1.0, -0.1, "half", None, True, float("nan")],
+        "augmentation": ["heavy", 3, [], ["light", "heavy"], [3], dict],
         "optimizer": ["adamm", "optimizer", "lossscaleoptimizer", None, 3, dict],
         "learning_rate": [0, -1.0, "fast", True, float("inf"), float("nan")],
         "epochs": [0, 1.5, "ten", None, True],

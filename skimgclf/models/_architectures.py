@@ -11,6 +11,7 @@ import inspect
 import keras
 
 from skimgclf._validation import parameter_error
+from skimgclf.models._augmentation import build_augmentation
 from skimgclf.models._layers import DATA_FORMAT, flatten, wide_dtype
 
 # Not the automatic name, "dense" at first: a layer of the user's may have that.
@@ -122,7 +123,9 @@ def build_cnn(
 ARCHITECTURES = {"dense": build_dense, "cnn": build_cnn}
 
 
-def build_network(architecture, image_shape, n_classes, parameters):
+def build_network(
+    architecture, image_shape, n_classes, parameters, *, augmentation=None
+):
     """Build features and the softmax layer on top of them.
 
     Parameters
@@ -135,6 +138,8 @@ def build_network(architecture, image_shape, n_classes, parameters):
         Number of units of the softmax layer.
     parameters : dict
         Hyper-parameters; a builder gets those that it names.
+    augmentation : tuple, default=None
+        From `plan_augmentation`: what changes images in training.
 
     Returns
     -------
@@ -157,7 +162,12 @@ def build_network(architecture, image_shape, n_classes, parameters):
         # In 16 bits probabilities would sum to 1 within a thousandth only.
         dtype=wide_dtype(),
     )
-    return keras.Model(inputs, head(outputs))
+    if augmentation is None:
+        return keras.Model(inputs, head(outputs))
+    # Last, so that the first weights are those without it.
+    augment = build_augmentation(augmentation, image_shape)
+    inputs = keras.Input(image_shape)
+    return keras.Model(inputs, head(features(augment(inputs))))
 
 
 def is_name(architecture):

@@ -16,6 +16,7 @@ from skimgclf._validation import (
     parameter_error,
 )
 from skimgclf.models._architectures import ARCHITECTURES
+from skimgclf.models._augmentation import plan_augmentation
 
 _OWNER = "KerasImageClassifier"
 
@@ -32,11 +33,16 @@ def check_parameters(parameters, *, is_partial=False):
 
     Returns
     -------
-    builder_parameters : dict
-        The parameters of `build_network`, with sequences as tuples.
+    blueprint : dict
+        Those arguments of `build_network` that the data don't decide, as plain values:
+        "architecture", "augmentation", and the builder's own "parameters".
     """
     _check_architecture(parameters["architecture"])
-    builder_parameters = check_builder_parameters(parameters)
+    blueprint = {
+        "architecture": parameters["architecture"],
+        "augmentation": plan_augmentation(_OWNER, parameters["augmentation"]),
+        "parameters": check_builder_parameters(parameters),
+    }
     _check_optimizer(parameters["optimizer"], parameters["learning_rate"])
     check_int(_OWNER, "epochs", parameters["epochs"], minimum=1)
     check_int(_OWNER, "batch_size", parameters["batch_size"], minimum=1)
@@ -46,7 +52,7 @@ def check_parameters(parameters, *, is_partial=False):
     check_bool(_OWNER, "warm_start", parameters["warm_start"])
     _check_random_state(parameters["random_state"])
     check_verbose(_OWNER, parameters["verbose"])
-    return builder_parameters
+    return blueprint
 
 
 def _check_architecture(architecture):

@@ -16,6 +16,7 @@ from skimgclf._validation import check_choice
 from skimgclf.exceptions import InvalidParameterError
 from skimgclf.images import ImageLoader
 from skimgclf.models import KerasImageClassifier
+from skimgclf.models._augmentation import without_augmentation
 
 # Keras tells formats apart by these suffixes, which the user's path needn't have.
 _SUFFIXES = {"keras": ".keras", "litert": ".tflite", "onnx": ".onnx"}
@@ -81,7 +82,7 @@ def export_model(model, path, format="onnx"):
     check_is_fitted(classifier)
     if format == "onnx":
         _check_packages()
-    network = _export_network(classifier.model_, format)
+    network = _export_network(without_augmentation(classifier.model_), format)
     description = json.dumps(_describe(loader, classifier, format), indent=2)
     with replace_atomically(path) as file:
         file.write(network)
