@@ -232,7 +232,7 @@ def test_other_content_than_in_fit_is_refused(images, model, tmp_path):
         embedder.transform(images)
     embedder.fit(images).transform(images)
     os.remove(path)
-    with pytest.raises(InvalidParameterError, match=r"a \.keras file that exists"):
+    with pytest.raises(InvalidParameterError, match=r"a \.keras file that can be read"):
         embedder.transform(images)
 
 

@@ -61,8 +61,9 @@ def test_a_copy_predicts_the_same_bits(fitted, digits, copied):
     )
 
 
-def test_a_copy_keeps_the_state_of_dropouts_generators(digits):
-    fitted = make("dense").fit(*digits)
+@pytest.mark.parametrize("kind", ["dense", "callable"])
+def test_a_copy_keeps_the_state_of_dropouts_generators(digits, kind):
+    fitted = make(kind).fit(*digits)
     duplicate = pickle.loads(pickle.dumps(fitted))
     for mine, theirs in zip(
         duplicate.model_.variables, fitted.model_.variables, strict=True

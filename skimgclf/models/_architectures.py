@@ -12,7 +12,16 @@ import keras
 
 from skimgclf._validation import parameter_error
 from skimgclf.models._augmentation import build_augmentation
+from skimgclf.models._backbones import (
+    BACKBONES,
+    copy_backbone,
+    freeze,
+    is_keras_file,
+    thaw,
+)
 from skimgclf.models._layers import DATA_FORMAT, flatten, wide_dtype
+
+_OWNER = "KerasImageClassifier"
 
 # Not the automatic name, "dense" at first: a layer of the user's may have that.
 _HEAD_NAME = "class_probabilities"
@@ -124,14 +133,21 @@ ARCHITECTURES = {"dense": build_dense, "cnn": build_cnn}
 
 
 def build_network(
-    architecture, image_shape, n_classes, parameters, *, augmentation=None
+    architecture,
+    image_shape,
+    n_classes,
+    parameters,
+    *,
+    augmentation=None,
+    weights=None,
+    fine_tune=0,
 ):
     """Build features and the softmax layer on top of them.
 
     Parameters
     ----------
     architecture : str or callable
-        A key of `ARCHITECTURES`, or a builder.
+        A key of `ARCHITECTURES`, a backbone, or a builder.
     image_shape : tuple of int
         Shape of one sample.
     n_classes : int
@@ -140,20 +156,30 @@ def build_network(
         Hyper-parameters; a builder gets those that it names.
     augmentation : tuple, default=None
         From `plan_augmentation`: what changes images in training.
+    weights : str or None, default=None
+        Of a backbone, as in `load_backbone`.
+    fine_tune : int or "all", default=0
+        How many layers of a backbone can be trained.
 
     Returns
     -------
     network : keras.Model
         Maps samples of `image_shape` to probabilities (n_samples, n_classes).
     """
-    build = ARCHITECTURES.get(architecture) if is_name(architecture) else architecture
-    if build is build_cnn and len(image_shape) != 3:
-        raise ValueError(
-            "architecture='cnn' needs images of shape (n_samples, height, width, "
-            f"n_channels), but X has rows of {image_shape[0]} features. Use "
-            "ImageLoader(flatten=False) in front, or architecture='dense'."
-        )
-    features = build(image_shape, **_select_parameters(build, parameters))
+    if is_backbone(architecture):
+        _refuse_rows(architecture, image_shape)
+        features = copy_backbone(_OWNER, architecture, weights, image_shape)
+        freeze(features)
+        if fine_tune:
+            thaw(features, fine_tune)
+        if parameters["dropout"]:
+            dropped = keras.layers.Dropout(parameters["dropout"])(features.outputs[0])
+            features = keras.Model(features.inputs, dropped)
+    else:
+        build = ARCHITECTURES[architecture] if is_name(architecture) else architecture
+        if build is build_cnn:
+            _refuse_rows(architecture, image_shape)
+        features = build(image_shape, **_select_parameters(build, parameters))
     inputs, outputs = _connect(features, image_shape, parameter_value=architecture)
     head = keras.layers.Dense(
         n_classes,
@@ -170,9 +196,29 @@ def build_network(
     return keras.Model(inputs, head(features(augment(inputs))))
 
 
+def is_backbone(architecture):
+    """Tell whether an architecture is a pretrained network."""
+    is_known = is_name(architecture) and architecture in BACKBONES
+    return is_known or is_keras_file(architecture)
+
+
+def can_be_named(architecture):
+    """Tell whether a name is all that is needed to build an architecture."""
+    return is_name(architecture) and not is_keras_file(architecture)
+
+
 def is_name(architecture):
     """Tell whether an architecture is given by its name."""
     return isinstance(architecture, str)
+
+
+def _refuse_rows(architecture, image_shape):
+    if len(image_shape) != 3:
+        raise ValueError(
+            f"architecture={architecture!r} needs images of shape (n_samples, height, "
+            f"width, n_channels), but X has rows of {image_shape[0]} features. Use "
+            "ImageLoader(flatten=False) in front, or architecture='dense'."
+        )
 
 
 def _add_dense_layers(x, hidden_layer_sizes, activation, batch_norm, dropout):
@@ -207,7 +253,7 @@ def _connect(features, image_shape, *, parameter_value):
     """Return the symbolic input and output of a builder's model, checked."""
     if not isinstance(features, keras.Model):
         raise parameter_error(
-            "KerasImageClassifier",
+            _OWNER,
             "architecture",
             "a callable that returns a keras.Model of features (the classifier adds "
             f"the softmax layer); it returned {features!r}",
@@ -217,7 +263,7 @@ def _connect(features, image_shape, *, parameter_value):
         n_inputs, n_outputs = len(features.inputs), len(features.outputs)
         if (n_inputs, n_outputs) != (1, 1):
             raise parameter_error(
-                "KerasImageClassifier",
+                _OWNER,
                 "architecture",
                 "a callable whose model has one input and one output; its model has "
                 f"{n_inputs} and {n_outputs}",
@@ -230,7 +276,7 @@ def _connect(features, image_shape, *, parameter_value):
         outputs = features(inputs)
     if tuple(inputs.shape[1:]) != tuple(image_shape):
         raise parameter_error(
-            "KerasImageClassifier",
+            _OWNER,
             "architecture",
             f"a callable whose model takes samples of shape {tuple(image_shape)}; its "
             f"model takes {tuple(inputs.shape[1:])}",
@@ -238,7 +284,7 @@ def _connect(features, image_shape, *, parameter_value):
         )
     if len(outputs.shape) != 2:
         raise parameter_error(
-            "KerasImageClassifier",
+            _OWNER,
             "architecture",
             "a callable whose model returns features of shape (n_samples, n_features); "
             f"its model returns {tuple(outputs.shape)}: add keras.layers.Flatten() or "

@@ -83,6 +83,10 @@ _MEAN_BYTES = (103.939, 116.779, 123.68)
 _N_KEPT = 4
 
 _IMAGENET = "imagenet"
+_WEIGHTS = f"{_IMAGENET!r}, None or the path of a file of weights that exists"
+
+# The parameter that names a backbone.
+_NAMES = {"ImageEmbedder": "backbone", "KerasImageClassifier": "architecture"}
 
 # A backbone: pixels (n, height, width, n_channels) in [0, 1] to features (n, d); what
 # computes it for one batch; and the hash of what it consists of (None for a model that
@@ -93,37 +97,17 @@ _kept = OrderedDict()
 _kept_lock = threading.Lock()
 
 
-def check_backbone(owner, name, backbone, *, otherwise=None):
-    """Refuse what isn't a backbone's name, the path of a file or a model.
-
-    Parameters
-    ----------
-    owner, name
-        As in `parameter_error`.
-    backbone : object
-        What was given.
-    otherwise : str, default=None
-        As in `check_choice`.
-    """
-    if isinstance(backbone, keras.Model):
-        return
-    if is_keras_file(backbone):
-        if not os.path.isfile(backbone):
-            expected = "the path of a .keras file that exists"
-            raise parameter_error(owner, name, expected, backbone)
-        return
-    otherwise = otherwise or "a keras.Model or the path of a .keras file"
-    check_choice(owner, name, backbone, BACKBONES, otherwise=otherwise)
+def check_backbone(owner, backbone):
+    """Refuse what isn't a backbone's name, the path of a ``.keras`` file or a model."""
+    if not isinstance(backbone, keras.Model) and not is_keras_file(backbone):
+        otherwise = "a keras.Model or the path of a .keras file"
+        check_choice(owner, "backbone", backbone, BACKBONES, otherwise=otherwise)
 
 
 def check_weights_source(owner, weights):
-    """Refuse what isn't "imagenet", None or the path of a file."""
-    is_path = isinstance(weights, str | os.PathLike)
-    if weights is None or (is_path and weights == _IMAGENET):
-        return
-    if not is_path or not os.path.isfile(weights):
-        expected = "'imagenet', None or the path of a file of weights that exists"
-        raise parameter_error(owner, "weights", expected, weights)
+    """Refuse what isn't "imagenet", None or a path."""
+    if weights is not None and not isinstance(weights, str | os.PathLike):
+        raise parameter_error(owner, "weights", _WEIGHTS, weights)
 
 
 def is_keras_file(backbone):
@@ -181,8 +165,7 @@ def build_backbone(owner, backbone, weights, image_shape, *, pooling):
     Returns
     -------
     network : keras.Model
-        Pixels in [0, 1] to features, in inference mode; its last layer but one, or its
-        last, is the model without preprocessing and pooling.
+        Pixels in [0, 1] to features.
     """
     if isinstance(backbone, str) and backbone in BACKBONES:
         family = FAMILIES[BACKBONES[backbone]]
@@ -201,11 +184,30 @@ def build_backbone(owner, backbone, weights, image_shape, *, pooling):
         x = keras.layers.Concatenate()([x, x, x])
     if family is not None:
         x = _prepare(x, family.pixels)
-    # As a call's argument, so that it also holds while the network is trained.
-    features = model(x, training=False)
+    features = model(x)
     if len(features.shape) == 4:
         features = pool_features(features, pooling)
     return keras.Model(inputs, features)
+
+
+def copy_backbone(owner, backbone, weights, image_shape):
+    """Build a backbone that shares nothing with others, to be trained.
+
+    Parameters
+    ----------
+    owner, backbone, weights, image_shape
+        As in `load_backbone`; random weights are drawn here.
+
+    Returns
+    -------
+    network : keras.Model
+        As `build_backbone` builds it, with pooling "avg".
+    """
+    network = build_backbone(owner, backbone, None, image_shape, pooling="avg")
+    if weights is not None and not is_keras_file(backbone):
+        shared = load_backbone(owner, backbone, weights, "avg", image_shape)
+        network.set_weights(shared.network.get_weights())
+    return network
 
 
 def find_inner_model(network):
@@ -213,6 +215,43 @@ def find_inner_model(network):
     return next(
         layer for layer in reversed(network.layers) if isinstance(layer, keras.Model)
     )
+
+
+def freeze(network):
+    """Keep a backbone from being trained, within a network that has one."""
+    find_inner_model(network).trainable = False
+
+
+def thaw(network, n_layers):
+    """Let the last layers of a backbone be trained, within a network that has one.
+
+    Parameters
+    ----------
+    network : keras.Model
+        With a model of `build_backbone` in it.
+    n_layers : int or "all"
+        How many layers with weights, counted from the end. Batch normalization isn't
+        counted and stays as it is: its means of a million photos are better than those
+        of a few.
+    """
+    inner = find_inner_model(network)
+    inner.trainable = True
+    counted = []
+    for layer in _list_leaves(inner):
+        layer.trainable = False
+        is_norm = isinstance(layer, keras.layers.BatchNormalization)
+        if layer.weights and not is_norm:
+            counted.append(layer)
+    for layer in counted if n_layers == "all" else counted[-n_layers:]:
+        layer.trainable = True
+
+
+def _list_leaves(model):
+    for layer in model.layers:
+        if hasattr(layer, "layers"):
+            yield from _list_leaves(layer)
+        else:
+            yield layer
 
 
 def _identify(source):
@@ -254,6 +293,8 @@ def _prepare(x, pixels):
 
 
 def _build_application(owner, name, weights, image_size):
+    if weights not in (None, _IMAGENET) and not os.path.isfile(weights):
+        raise parameter_error(owner, "weights", _WEIGHTS, weights)
     data_format = keras.config.image_data_format()
     keras.config.set_image_data_format(DATA_FORMAT)
     try:
@@ -292,14 +333,16 @@ def _explain(owner, name, weights, error):
 
 
 def _read_model(owner, path):
-    with open(path, "rb") as file:
-        content = file.read()
     try:
-        return load_keras_bytes(content)
+        with open(path, "rb") as file:
+            return load_keras_bytes(file.read())
+    except OSError as error:
+        expected = f"the path of a .keras file that can be read ({error.strerror})"
+        raise parameter_error(owner, _NAMES[owner], expected, path) from None
     except Exception as error:  # Keras raises errors of every kind
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         expected = f"a .keras file that Keras can read in safe mode; it says: {reason}"
-        raise parameter_error(owner, "backbone", expected, path) from error
+        raise parameter_error(owner, _NAMES[owner], expected, path) from error
 
 
 def _check_model(owner, backbone, model):
@@ -312,7 +355,8 @@ def _check_model(owner, backbone, model):
             "a model that maps images (n, height, width, n_channels) to features (n, "
             "d) or feature maps (n, height, width, d)"
         )
-        raise parameter_error(owner, "backbone", f"{expected}, not {shapes}", backbone)
+        expected = f"{expected}, not {shapes}"
+        raise parameter_error(owner, _NAMES[owner], expected, backbone)
     return shapes[0][1:]
 
 

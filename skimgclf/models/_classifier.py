@@ -15,7 +15,7 @@ from skimgclf.models._persistence import pack_network, unpack_network
 
 
 class KerasImageClassifier(ClassifierMixin, BaseEstimator):
-    """A dense or convolutional network that classifies images.
+    """A network that classifies images: dense, convolutional or pretrained.
 
     The defaults are the textbook's first network: three dense layers of 40, 20 and 10
     units with relu, a softmax layer, Adam, ten epochs. Everything in scikit-learn that
@@ -23,12 +23,15 @@ class KerasImageClassifier(ClassifierMixin, BaseEstimator):
 
     Parameters
     ----------
-    architecture : {"dense", "cnn"} or callable, default="dense"
+    architecture : str, os.PathLike or callable, default="dense"
         The layers between the pixels and the softmax layer.
 
         - "dense": fully connected layers, see :func:`skimgclf.models.build_dense`
         - "cnn": convolutions with max pooling, then dense layers, see
           :func:`skimgclf.models.build_cnn`; for images only
+        - "MobileNetV3Small" or another network of `keras.applications`, or the path of
+          a ``.keras`` file: a pretrained backbone, as :class:`ImageEmbedder` takes it.
+          Of the next six parameters only `dropout` is used.
         - a callable ``(image_shape, **those of the next six parameters that it
           names)`` that returns a new `keras.Model` of features (n_samples,
           n_features) in each call; the classifier adds the softmax layer and the loss.
@@ -57,6 +60,16 @@ class KerasImageClassifier(ClassifierMixin, BaseEstimator):
           20 % of white
         - a list of these names and of Keras layers, such as ``["flip", "light"]``; see
           :func:`skimgclf.models.augment_images`
+    weights : {"imagenet"}, str, os.PathLike or None, default="imagenet"
+        Of a backbone from `keras.applications`: see :class:`ImageEmbedder`.
+    fine_tune : int or "all", default=0
+        How many layers of a backbone are trained at the end, counted from the last one
+        with weights; batch normalization isn't counted, and stays in inference mode.
+        Before that, for `epochs`, only the softmax layer is trained.
+    fine_tune_epochs : int, default=10
+        Number of passes over the training data in which they are.
+    fine_tune_learning_rate : float, default=1e-5
+        Step size of the optimizer in these; larger steps forget what was learnt before.
     optimizer : str, keras.optimizers.Optimizer or subclass of it, default="adam"
         What updates the weights. An instance is copied for each fit.
     learning_rate : float, keras LearningRateSchedule or None, default=None
@@ -171,6 +184,10 @@ default=None
         batch_norm=False,
         dropout=0.0,
         augmentation=None,
+        weights="imagenet",
+        fine_tune=0,
+        fine_tune_epochs=10,
+        fine_tune_learning_rate=1e-5,
         optimizer="adam",
         learning_rate=None,
         epochs=10,
@@ -192,6 +209,10 @@ default=None
         self.batch_norm = batch_norm
         self.dropout = dropout
         self.augmentation = augmentation
+        self.weights = weights
+        self.fine_tune = fine_tune
+        self.fine_tune_epochs = fine_tune_epochs
+        self.fine_tune_learning_rate = fine_tune_learning_rate
         self.optimizer = optimizer
         self.learning_rate = learning_rate
         self.epochs = epochs

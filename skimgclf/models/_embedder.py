@@ -1,6 +1,8 @@
 """ImageEmbedder: a frozen pretrained network as a scikit-learn transformer."""
 
 import copy
+import math
+import os
 
 import keras
 import numpy as np
@@ -11,7 +13,12 @@ from sklearn.base import (
 )
 from sklearn.utils.validation import check_is_fitted
 
-from skimgclf._validation import check_choice, check_int
+from skimgclf._validation import (
+    check_choice,
+    check_int,
+    check_keys,
+    parameter_error,
+)
 from skimgclf.models._backbones import (
     check_backbone,
     check_weights_source,
@@ -22,7 +29,9 @@ from skimgclf.models._inputs import check_samples
 from skimgclf.models._keras_file import dump_keras_bytes, load_keras_bytes
 from skimgclf.models._learner import adopt, detach
 
+_OWNER = "ImageEmbedder"
 _POOLINGS = ("avg", "max")
+_LEARNT = ("image_shape", "n_features_out", "weights_hash")
 
 
 class ImageEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
@@ -178,7 +187,7 @@ class ImageEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstim
 
     def _load(self):
         return load_backbone(
-            type(self).__name__,
+            _OWNER,
             self.backbone,
             self.weights,
             self.pooling,
@@ -186,11 +195,10 @@ class ImageEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstim
         )
 
     def _check_parameters(self):
-        owner = type(self).__name__
-        check_backbone(owner, "backbone", self.backbone)
-        check_weights_source(owner, self.weights)
-        check_choice(owner, "pooling", self.pooling, _POOLINGS)
-        check_int(owner, "batch_size", self.batch_size, minimum=1)
+        check_backbone(_OWNER, self.backbone)
+        check_weights_source(_OWNER, self.weights)
+        check_choice(_OWNER, "pooling", self.pooling, _POOLINGS)
+        check_int(_OWNER, "batch_size", self.batch_size, minimum=1)
 
     def __sklearn_clone__(self):
         # All parameters are plain values, or a model that is only read.
@@ -229,3 +237,66 @@ def _check_images(embedder, X, *, reset):
             'ImageLoader(image_size=(224, 224), color_mode="rgb").'
         )
     return X
+
+
+def describe_embedder(embedder):
+    """Turn a fitted embedder into plain values.
+
+    Parameters
+    ----------
+    embedder : ImageEmbedder
+        Fitted, with a backbone that can be named again.
+
+    Returns
+    -------
+    parameters : dict of str to object
+    learnt : dict of str to object
+        What `fit` has learnt.
+    """
+    check_is_fitted(embedder)
+    parameters = embedder.get_params(deep=False)
+    if isinstance(embedder.backbone, keras.Model):
+        expected = (
+            "a name or a path to be saved: call embedder.backbone.save('backbone.keras'"
+            "), and fit with backbone='backbone.keras'"
+        )
+        raise parameter_error(_OWNER, "backbone", expected, embedder.backbone)
+    for name, value in parameters.items():
+        if isinstance(value, os.PathLike):
+            parameters[name] = os.fspath(value)
+    learnt = {
+        "image_shape": tuple(map(int, embedder.image_shape_)),
+        "n_features_out": int(embedder._n_features_out),
+        "weights_hash": embedder.weights_hash_,
+    }
+    return parameters, learnt
+
+
+def restore_embedder(parameters, learnt):
+    """Turn plain values, from a stranger perhaps, back into an embedder.
+
+    Parameters
+    ----------
+    parameters, learnt
+        As `describe_embedder` returned them.
+
+    Returns
+    -------
+    embedder : ImageEmbedder
+        Fitted; its backbone is loaded on first use.
+    """
+    check_keys("what the embedder has learnt", learnt, _LEARNT)
+    embedder = ImageEmbedder(**parameters)
+    embedder._check_parameters()
+    shape, digest = learnt["image_shape"], learnt["weights_hash"]
+    if not isinstance(shape, tuple) or len(shape) != 3:
+        raise ValueError(f"image_shape must be a tuple of 3 ints, not {shape!r}")
+    if not isinstance(digest, str):
+        raise ValueError(f"weights_hash must be a string, not {digest!r}")
+    for length in (*shape, learnt["n_features_out"]):
+        check_int(_OWNER, "image_shape", length, minimum=1)
+    embedder.image_shape_ = shape
+    embedder.n_features_in_ = math.prod(shape)
+    embedder.weights_hash_ = digest
+    embedder._n_features_out = learnt["n_features_out"]
+    return embedder

@@ -100,7 +100,7 @@ def write_network(network, *, include_optimizer=False):
         path = Path(folder, "network.keras")
         copied.save(path)
         content = path.read_bytes()
-    generators = [np.array(state).tolist() for state in _list_generators(network)]
+    generators = [np.array(state).tolist() for state in list_generators(network)]
     _compare(network, read_network(content, generators))
     return content, generators
 
@@ -146,7 +146,7 @@ def read_network(content, generators):
         raise ValueError(f"the network is a {type(network).__name__}, not a model")
     if with_optimizer:
         compile_network(network, network.optimizer)
-    states = _list_generators(network)
+    states = list_generators(network)
     if len(states) != len(generators):
         raise ValueError("the states of the generators don't fit the network")
     for variable, state in zip(states, generators, strict=True):
@@ -291,7 +291,7 @@ def _check_weights(file, size):
         raise ValueError(f"{refused!r} in {_WEIGHTS} is a link, or larger than it")
 
 
-def _list_generators(network):
+def list_generators(network):
     """List the variables that Keras' own files leave out."""
     kept = {id(variable) for variable in network.weights}
     return [variable for variable in network.variables if id(variable) not in kept]

@@ -2,15 +2,19 @@
 
 A network of a named architecture is kept as what it was built from and its numbers,
 and built anew on load; that is a third of the size of a Keras file and does not depend
-on Keras' file format. The network of a callable is kept as the bytes of a ``.keras``
-file, so that loading never calls the function.
+on Keras' file format. The network of a callable or of a ``.keras`` file is kept as the
+bytes of such a file, so that loading never calls the function nor looks for the file.
 """
 
 import keras
 import numpy as np
 
-from skimgclf.models._architectures import build_network, is_name
-from skimgclf.models._keras_file import dump_keras_bytes, load_keras_bytes
+from skimgclf.models._architectures import build_network, can_be_named
+from skimgclf.models._keras_file import (
+    dump_keras_bytes,
+    list_generators,
+    load_keras_bytes,
+)
 from skimgclf.models._scikeras import compile_network, seeded
 
 _FORMAT = 1
@@ -44,8 +48,10 @@ def pack_network(network, blueprint, optimizer=None):
             "config": optimizer.get_config(),
             "variables": _copy_values(optimizer),
         }
-    if not is_name(blueprint["architecture"]):
-        return {**packed, "file": _write_keras_bytes(network)}
+    if not can_be_named(blueprint["architecture"]):
+        generators = [np.array(state) for state in list_generators(network)]
+        content = _write_keras_bytes(network)
+        return {**packed, "file": content, "generators": generators}
     return {**packed, "blueprint": blueprint, "variables": _copy_values(network)}
 
 
@@ -70,6 +76,9 @@ def unpack_network(packed):
         )
     if "file" in packed:
         network = load_keras_bytes(packed["file"])
+        states = list_generators(network)
+        for variable, state in zip(states, packed["generators"], strict=True):
+            variable.assign(state)
     else:
         network = _rebuild(packed)
     if "optimizer" in packed:
@@ -84,7 +93,8 @@ def _rebuild(packed):
     with seeded(0):  # the weights drawn here are replaced
         keras.config.set_dtype_policy(packed["dtype_policy"])
         try:
-            network = build_network(**packed["blueprint"])
+            # The weights of a backbone are among the variables.
+            network = build_network(**{**packed["blueprint"], "weights": None})
         finally:
             keras.config.set_dtype_policy(policy)
     shapes = [tuple(variable.shape) for variable in network.variables]
@@ -116,7 +126,7 @@ def _write_keras_bytes(network):
         load_keras_bytes(content)
     except Exception as error:
         raise ValueError(
-            "The network of this callable architecture can't be saved, since Keras "
+            "The network of this architecture can't be saved, since Keras "
             "couldn't load it again. Register the classes of its layers with "
             "keras.saving.register_keras_serializable, and write a Lambda layer as "
             f"such a class. Keras says: {str(error).splitlines()[0]}"

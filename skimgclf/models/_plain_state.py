@@ -7,13 +7,14 @@ it comes from a stranger.
 import copy
 import inspect
 import math
+import os
 
 import keras
 import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
 from skimgclf._validation import check_keys, parameter_error
-from skimgclf.models._architectures import ARCHITECTURES, is_name
+from skimgclf.models._architectures import ARCHITECTURES, is_backbone, is_name
 from skimgclf.models._augmentation import plan_augmentation
 from skimgclf.models._classifier import KerasImageClassifier
 from skimgclf.models._keras_file import check_plain, read_network, write_network
@@ -25,9 +26,11 @@ _OWNER = "KerasImageClassifier"
 _BLUEPRINT = {
     "architecture",
     "augmentation",
+    "fine_tune",
     "image_shape",
     "n_classes",
     "parameters",
+    "weights",
 }
 _LEARNT = {
     "best_iter",
@@ -185,7 +188,9 @@ def restore_classifier(parameters, learnt, network):
 def _describe_parameters(parameters):
     described = dict(parameters)
     architecture = described["architecture"]
-    if not is_name(architecture):
+    if isinstance(architecture, os.PathLike):
+        described["architecture"] = os.fspath(architecture)
+    elif not is_name(architecture):
         described["architecture"] = {"function": _name_of(architecture)}
     for name in ("optimizer", "learning_rate"):
         if name in described:
@@ -306,7 +311,8 @@ def _check_learnt(learnt):
     built = check_builder_parameters(blueprint["parameters"])
     check_keys("parameters of the blueprint", blueprint["parameters"], built)
     architecture = blueprint["architecture"]
-    if not isinstance(architecture, dict) and architecture not in ARCHITECTURES:
+    is_function = isinstance(architecture, dict)
+    if not (is_function or is_backbone(architecture) or architecture in ARCHITECTURES):
         raise ValueError(f"unknown architecture {architecture!r}")
     names = learnt["feature_names"]
     if names is not None and (
