@@ -18,6 +18,7 @@ from skimgclf import (
 )
 from skimgclf.exceptions import InvalidParameterError
 from skimgclf.models._backbones import find_inner_model
+from skimgclf.models._embedder import restore_embedder
 
 
 @pytest.fixture(scope="module")
@@ -223,11 +224,14 @@ def test_weights_of_a_file_reach_the_backbone(photos, tmp_path):
     source = keras.applications.MobileNet(
         include_top=False, weights=None, input_shape=(32, 32, 3)
     )
-    path = str(tmp_path / "mine.weights.h5")
+    path = tmp_path / "mine.weights.h5"
     source.save_weights(path)
     classifier = KerasImageClassifier("MobileNet", weights=path, epochs=1)
     weights = find_inner_model(classifier.fit(*photos).model_).get_weights()
     assert not any(changed(source.get_weights(), weights))
+    save_model(classifier, tmp_path / "saved")
+    path.unlink()
+    assert load_model(tmp_path / "saved").weights == str(path)
 
 
 # ---- round trips ---------------------------------------------------------------------
@@ -321,6 +325,25 @@ def test_an_embedder_of_a_model_is_not_saved(backbone, photos, tmp_path):
     pipeline = make_pipeline(ImageEmbedder(model), KerasImageClassifier(epochs=1))
     with pytest.raises(InvalidParameterError, match=r"save\('backbone.keras'\)"):
         save_model(pipeline.fit(*photos), tmp_path / "saved")
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"image_shape": [8, 8, 3]},
+        {"image_shape": (8, 8)},
+        {"image_shape": (8, 8, -3)},
+        {"n_features_out": 2.5},
+        {"weights_hash": None},
+        {"more": 1},
+    ],
+    ids=str,
+)
+def test_what_no_embedder_has_learnt_is_refused(wrong):
+    learnt = {"image_shape": (8, 8, 3), "n_features_out": 2, "weights_hash": "0"}
+    assert restore_embedder({}, learnt).n_features_in_ == 192
+    with pytest.raises(ValueError, match=r"must be|unknown entries"):
+        restore_embedder({}, {**learnt, **wrong})
 
 
 # ---- what is refused -----------------------------------------------------------------

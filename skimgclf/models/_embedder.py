@@ -261,9 +261,10 @@ def describe_embedder(embedder):
             "), and fit with backbone='backbone.keras'"
         )
         raise parameter_error(_OWNER, "backbone", expected, embedder.backbone)
-    for name, value in parameters.items():
-        if isinstance(value, os.PathLike):
-            parameters[name] = os.fspath(value)
+    parameters = {
+        name: os.fspath(value) if isinstance(value, os.PathLike) else value
+        for name, value in parameters.items()
+    }
     learnt = {
         "image_shape": tuple(map(int, embedder.image_shape_)),
         "n_features_out": int(embedder._n_features_out),

@@ -186,11 +186,12 @@ def restore_classifier(parameters, learnt, network):
 
 
 def _describe_parameters(parameters):
-    described = dict(parameters)
+    described = {
+        name: os.fspath(value) if isinstance(value, os.PathLike) else value
+        for name, value in parameters.items()
+    }
     architecture = described["architecture"]
-    if isinstance(architecture, os.PathLike):
-        described["architecture"] = os.fspath(architecture)
-    elif not is_name(architecture):
+    if not is_name(architecture):
         described["architecture"] = {"function": _name_of(architecture)}
     for name in ("optimizer", "learning_rate"):
         if name in described:
