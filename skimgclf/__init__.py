@@ -4,7 +4,8 @@ Data flows one way, through the rooms of this package:
 
 - :mod:`skimgclf.datasets`: where the image paths and labels come from
 - :mod:`skimgclf.images`: paths to arrays (`ImageLoader`)
-- :mod:`skimgclf.models`: arrays to classes (`KerasImageClassifier`)
+- :mod:`skimgclf.models`: arrays to classes (`KerasImageClassifier`), or to pretrained
+  features (`ImageEmbedder`)
 - :mod:`skimgclf.plot`: looking at it (`TrainingHistoryDisplay`, `ImageGridDisplay`,
   `SaliencyDisplay`)
 
@@ -21,6 +22,7 @@ import importlib
 __version__ = "0.1.0"
 
 __all__ = [
+    "ImageEmbedder",
     "ImageGridDisplay",
     "ImageLoader",
     "KerasImageClassifier",
@@ -37,6 +39,7 @@ __all__ = [
 # Public name -> the room that has it (PEP 562). TensorFlow takes seconds and hundreds
 # of megabytes to import, which a process that only loads images should not pay.
 _HOMES = {
+    "ImageEmbedder": "skimgclf.models",
     "ImageGridDisplay": "skimgclf.plot",
     "ImageLoader": "skimgclf.images",
     "KerasImageClassifier": "skimgclf.models",
