@@ -7,8 +7,8 @@ import numpy as np
 from sklearn.utils import check_random_state
 
 from skimgclf._validation import parameter_error
-from skimgclf.models._batches import scale_samples
 from skimgclf.models._layers import DATA_FORMAT, wide_dtype
+from skimgclf.models._reader import scale_samples
 from skimgclf.models._scikeras import seeded
 
 # What moves images fills the border with the pixels next to it, since digits have one
@@ -87,7 +87,7 @@ def augment_images(images, augmentation, *, random_state=None):
             f"an array of shape {images.shape}."
         )
     if plan is None:
-        return scale_samples(images).astype(keras.config.floatx())
+        return scale_samples(images)
     seed = int(check_random_state(random_state).randint(2**31 - 1))
     with seeded(seed):
         augment = build_augmentation(plan, images.shape[1:])

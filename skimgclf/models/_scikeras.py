@@ -254,7 +254,7 @@ class _Trainer(KerasClassifier):
         optimizer = self.model_.optimizer
         with seeded(0):  # the weights drawn here are replaced
             network = self.model()
-        compile_network(network, copy_optimizer(optimizer))
+        compile_network(network, _copy_optimizer(optimizer))
         network.steps_per_execution = self.model_.steps_per_execution
         return network
 
@@ -280,13 +280,10 @@ class _PassThrough:
 
 def _scikeras_parameters(plan):
     rate = plan.learning_rate
-    is_instance = isinstance(plan.optimizer, keras.optimizers.Optimizer)
     given = {} if rate is None else {"learning_rate": _as_float(rate)}
-    if is_instance:
-        config = {**plan.optimizer.get_config(), **given}
-        optimizer, given = type(plan.optimizer).from_config(config), {}
-    else:
-        optimizer = plan.optimizer
+    optimizer = plan.optimizer
+    if isinstance(optimizer, keras.optimizers.Optimizer):
+        optimizer, given = _copy_optimizer(optimizer, **given), {}
     return {
         "optimizer": optimizer,
         **{f"optimizer__{name}": value for name, value in given.items()},
@@ -301,6 +298,10 @@ def _scikeras_parameters(plan):
 def _as_float(rate):
     # Keras takes no int and no NumPy number; a schedule stays what it is.
     return float(rate) if isinstance(rate, numbers.Real) else rate
+
+
+def _copy_optimizer(optimizer, **changes):
+    return type(optimizer).from_config({**optimizer.get_config(), **changes})
 
 
 def _refuse_trained_weights(network):
