@@ -64,7 +64,8 @@ def save_model(model, path, *, include_optimizer=False):
     -----
     What is kept are the parameters and what `fit` has learnt; other attributes, such as
     the requests of `set_fit_request`, are not. The network's layers and the optimizer
-    must be Keras' own, and without `keras.layers.Lambda`; `callbacks` must be None.
+    must be Keras' own, and without `keras.layers.Lambda`; `callbacks` must be None. A
+    loader's `storage_options`, which may hold credentials, are left out.
 
     Of a callable ``architecture`` only the name is kept. The loaded classifier predicts
     and can be trained further; before it can be fitted anew, it needs
@@ -234,7 +235,8 @@ def _describe_step(name, step, classifier_parameters):
     parameters = classifier_parameters
     if type(step) is ImageLoader:
         step.fit(None)  # bad values would be refused when the file is loaded
-        parameters = step.get_params(deep=False)
+        # Options of fsspec may be credentials.
+        parameters = {**step.get_params(deep=False), "storage_options": None}
     kind = type(step).__name__
     return {
         "name": name,
@@ -326,6 +328,8 @@ def _restore_step(step):
         return name, _PASSTHROUGH
     if kind != ImageLoader.__name__:
         raise ValueError(f"unknown step {name!r} of type {kind!r}")
+    if parameters.get("storage_options") is not None:
+        raise ValueError(f"step {name!r} brings options for opening URLs")
     return name, ImageLoader(**parameters).fit(None)
 
 
