@@ -181,7 +181,8 @@ def test_url_in_a_forked_child_has_its_own_archive(contents, expected, tmp_path)
 def _reads_from_its_parents():
     """Tell whether a forked child has an archive that its parent opened."""
     parents = [a.fs for group in _remote._parents_archives for a in group.values()]
-    return any(archive.fs in parents for archive in _remote._archives.values())
+    own = [archive.fs for archive in _remote._archives.values()]
+    return any(fs is other for fs in own for other in parents)
 
 
 def test_url_lazily_and_pickled(contents, expected, memory):

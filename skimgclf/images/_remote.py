@@ -105,8 +105,10 @@ def fingerprint_url(url, storage_options):
         Another one if the content is another; None if nothing is told.
     """
     place = find_place(url, storage_options)
-    if _has_protocol(place.fs, {"simplecache", "filecache", "blockcache", "cached"}):
-        return None  # what they give may be older than what they tell
+    from fsspec.implementations.cached import CachingFileSystem
+
+    if isinstance(place.fs, CachingFileSystem):
+        return None  # what it gives may be older than what it tells
     info = _ask(place)
     marks = [(name, info[name]) for name in _CONTENT_MARKS if info.get(name)]
     # A weak one, "W/...", may be that of a file with other bytes.
@@ -164,7 +166,7 @@ def explain_url_error(error):
     cause = error.__cause__
     if cause is not None and type(cause).__module__.startswith("aiohttp"):
         error = cause  # for fsspec, what a server doesn't give isn't there
-    if isinstance(error, FileNotFoundError):
+    if isinstance(error, FileNotFoundError | KeyError):  # a KeyError of zipfile's
         return "there is no such file"
     if isinstance(error, IsADirectoryError):
         return "it is a directory, not an image file"
