@@ -141,6 +141,7 @@ def _add_fit(commands):
         metavar="INT",
         help="decides the split and the first weights (default: 0)",
     )
+    _add_cache(fit)
     _add_network_options(fit)
 
 
@@ -213,6 +214,7 @@ def _add_predict(commands):
         metavar="FILE",
         help="the csv file to write; - for standard output (the default)",
     )
+    _add_cache(predict)
 
 
 def _add_evaluate(commands):
@@ -220,6 +222,7 @@ def _add_evaluate(commands):
     _add_model(evaluate)
     _add_data(evaluate)
     _add_table_options(evaluate, label=True)
+    _add_cache(evaluate)
 
 
 def _add_check(commands):
@@ -252,6 +255,14 @@ def _add_data(command):
     )
 
 
+def _add_cache(command):
+    command.add_argument(
+        "--cache",
+        metavar="DIR",
+        help="keep decoded images in this folder, for this and later runs",
+    )
+
+
 def _add_table_options(command, *, label):
     table = command.add_argument_group("of a table")
     table.add_argument(
@@ -278,6 +289,12 @@ def _add_table_options(command, *, label):
         default=",",
         metavar="CHARACTER",
         help="what separates two fields; 'tab' for a tab (default: a comma)",
+    )
+    table.add_argument(
+        "--encoding",
+        default="utf-8-sig",
+        metavar="NAME",
+        help="of the table's text, such as cp1252 (default: UTF-8)",
     )
 
 

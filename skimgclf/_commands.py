@@ -16,7 +16,7 @@ from sklearn.metrics import accuracy_score, classification_report
 from sklearn.model_selection import train_test_split
 from sklearn.pipeline import Pipeline
 
-from skimgclf._report import check_output, write_csv
+from skimgclf._report import check_not_read, check_output, write_csv
 from skimgclf.datasets import load_image_csv, load_image_folder
 from skimgclf.exceptions import SkimgclfError
 from skimgclf.images import ImageLoader, check_images
@@ -57,10 +57,11 @@ def run_command(options):
 
 
 def _fit(options):
-    check_output(options.output)
+    check_output(options.output, device=False)
     # Every file is decoded before, so that no image is found unreadable after an hour
     # of training.
-    data = _load_data(options, hash_files=True, on_bad="raise")
+    data = _load_data(options, hash_files=True, on_bad="raise", verbose=_is_watched())
+    check_not_read(options.output, [options.data, *data.filenames])
     if len(data.target_names) < 2:
         raise SkimgclfError(
             f"{options.data!r} has only one class, {data.target_names[0]!r}; a "
@@ -85,7 +86,7 @@ def _fit(options):
 
 def _evaluate(options):
     data = _load_data(options)
-    _print_scores(_load_pipeline(options.model), data.filenames, data.target)
+    _print_scores(_load_pipeline(options), data.filenames, data.target)
     return 0
 
 
@@ -94,6 +95,7 @@ def _make_pipeline(options):
     loader = ImageLoader(
         image_size=options.image_size,
         color_mode=options.color_mode,
+        cache=options.cache,
         verbose=_is_watched(),
     )
     fraction = options.validation_fraction
@@ -157,7 +159,7 @@ def _print_scores(pipeline, paths, target):
 
 
 def _predict(options):
-    check_output(options.output, inputs=[options.model, options.csv, *options.images])
+    check_output(options.output)
     if options.csv:
         data = _load_table(options, options.csv, label_column=None)
         name = options.id_column.strip()
@@ -168,8 +170,9 @@ def _predict(options):
             np.array(options.images, dtype=object),
             options.images,
         )
+    check_not_read(options.output, [options.model, options.csv, *paths])
     frame = predict_frame(
-        _load_pipeline(options.model),
+        _load_pipeline(options),
         list(paths),
         top_k=options.top_k,
         on_error=options.on_error,
@@ -192,9 +195,11 @@ def _predict(options):
 
 
 def _check(options):
+    paths = _list_images(options)
     if options.output:
-        check_output(options.output, inputs=options.data)
-    report = check_images(_list_images(options), verbose=_is_watched())
+        check_output(options.output)
+        check_not_read(options.output, [*options.data, *paths])
+    report = check_images(paths, verbose=_is_watched())
     if options.output:
         write_csv(report, options.output)
     bad = report[~report["ok"]]
@@ -238,7 +243,9 @@ def _info(options):
     print(f"{options.model} ({size:,} bytes)")
     steps = model.steps if isinstance(model, Pipeline) else [("classify", model)]
     for name, step in steps:
-        print(f"{name}: {' '.join(repr(step).split())}")
+        # A stranger's file may give a step a name that a terminal would obey.
+        shown = name if name.isprintable() else ascii(name)
+        print(f"{shown}: {' '.join(repr(step).split())}")
     last = steps[-1][1]
     classes = np.asarray(getattr(last, "classes_", ())).tolist()
     print(f"{len(classes)} classes: {', '.join(map(repr, classes))}")
@@ -278,14 +285,20 @@ def _load_table(options, csv, **arguments):
         image_dir=options.image_dir,
         id_column=options.id_column,
         sep=options.sep,
+        encoding=options.encoding,
         **arguments,
     )
 
 
-def _load_pipeline(path):
-    pipeline = _load_model(path)
-    if isinstance(pipeline, Pipeline) and isinstance(pipeline.steps[0][1], ImageLoader):
-        pipeline.steps[0][1].set_params(verbose=_is_watched())
+def _load_pipeline(options):
+    pipeline = _load_model(options.model)
+    loader = pipeline.steps[0][1] if isinstance(pipeline, Pipeline) else None
+    if not isinstance(loader, ImageLoader):
+        raise SkimgclfError(
+            f"The model {options.model!r} was saved without an ImageLoader in front, "
+            "so it can't read images: save the whole pipeline."
+        )
+    loader.set_params(verbose=_is_watched(), cache=options.cache)
     return pipeline
 
 

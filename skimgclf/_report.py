@@ -1,5 +1,6 @@
 """Tables written as csv files: whole or not at all, and harmless in a spreadsheet."""
 
+import contextlib
 import os
 import re
 import sys
@@ -9,40 +10,67 @@ from skimgclf.exceptions import SkimgclfError
 
 # What a spreadsheet takes for the start of a formula (OWASP, "CSV Injection"); a number
 # with a sign is none, and keeps meaning the same to other programs.
-_FORMULA = re.compile(r"[=+\-@\t\r]")
+_FORMULA = re.compile(r"[=+\-@\t\r\n]")
 _NUMBER = re.compile(r"[+-]?[0-9]+(\.[0-9]*)?([eE][+-]?[0-9]+)?", re.ASCII)
 
 
-def check_output(path, *, inputs=()):
+def check_output(path, *, device=True):
     """Refuse a file that can't be written, before any work is done for it.
 
     Parameters
     ----------
     path : str
         The file to write; "-" for standard output.
-    inputs : sequence of (str or None), default=()
-        Files that are read, which it must not replace.
+    device : bool, default=True
+        Whether it may be a pipe or a device, which is written to in place.
 
     Raises
     ------
     SkimgclfError
-        If it is a folder or an input, or if its folder doesn't exist or can't be
-        written to.
+        If it is a folder, or if it or its folder can't be written to.
+    OSError
+        If no file can have that name.
     """
     if path == "-":
         return
-    folder = os.path.dirname(os.path.realpath(path))
-    if not path or os.path.isdir(path):
+    if not path or path.endswith(os.sep) or os.path.isdir(path):
         raise SkimgclfError(f"The output {path!r} must be a file, not a folder.")
+    if "\0" in path:
+        raise SkimgclfError(f"The name of the output {path!r} holds a NUL character.")
+    folder = os.path.dirname(os.path.realpath(path))
     if not os.path.isdir(folder):
         raise SkimgclfError(f"There is no folder {folder!r} for the output {path!r}.")
+    with contextlib.suppress(FileNotFoundError):
+        os.lstat(path)  # raises if the name is too long
     if os.path.exists(path) and not os.path.isfile(path):
-        return  # a pipe or a device, which is written to in place
-    if not os.access(folder, os.W_OK):
-        raise SkimgclfError(f"There is no permission to write into {folder!r}.")
-    for source in filter(None, inputs):
-        if os.path.realpath(source) == os.path.realpath(path):
-            raise SkimgclfError(f"The output {path!r} would replace what is read.")
+        if device:
+            return
+        raise SkimgclfError(f"The output {path!r} isn't a regular file.")
+    for target in [folder, path]:
+        if os.path.exists(target) and not os.access(target, os.W_OK):
+            raise SkimgclfError(f"There is no permission to write {target!r}.")
+
+
+def check_not_read(path, inputs):
+    """Refuse an output that would replace one of the files that are read.
+
+    Parameters
+    ----------
+    path : str
+        The file to write; "-" for standard output.
+    inputs : iterable of (str or None)
+        The files to read.
+
+    Raises
+    ------
+    SkimgclfError
+        If it is one of them, or a link to one.
+    """
+    if path == "-" or not os.path.isfile(path):
+        return
+    output = os.path.realpath(path)
+    if any(os.path.realpath(source) == output for source in filter(None, inputs)):
+        raise SkimgclfError(f"The output {path!r} would replace what is read.")
 
 
 def write_csv(frame, path):
@@ -60,14 +88,16 @@ def write_csv(frame, path):
     text = escaped.map(escape_cell).to_csv(
         index=False, float_format="%.6g", lineterminator="\n"
     )
+    # Names that aren't UTF-8 keep the bytes that they have on disk.
+    content = text.encode("utf-8", errors="surrogateescape")
     if path == "-":
-        sys.stdout.write(text)
+        sys.stdout.flush()
+        sys.stdout.buffer.write(content)
         return
     # Pipes and /dev/null are written to; anything else is replaced as a whole.
     special = os.path.exists(path) and not os.path.isfile(path)
     with open(path, "wb") if special else replace_atomically(path) as file:
-        # Names that aren't UTF-8 keep the bytes that they have on disk.
-        file.write(text.encode("utf-8", errors="surrogateescape"))
+        file.write(content)
 
 
 def escape_cell(value):

@@ -133,9 +133,7 @@ def check_int_sequence(
 
 def check_verbose(owner, verbose):
     """Refuse anything but a bool and an int of at least 0."""
-    if not is_int(verbose, minimum=0):
-        if isinstance(verbose, int):
-            return check_bool(owner, "verbose", verbose)
+    if not isinstance(verbose, bool | np.bool_) and not is_int(verbose, minimum=0):
         raise parameter_error(
             owner, "verbose", "True, False or an int of at least 0", verbose
         )

@@ -4,6 +4,7 @@ What it takes stands in `skimgclf._arguments`, what it does in `skimgclf._comman
 Neither ``--help`` nor ``check`` imports TensorFlow.
 """
 
+import io
 import os
 import sys
 import traceback
@@ -42,6 +43,7 @@ def main(argv=None):
     # TensorFlow's C++ side reports its CPU features on stderr unless told otherwise.
     # Only a script may decide that for its process; importing skimgclf doesn't.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    _prepare_streams()
     options = make_parser().parse_args(argv)
     check_usage(options)
     try:
@@ -65,6 +67,18 @@ def main(argv=None):
             traceback.print_exc()
         _print_line(f"error: {_describe_error(error)}")
         return 1
+
+
+def _prepare_streams():
+    """Let any name be printed, and nothing land in a file that is opened later."""
+    for number, name in [(1, "stdout"), (2, "stderr")]:
+        stream = getattr(sys, name)
+        if stream is None:  # closed by the shell (`>&-`), so its number is free
+            os.dup2(os.open(os.devnull, os.O_RDWR), number)
+            setattr(sys, name, open(number, "w", closefd=False))
+        elif isinstance(stream, io.TextIOWrapper) and stream.errors == "strict":
+            # Names that aren't text, and terminals of another encoding.
+            stream.reconfigure(errors="backslashreplace")
 
 
 def _describe_error(error):

@@ -3,6 +3,8 @@
 import os
 import pathlib
 import re
+import shlex
+import shutil
 import signal
 import stat
 import subprocess
@@ -16,14 +18,21 @@ from sklearn.base import clone
 from sklearn.utils import Bunch
 
 import skimgclf
-from skimgclf import ImageLoader, KerasImageClassifier, _commands, cli, load_model
+from skimgclf import (
+    ImageLoader,
+    KerasImageClassifier,
+    _commands,
+    cli,
+    load_model,
+    save_model,
+)
 from skimgclf._arguments import EXAMPLES, make_parser
 from skimgclf._report import escape_cell, write_csv
 from skimgclf.datasets import load_digit_images
 
 README = pathlib.Path(__file__).parent.parent / "README.md"
 N_TRAIN = 150
-SMALL = ["--image-size", "8x8", "--hidden-layer-sizes", "16", "--epochs", "2"]
+SMALL = ["--image-size", "8x8", "--hidden-layer-sizes", "4", "--epochs", "2"]
 
 
 @pytest.fixture(scope="module")
@@ -89,11 +98,11 @@ def test_help_and_version_are_of_every_command(run):
 def test_help_and_check_import_no_tensorflow(run_python, images):
     code = (
         "import sys\nfrom skimgclf.cli import main\n"
-        "try:\n    main(sys.argv[1:])\nexcept SystemExit:\n    pass\n"
+        "try:\n    main(['--help'])\nexcept SystemExit:\n    pass\n"
+        "main(['check', *sys.argv[1:]])\n"
         "print([m for m in ('keras', 'tensorflow') if m in sys.modules])"
     )
-    assert run_python(code, "--help").endswith("[]")
-    assert run_python(code, "check", f"{images}/test.csv").endswith("[]")
+    assert run_python(code, f"{images}/test.csv").endswith("[]")
 
 
 def test_examples_of_the_help_are_typed_rightly():
@@ -118,13 +127,14 @@ def test_fit_prints_the_split_the_epochs_and_the_scores(run, images):
 
 def test_fit_saves_what_it_was_asked_for(run, images):
     code, out, _ = run(
-        *("fit", images, "--output", "m", "--image-size", "6x4", "--color-mode", "rgb"),
+        *("fit", f"{images}/train.csv", "--output", "m", "--image-size", "6x4"),
+        *("--color-mode", "rgb"),
         *("--architecture", "cnn", "--hidden-layer-sizes", "5,4", "--epochs", "1"),
-        *("--seed", "3", "--class-weight", "balanced", "--test-size", "0.9"),
+        *("--seed", "3", "--class-weight", "balanced", "--test-size", "0.2"),
         *("--validation-fraction", "0.25"),
     )
     assert code == 0
-    assert "179 to train on, 1618 to test with" in out
+    assert "120 to train on, 30 to test with" in out
     assert "val_loss" in out
     loader, classifier = (step for _, step in load_model("m").steps)
     assert (
@@ -185,6 +195,7 @@ def test_progress_is_shown_on_a_terminal_and_not_saved(run, images, monkeypatch)
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
     code, _, err = run("fit", f"{images}/train.csv", *SMALL, "--output", "m")
     assert code == 0
+    assert "Checking: 100%" in err
     assert "Loading: 100%" in err
     assert "Predicting: 100%" in err
     assert [step.verbose for _, step in load_model("m").steps] == [0, 0]
@@ -196,7 +207,7 @@ def test_info_says_what_a_model_is(run, model):
     assert "ImageLoader(image_size=(8, 8))" in out
     assert "10 classes: '0', '1'" in out
     assert "image shape: 8 x 8 x 1" in out
-    assert f"weights: {64 * 16 + 16 + 16 * 10 + 10:,}" in out
+    assert f"weights: {64 * 4 + 4 + 4 * 10 + 10}" in out
     assert "trained: 2 epochs" in out
 
 
@@ -223,6 +234,41 @@ def test_predict_takes_options_of_a_table(run, images, model):
     code, out, _ = run("predict", model, *arguments, "--image-dir", images)
     assert code == 0
     assert out.startswith("label,label,probability\n0/digit_0000,")
+
+
+def test_a_table_may_have_another_encoding(run, images, model):
+    shutil.copy(images / "1" / "digit_0001.png", "é.png")
+    pathlib.Path("t.csv").write_bytes("id,label\né,1\n".encode("cp1252"))
+    code, _, err = run("predict", model, "--csv", "t.csv")
+    assert code == 1
+    assert "encoding='cp1252'" in err
+    code, out, _ = run("predict", model, "--csv", "t.csv", "--encoding", "cp1252")
+    assert code == 0
+    assert out.startswith("id,label,probability\né,")
+
+
+@pytest.mark.parametrize("command", ["predict", "evaluate"])
+def test_a_classifier_without_a_loader_is_refused(run, images, model, command):
+    save_model(load_model(model)[-1], "bare")
+    rows = "1/digit_0001,1\n2/digit_0002,2\n"
+    pathlib.Path("t.csv").write_text(f"id,label\n{rows}")
+    table = ["t.csv", "--image-dir", images]
+    code, _, err = run(command, "bare", *(["--csv"] * (command == "predict")), *table)
+    assert code == 1
+    assert err == (
+        "skimgclf: error: The model 'bare' was saved without an ImageLoader in front, "
+        "so it can't read images: save the whole pipeline.\n"
+    )
+
+
+def test_info_escapes_what_a_terminal_would_obey(run, model):
+    pipeline = load_model(model)
+    pipeline.steps[0] = ("\x1b[2J", pipeline.steps[0][1])
+    save_model(pipeline, "odd")
+    code, out, _ = run("info", "odd")
+    assert code == 0
+    assert "\x1b" not in out
+    assert "'\\x1b[2J': ImageLoader" in out
 
 
 def test_predict_prints_paths_as_given(run, images, model, monkeypatch):
@@ -293,6 +339,22 @@ def test_predict_escapes_what_a_spreadsheet_runs(run, images, model):
     assert (code, err) == (0, "")
     written = pd.read_csv("p.csv", dtype=str)["path"].tolist()
     assert written == [*(f"'{name}" for name in names[:4]), "a-b.png", "-1"]
+
+
+def test_a_cache_is_of_this_run_and_not_saved(run, images, model):
+    fit = ["fit", f"{images}/train.csv", *SMALL, "--cache", "kept", "--output", "m"]
+    assert run(*fit)[0] == 0
+    assert os.listdir("kept")
+    assert load_model("m")["load"].cache is None
+    for given in [
+        ["evaluate", model, f"{images}/train.csv"],
+        ["predict", model, "--csv", f"{images}/train.csv"],
+    ]:
+        expected = run(*given)
+        shutil.rmtree("kept")
+        for _ in range(2):  # written, and read
+            assert run(*given, "--cache", "kept") == expected
+            assert os.listdir("kept")
 
 
 # ---- evaluate and check --------------------------------------------------------------
@@ -432,7 +494,6 @@ def test_wrong_usage_gives_one_sentence_and_code_2(run, arguments):
         (["predict", "{model}", "--csv", "no.csv"], "There is no table 'no.csv'."),
         (["predict", "{model}", "a.png"], "'a.png' (row 0): there is no such file"),
         (["predict", "{model}", "empty.png", "--top-k", "11"], "from 1 to 10"),
-        (["predict", "{model}", "a.png", "--output", "a.png"], "would replace"),
         (["predict", "{model}", "a.png", "--output", "no/p.csv"], "no folder"),
         (["evaluate", "{model}", "one.csv"], "knows none of the labels"),
         (["check", "no.csv"], "There is no table"),
@@ -489,12 +550,12 @@ def test_unexpected_errors_are_a_sentence_too(run, images, monkeypatch):
     )
 
 
-def test_warnings_are_a_line_on_stderr(images):
+@pytest.mark.filterwarnings("default")
+def test_warnings_are_a_line_on_stderr(run, images):
     rows = "id,label\n0/digit_0000,0\n0/digit_0000,0\n"
     pathlib.Path("t.csv").write_text(rows)
-    process = start("check", "t.csv", "--image-dir", images)
-    out, err = process.communicate(timeout=60)
-    assert process.returncode == 0
+    code, out, err = run("check", "t.csv", "--image-dir", images)
+    assert code == 0
     assert out == "1 image, of which all can be read.\n"
     assert err.startswith("skimgclf: warning: The table 't.csv' names images repeat")
     assert ".py" not in err
@@ -505,7 +566,10 @@ def test_warnings_are_a_line_on_stderr(images):
 
 def test_interrupted_training_writes_nothing(images):
     arguments = ["fit", f"{images}/train.csv", "--epochs", "100000", "--output", "m"]
-    process = start(*arguments, env={**os.environ, "PYTHONUNBUFFERED": "1"})
+    # With warnings as errors, even those of imports; what Keras warns of is its own, as
+    # said in pyproject.toml.
+    options = ["-u", "-W", "error", "-W", "ignore:__array__ implementation"]
+    process = start(*arguments, options=options)
     for line in process.stdout:
         if line.startswith("Epoch"):
             break
@@ -530,22 +594,100 @@ def test_interrupted_writing_leaves_the_old_file(run, images, model, monkeypatch
     assert pathlib.Path("p.csv").read_text() == "old"
 
 
-def test_closed_pipe_ends_quietly(images):
-    with start("check", images, "--output", "-") as process:
-        process.stdout.close()  # as by `head`, once it has seen enough
-        assert process.stderr.read() == ""
+def test_an_output_that_is_read_is_never_replaced(run, images, model):
+    folder = pathlib.Path("digits")
+    for name in "12":
+        shutil.copytree(images / name, folder / name)
+    table = pathlib.Path("digits/t.csv")
+    table.write_text("id,label\n1/digit_0001,1\n2/digit_0002,2\n")
+    image = folder / "1" / "digit_0001.png"
+    os.symlink(image, "link")
+    os.symlink(model, "model")
+    before = {path: path.read_bytes() for path in [table, image]}
+    for arguments in [
+        ["fit", table, "--output", table],
+        ["fit", table, "--output", image],
+        ["fit", folder, "--output", image],
+        ["fit", folder, "--output", "link"],
+        ["predict", model, image, "--output", image],
+        ["predict", model, "--csv", table, "--output", table],
+        ["predict", model, "--csv", table, "--output", image],
+        ["predict", model, image, "--output", "model"],
+        ["check", table, "--output", table],
+        ["check", table, "--output", image],
+        ["check", folder, "--output", image],
+    ]:
+        code, out, err = run(*arguments)
+        assert (code, out) == (1, "")
+        assert err.endswith("would replace what is read.\n")
+    assert {path: path.read_bytes() for path in before} == before
+
+
+@pytest.mark.parametrize(
+    ("output", "words"),
+    [
+        ("/dev/null", "isn't a regular file"),
+        ("m/", "must be a file"),
+        ("", "must be a file"),
+        ("m" * 300, "File name too long"),
+        ("m\0", "NUL"),
+    ],
+)
+def test_fit_refuses_a_useless_output_before_it_trains(run, images, output, words):
+    code, out, err = run("fit", f"{images}/train.csv", "--output", output)
+    assert (code, out) == (1, "")
+    assert words in err
+
+
+def test_an_output_without_permission_is_refused(run, images, monkeypatch):
+    pathlib.Path("old.csv").touch()
+    # For root everything is allowed, and tests may run as root.
+    monkeypatch.setattr(os, "access", lambda path, mode: "old" not in str(path))
+    code, _, err = run("check", images / "test.csv", "--output", "old.csv")
+    assert code == 1
+    assert err == "skimgclf: error: There is no permission to write 'old.csv'.\n"
+
+
+@pytest.mark.parametrize("closed", [">&- 2>&-", ">/dev/full"])
+def test_closed_or_full_streams_change_no_file(images, closed):
+    command = f"{sys.executable} -m skimgclf check {images}/test.csv --output r.csv"
+    done = subprocess.run(["sh", "-c", f"{command} {closed}"], capture_output=True)
+    assert done.returncode == (1 if "full" in closed else 0)
+    assert b"Traceback" not in done.stderr
+    assert len(pd.read_csv("r.csv")) == 10
+
+
+def test_names_of_any_bytes_go_through_pipes(images):
+    content = (images / "1" / "digit_0001.png").read_bytes()
+    names = [b"a\xff.png", "é.png".encode()]
+    for name in names:
+        pathlib.Path(os.fsdecode(name)).write_bytes(content)
+    settings = {**os.environ, "PYTHONIOENCODING": "ascii:strict"}
+    process = subprocess.run(
+        [
+            sys.executable,
+            "-m",
+            "skimgclf",
+            "check",
+            *names,
+            "no\udcff",
+            "--output",
+            "-",
+        ],
+        capture_output=True,
+        env=settings,
+    )
+    lines = process.stdout.splitlines()[1:]
+    assert [line.split(b",")[0] for line in lines] == [*names, b"no\xff"]
+    assert b"'no\\udcff': there is no such file" in process.stderr
     assert process.returncode == 1
 
 
-def test_warnings_as_errors_leave_the_commands_working(images, model):
-    # What Keras and TensorFlow warn of is theirs; conftest's and pyproject's reasons.
-    options = ["-W", "error", "-W", "ignore:__array__ implementation"]
-    table = f"{images}/test.csv"
-    for arguments in [["check", table], ["predict", model, "--csv", table]]:
-        process = start(*arguments, options=options)
-        out, err = process.communicate(timeout=120)
-        assert (process.returncode, err) == (0, "")
-        assert out
+def test_closed_pipe_ends_quietly(images):
+    with start("check", images / "test.csv", "--output", "-") as process:
+        process.stdout.close()  # as by `head`, once it has seen enough
+        assert process.stderr.read() == ""
+    assert process.returncode == 1
 
 
 def test_output_may_be_a_device_and_keeps_it(run, images, model):
@@ -571,6 +713,7 @@ def test_output_goes_through_a_link_and_has_usual_permissions(run, images):
         ("-cat", "'-cat"),
         ("@a", "'@a"),
         ("\t=1", "'\t=1"),
+        ("\n=1", "'\n=1"),
         ("-", "'-"),
         ("--1", "'--1"),
         ("-1", "-1"),
@@ -597,22 +740,20 @@ def test_write_csv_keeps_names_that_are_not_utf8_and_escapes_columns():
 # ---- README --------------------------------------------------------------------------
 
 
-def test_readme_shell_lines_run_in_an_empty_folder(tmp_path_factory):
+def test_readme_shell_lines_run_in_an_empty_folder(run):
     section = README.read_text("utf-8").split("\n## From the shell\n")[1]
-    lines = re.search(r"```sh\n(.*?)```", section, re.DOTALL)[1]
-    programs = tmp_path_factory.mktemp("bin")
-    for name, module in {"python": "", "skimgclf": "-m skimgclf"}.items():
-        program = programs / name
-        program.write_text(f'#!/bin/sh\nexec "{sys.executable}" {module} "$@"\n')
-        program.chmod(0o755)
-    done = subprocess.run(
-        ["sh", "-ec", lines],
-        capture_output=True,
-        text=True,
-        timeout=300,
-        env={**os.environ, "PATH": f"{programs}:{os.environ['PATH']}"},
-    )
-    assert (done.returncode, done.stderr) == (0, "")
-    assert "1797 images, of which all can be read." in done.stdout
-    assert float(re.findall(r"Accuracy on 1797 images: (.*)", done.stdout)[0]) > 0.9
+    first, *lines = re.search(r"```sh\n(.*?)```", section, re.DOTALL)[1].splitlines()
+    program, *arguments = shlex.split(first)
+    assert program == "python"
+    subprocess.run([sys.executable, *arguments], check=True, timeout=60)
+    out = ""
+    for line in lines:
+        program, *arguments = shlex.split(line)
+        assert program == "skimgclf"
+        # In this process: each new one would import TensorFlow.
+        code, printed, err = run(*arguments)
+        assert (code, err) == (0, "")
+        out += printed
+    assert "1797 images, of which all can be read." in out
+    assert float(re.findall(r"Accuracy on 1797 images: (.*)", out)[0]) > 0.9
     assert len(pd.read_csv("predictions.csv")) == 1797

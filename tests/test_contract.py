@@ -85,7 +85,7 @@ def public_objects():
     "code",
     [
         "import skimgclf",
-        "from skimgclf import ImageLoader",
+        "from skimgclf import ImageLoader, predict_frame",
         "from skimgclf.datasets import load_image_csv, load_digit_images",
         "import skimgclf; dir(skimgclf); skimgclf.images.ImageLoader",
         "import pickle; from skimgclf import ImageLoader as L; pickle.dumps(L())",

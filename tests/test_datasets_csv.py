@@ -752,6 +752,14 @@ def test_csv_on_bad_drop_leaves_out_image_label_and_row(decodable, tmp_path):
     assert "pointer.png" in message
 
 
+def test_csv_verbose_shows_a_bar_where_files_are_decoded(decodable, capsys):
+    load_image_csv(decodable, verbose=1)
+    assert capsys.readouterr().err == ""
+    with pytest.warns(DatasetWarning, match="were dropped"):
+        load_image_csv(decodable, on_bad="drop", verbose=1)
+    assert "Checking: 100%" in capsys.readouterr().err
+
+
 def test_csv_on_bad_drop_works_without_labels(decodable):
     with pytest.warns(DatasetWarning, match="were dropped"):
         data = load_image_csv(decodable, on_bad="drop", label_column=None)
@@ -818,6 +826,7 @@ def test_csv_equal_images_without_labels_are_no_conflict(decodable):
         ("on_bad", "skip", "one of 'ignore', 'raise', 'drop'. Got 'skip'"),
         ("allow_outside", "no", "True or False. Got 'no'"),
         ("return_X_y", None, "True or False. Got None"),
+        ("verbose", -1, "True, False or an int of at least 0. Got -1"),
     ],
 )
 def test_csv_wrong_values_give_the_one_error_form(write, parameter, value, expected):

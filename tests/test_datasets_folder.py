@@ -556,6 +556,14 @@ def test_folder_on_bad_raise_names_the_bad_files(decodable):
     assert len(load_image_folder(decodable, on_bad="raise").filenames) == 4
 
 
+def test_folder_verbose_shows_a_bar_where_files_are_decoded(decodable, capsys):
+    os.remove(decodable / "b/broken.png")
+    load_image_folder(decodable, verbose=1)
+    assert capsys.readouterr().err == ""
+    load_image_folder(decodable, on_bad="raise", verbose=1)
+    assert "Checking: 100%" in capsys.readouterr().err
+
+
 def test_folder_on_bad_drop_leaves_out_image_label_and_row(decodable):
     with pytest.warns(DatasetWarning, match="1 image of .* was dropped.*\n.*broken"):
         data = load_image_folder(decodable, on_bad="drop", hash_files=True)

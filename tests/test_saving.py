@@ -30,13 +30,14 @@ from skimgclf import ImageLoader, KerasImageClassifier, load_model, save_model
 from skimgclf._atomic import replace_atomically
 from skimgclf.exceptions import InvalidParameterError, ModelFileError, ModelFileWarning
 from skimgclf.models import build_dense
-from skimgclf.models._keras_file import read_network
+from skimgclf.models._keras_file import list_generators, read_network
 from skimgclf.saving._archive import read_archive, write_archive
 from skimgclf.saving._values import decode, encode
 
 
 def fit(X, y, **parameters):
-    return KerasImageClassifier(epochs=1, random_state=0, **parameters).fit(X, y)
+    small = {"hidden_layer_sizes": (4,), "epochs": 1, "random_state": 0}
+    return KerasImageClassifier(**small | parameters).fit(X, y)
 
 
 def save_and_load(model, folder, **options):
@@ -150,7 +151,7 @@ def test_a_pipeline_keeps_its_steps(paths, digits, tmp_path, options):
         [
             ("load", ImageLoader(**options)),
             ("nothing", "passthrough"),
-            ("classify", KerasImageClassifier(epochs=1, random_state=0)),
+            ("classify", KerasImageClassifier(hidden_layer_sizes=(), epochs=1)),
         ]
     ).fit(paths, digits[1][:40])
     loaded = save_and_load(pipeline, tmp_path)
@@ -177,13 +178,28 @@ def test_options_for_urls_are_neither_saved_nor_loaded(paths, digits, tmp_path):
         load_model(tmp_path / "saved")
 
 
+def test_a_cache_stays_where_it_is(paths, digits, tmp_path):
+    loader = ImageLoader(cache=tmp_path / "kept", cache_limit=10**6)
+    classifier = KerasImageClassifier(hidden_layer_sizes=(), epochs=1)
+    pipeline = make_pipeline(loader, classifier).fit(paths, digits[1][:40])
+    loaded = save_and_load(pipeline, tmp_path)
+    expected = {**loader.get_params(), "cache": None}
+    assert loaded["imageloader"].get_params() == expected
+    document, network = read_parts(tmp_path / "saved")
+    assert os.fspath(tmp_path) not in json.dumps(document)
+    document["steps"][0]["parameters"]["cache"] = os.fspath(tmp_path / "evil")
+    write_parts(tmp_path / "saved", document, network)
+    with pytest.raises(ModelFileError, match="names a folder of this machine"):
+        load_model(tmp_path / "saved")
+    assert not (tmp_path / "evil").exists()
+
+
 def test_predictions_are_bit_equal_in_a_new_process(
     fitted, paths, digits, tmp_path, run_python
 ):
+    classifier = KerasImageClassifier(hidden_layer_sizes=(4,), epochs=1)
     search = GridSearchCV(
-        make_pipeline(
-            ImageLoader(image_size=(8, 8)), KerasImageClassifier(epochs=1, verbose=0)
-        ),
+        make_pipeline(ImageLoader(image_size=(8, 8)), classifier),
         {"kerasimageclassifier__batch_norm": [True]},
         cv=[(range(30), range(30, 40))],
         error_score="raise",
@@ -355,7 +371,7 @@ def test_other_models_and_steps_are_refused_by_name(fitted, tmp_path):
     search = GridSearchCV(LogisticRegression(), {"C": [1, 2]}, cv=2)
     search.fit(np.eye(4), [0, 0, 1, 1])
     for model, match in [
-        (search, r"can't be a GridSearchCV: save search\.best_estimator_"),
+        (search, r"can't be a GridSearchCV: .*search\.best_estimator_"),
         (LogisticRegression(), r"Got a LogisticRegression .*use joblib or skops"),
         (OwnClassifier(), "Got a OwnClassifier"),
         (None, "Got a NoneType"),
@@ -513,6 +529,13 @@ def test_archives_with_other_members_are_refused(saved, tmp_path, change):
     assert os.listdir(tmp_path) == ["archive"]
 
 
+def test_a_large_file_that_is_no_archive_is_not_read(tmp_path):
+    with open(tmp_path / "film", "wb") as file:
+        file.truncate(1 << 42)  # more than memory; on disk it takes nothing
+    with pytest.raises(ModelFileError, match=r"\(4,398,046,511,104 bytes\) is damaged"):
+        load_model(tmp_path / "film")
+
+
 def test_bombs_are_refused_before_they_are_unpacked(saved, tmp_path):
     path = tmp_path / "bomb"
     (_, document), (_, network) = members_of(saved)
@@ -525,9 +548,10 @@ def test_bombs_are_refused_before_they_are_unpacked(saved, tmp_path):
         archive.writestr("model.json", document)
         archive.writestr("network.keras", network)
     content = path.read_bytes()
-    path.write_bytes(b"#!/bin/sh\n" + content)
-    with pytest.raises(ModelFileError, match="something stands in front"):
-        load_model(path)
+    for front, match in [(b"PK", "something stands in front"), (b"#!", "zip archive")]:
+        path.write_bytes(front + content)
+        with pytest.raises(ModelFileError, match=match):
+            load_model(path)
 
 
 @pytest.mark.parametrize(
@@ -536,6 +560,8 @@ def test_bombs_are_refused_before_they_are_unpacked(saved, tmp_path):
         (b"[" * 100_000, "no JSON"),
         (b"[1]", "no JSON object"),
         (b'{"format": NaN}', "NaN is not JSON"),
+        (b'{"format": 1e999}', "1e999 is not JSON"),
+        (b'{"format": 1, "format": 1}', "'format' stands twice"),
         (b"\xff\xfe", "no JSON"),
         (b"9" * 5000, "no JSON"),
         (b"{}", "checksum"),
@@ -601,6 +627,9 @@ CHANGES = [
     ),
     (["steps", 0, "parameters", "architecture"], {"dict": [["code", "x"]]}),
     (["steps", 0, "parameters", "callbacks"], ["os"]),
+    (["date"], None),
+    (["date"], "yesterday"),
+    (["date"], "2026-01-01T00:00:00" * 10_000),
     (["pipeline"], {"memory": "/tmp", "verbose": False}),
     (["pipeline"], {"transform_input": None, "verbose": False}),
     (["pipeline"], "Pipeline"),
@@ -653,6 +682,26 @@ def test_a_changed_document_is_refused(saved, tmp_path, keys, value):
         load_model(tmp_path / "changed")
 
 
+@pytest.mark.parametrize(
+    ("entry", "value"),
+    [
+        ("verbose", None),
+        ("verbose", 1),
+        ("transform_input", "X_val"),
+        ("transform_input", {"tuple": ["X_val"]}),
+        ("transform_input", [1]),
+    ],
+)
+def test_a_changed_pipeline_is_refused(saved, tmp_path, entry, value):
+    pipeline = Pipeline([("load", ImageLoader()), ("classify", load_model(saved))])
+    save_model(pipeline, tmp_path / "changed")
+    document, network = read_parts(tmp_path / "changed")
+    document["pipeline"][entry] = value
+    write_parts(tmp_path / "changed", document, network)
+    with pytest.raises(ModelFileError, match=entry):
+        load_model(tmp_path / "changed")
+
+
 def change_config(network, change):
     """Rewrite the configuration within a .keras file."""
     target = io.BytesIO()
@@ -688,6 +737,12 @@ EVIL_OBJECTS = [
     layer("builtins", "function", "exec", registered_name="function"),
     layer("keras.utils", "function", "get_file"),
     layer("tensorflow", "__typespec__", []),
+    layer("keras.models", "load_model", {}),  # functions, that a layer would call
+    layer("keras.layers", "deserialize", {}),
+    layer("keras.src.ops.core", "map", {}),
+    layer("keras.src.ops.numpy", "np", {}),
+    layer("builtins", "__numpy__", {"value": 0, "dtype": "V9000000000"}),
+    layer("builtins", "__tensor__", {"value": 0, "dtype": ["O"]}),
     layer("keras.layers", ["Dense"], {}),
     CODE,
 ]
@@ -701,7 +756,9 @@ def test_networks_with_code_are_refused_before_keras_sees_them(saved, evil, unsa
     if unsafe:
         keras.config.enable_unsafe_deserialization()
     try:
-        with pytest.raises(ValueError, match=r"is refused|isn't one of|is no name"):
+        with pytest.raises(
+            ValueError, match=r"is refused|isn't one of|is no (name|dtype)"
+        ):
             read_network(network, [])
     finally:
         set_global_attribute("safe_mode_saving", None)  # as before it was ever set
@@ -715,6 +772,53 @@ def test_a_file_with_a_lambda_layer_is_refused(saved, tmp_path):
     write_parts(tmp_path / "evil", document, evil)
     with pytest.raises(ModelFileError, match="'Lambda' is refused"):
         load_model(tmp_path / "evil")
+
+
+@keras.saving.register_keras_serializable("test_saving")
+class Spying(keras.initializers.Zeros):
+    """A class of the user's, that no file may reach."""
+
+    calls = 0
+
+    def __init__(self, **parameters):
+        Spying.calls += 1
+
+
+def find_dense(config):
+    layers = config["config"]["layers"]
+    return next(item for item in layers if item["class_name"] == "Dense")["config"]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"kernel_initializer": "test_saving>Spying"},
+        {"kernel_initializer": layer(None, "x", {}) | {"class_name": "Spying"}},
+        {"quantization_config": {"any": ["test_saving>Spying"]}},
+    ],
+    ids=["text", "class", "anywhere"],
+)
+def test_what_the_user_has_registered_is_out_of_a_files_reach(saved, change):
+    _, network = read_parts(saved)
+    network = change_config(network, lambda c: find_dense(c).update(change))
+    with pytest.raises(ValueError, match="Spying' isn't one of Keras' own"):
+        read_network(network, [])
+    assert Spying.calls == 0
+
+
+def test_a_network_larger_than_its_weights_is_refused_before_it_is_built(saved):
+    _, network = read_parts(saved)
+
+    def enlarge(config):
+        find_dense(config)["units"] = 10**12  # 256 terabytes
+        for item in config["config"]["layers"]:
+            item.pop("build_config", None)
+
+    network = change_config(network, enlarge)
+    with pytest.raises(
+        ValueError, match=r"has 7\d,\d{3},.* weights, and model\.weights"
+    ):
+        read_network(network, [])
 
 
 def link_outside(file):
@@ -733,10 +837,18 @@ def hide_a_bomb(file):
     file.create_dataset("x", (1 << 40,), "u1", chunks=(1 << 20,), compression="gzip")
 
 
+def break_weights(file):
+    def break_dataset(name, item):
+        if isinstance(item, h5py.Dataset) and item.dtype.kind == "f":
+            item[...] = np.nan  # whose argmax would be the first class
+
+    file.visititems(break_dataset)
+
+
 @pytest.mark.parametrize(
-    "change", [link_outside, link_softly, store_outside, hide_a_bomb]
+    "change", [link_outside, link_softly, store_outside, hide_a_bomb, break_weights]
 )
-def test_weights_with_links_or_bombs_are_refused(saved, change):
+def test_weights_with_links_bombs_or_nans_are_refused(saved, fitted, change):
     _, network = read_parts(saved)
     target = io.BytesIO()
     with (
@@ -749,8 +861,9 @@ def test_weights_with_links_or_bombs_are_refused(saved, change):
                 with h5py.File(content, "r+") as file:
                     change(file)
             archive.writestr(name, content.getvalue())
-    with pytest.raises(ValueError, match="is a link, or larger than it"):
-        read_network(target.getvalue(), [])
+    states = [np.array(state) for state in list_generators(fitted.model_)]
+    with pytest.raises(ValueError, match=r"is a link, or larger than it|aren't finite"):
+        read_network(target.getvalue(), states)
 
 
 def test_a_keras_file_that_is_compressed_or_holds_more_is_refused(saved):

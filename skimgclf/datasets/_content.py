@@ -8,7 +8,7 @@ from skimgclf.exceptions import DatasetError, ImageLoadError
 from skimgclf.images import check_images
 
 
-def decode_all(filenames, source, on_bad):
+def decode_all(filenames, source, on_bad, verbose):
     """Decode every file.
 
     Parameters
@@ -19,6 +19,8 @@ def decode_all(filenames, source, on_bad):
         What was read, for sentences.
     on_bad : {"raise", "drop"}
         Whether a bad file is an error.
+    verbose : int
+        Above 0, a progress bar is shown on stderr.
 
     Returns
     -------
@@ -36,7 +38,7 @@ def decode_all(filenames, source, on_bad):
     DatasetError
         If no image is good.
     """
-    checked = check_images(list(filenames))
+    checked = check_images(list(filenames), verbose=verbose)
     keep = checked["ok"].to_numpy(dtype=bool)
     bad = [
         (filenames[row], checked["reason"].iloc[row]) for row in (~keep).nonzero()[0]

@@ -31,6 +31,7 @@ def load_image_csv(
     on_bad="ignore",
     allow_outside=False,
     return_X_y=False,
+    verbose=0,
 ):
     """Load the paths and labels of the images that a csv table names.
 
@@ -76,6 +77,8 @@ def load_image_csv(
         through links.
     return_X_y : bool, default=False
         Whether to return only ``(filenames, target)``.
+    verbose : int, default=0
+        Above 0, a progress bar is shown on stderr while files are decoded.
 
     Returns
     -------
@@ -155,6 +158,7 @@ def load_image_csv(
         on_bad=on_bad,
         allow_outside=allow_outside,
         return_X_y=return_X_y,
+        verbose=verbose,
     )
     _check_format(id_column, label_column, sep, encoding)
     csv = check_existing(_OWNER, "csv", csv, folder=False)
@@ -183,6 +187,7 @@ def load_image_csv(
         source=source,
         on_bad=on_bad,
         hash_files=hash_files,
+        verbose=verbose,
     )
     warn_all(_label_notes(bunch, source) + notes)
     return (bunch.filenames, bunch.target) if return_X_y else bunch

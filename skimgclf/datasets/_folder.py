@@ -34,6 +34,7 @@ def load_image_folder(
     allow_outside=False,
     allow_empty=False,
     return_X_y=False,
+    verbose=0,
 ):
     """Load the paths and labels of images that lie in one folder per class.
 
@@ -72,6 +73,8 @@ def load_image_folder(
         Whether a class folder may hold no image.
     return_X_y : bool, default=False
         Whether to return only ``(filenames, target)``.
+    verbose : int, default=0
+        Above 0, a progress bar is shown on stderr while files are decoded.
 
     Returns
     -------
@@ -140,6 +143,7 @@ def load_image_folder(
         on_bad=on_bad,
         allow_outside=allow_outside,
         return_X_y=return_X_y,
+        verbose=verbose,
     )
     check_bool(_OWNER, "follow_links", follow_links)
     check_bool(_OWNER, "allow_empty", allow_empty)
@@ -170,6 +174,7 @@ def load_image_folder(
         source=source,
         on_bad=on_bad,
         hash_files=hash_files,
+        verbose=verbose,
     )
     notes = _class_notes(bunch, tree, classes, source) + notes
     warn_all(_tree_notes(tree, classes, source) + notes)

@@ -7,17 +7,18 @@ from collections import Counter
 import numpy as np
 from sklearn.utils import Bunch
 
-from skimgclf._validation import check_bool, check_choice
+from skimgclf._validation import check_bool, check_choice, check_verbose
 from skimgclf.datasets._content import decode_all, find_duplicates, hash_all
 from skimgclf.exceptions import DatasetError, DatasetWarning, describe_list
 
 
-def check_common(owner, *, hash_files, on_bad, allow_outside, return_X_y):
+def check_common(owner, *, hash_files, on_bad, allow_outside, return_X_y, verbose):
     """Check the parameters that the readers share."""
     check_bool(owner, "hash_files", hash_files)
     check_choice(owner, "on_bad", on_bad, ("ignore", "raise", "drop"))
     check_bool(owner, "allow_outside", allow_outside)
     check_bool(owner, "return_X_y", return_X_y)
+    check_verbose(owner, verbose)
 
 
 def describe_count(number, singular, plural=None):
@@ -42,7 +43,9 @@ def object_array(items):
     return array
 
 
-def make_bunch(filenames, labels, frame, report, *, source, on_bad, hash_files):
+def make_bunch(
+    filenames, labels, frame, report, *, source, on_bad, hash_files, verbose
+):
     """Decode and hash the files where that is asked for, and collect the result.
 
     Parameters
@@ -61,6 +64,8 @@ def make_bunch(filenames, labels, frame, report, *, source, on_bad, hash_files):
         As in the readers.
     hash_files : bool
         As in the readers.
+    verbose : int
+        As in the readers.
 
     Returns
     -------
@@ -73,7 +78,7 @@ def make_bunch(filenames, labels, frame, report, *, source, on_bad, hash_files):
     labels = None if labels is None else object_array(labels)
     notes, hashes, dropped = [], None, []
     if on_bad != "ignore":
-        keep, hashes, dropped = decode_all(filenames, source, on_bad)
+        keep, hashes, dropped = decode_all(filenames, source, on_bad, verbose)
         notes += _drop_notes(dropped, labels, keep, source)
         filenames, hashes = filenames[keep], object_array(hashes)[keep]
         frame = frame[keep].reset_index(drop=True)

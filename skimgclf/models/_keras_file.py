@@ -1,13 +1,18 @@
 """A network as the bytes of a ``.keras`` file that nobody needs to trust.
 
 Keras' safe mode refuses code in a file, but it can be switched off for a process, and
-Keras still fetches the classes that a file names from whatever is registered there,
-follows links of the weights file and believes its sizes. So a file is looked
-through, before Keras sees it, for what isn't plain Keras.
+Keras still fetches what a file names from whatever is registered there, calls functions
+that it names as classes, follows links of the weights file and believes its sizes. So a
+file is looked through, before Keras sees it, for what isn't plain Keras.
 """
 
+import copy
 import io
 import json
+import math
+import numbers
+import re
+import sys
 import tempfile
 import zipfile
 from pathlib import Path
@@ -15,6 +20,7 @@ from pathlib import Path
 import h5py
 import keras
 import numpy as np
+import tensorflow
 
 from skimgclf.models._scikeras import compile_network, seeded
 
@@ -38,6 +44,18 @@ _MODULES = {
 # The operations of a functional model: Add, Reshape and so on.
 _OPERATIONS = "keras.src.ops."
 
+# What a configuration may name; everything else in those modules are functions, some of
+# which read files.
+_KINDS = (
+    keras.Operation,  # layers and models too
+    keras.DTypePolicy,
+    keras.Initializer,
+    keras.Regularizer,
+    keras.constraints.Constraint,
+    keras.optimizers.Optimizer,
+    keras.optimizers.schedules.LearningRateSchedule,
+)
+
 # What holds code, or reads other files.
 _REFUSED = {
     "FlaxLayer",
@@ -59,6 +77,10 @@ _VALUES = {
     "__slice__",
     "__tensor__",
 }
+_DTYPE = re.compile(r"bool|(u?int|b?float)\d{1,2}")  # no text of a gigabyte a word
+
+# JSON becomes some ten times larger in memory.
+_MAX_CONFIG_BYTES = 1 << 26
 
 
 def write_network(network, *, include_optimizer=False):
@@ -84,34 +106,56 @@ def write_network(network, *, include_optimizer=False):
         If there is something in it that isn't Keras' own.
     """
     check_plain(_describe(network, include_optimizer))
-    with seeded(0):  # the weights drawn here are replaced
-        copied = _build_anew(network)
-        _copy_variables(network, copied)
-        if include_optimizer:
-            optimizer = network.optimizer
+    # Not the network itself: Keras writes the optimizer of a compiled one, whatever
+    # `include_optimizer` says.
+    copied = copy_network(network)
+    if include_optimizer:
+        optimizer = network.optimizer
+        with seeded(0):
             fresh = type(optimizer).from_config(optimizer.get_config())
             compile_network(copied, fresh)
             _copy_variables(optimizer, copied.optimizer)
-    # Not the network itself: Keras writes the optimizer of a compiled one, whatever
-    # `include_optimizer` says.
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "network.keras")
         copied.save(path)
         content = path.read_bytes()
-    generators = [np.array(state).tolist() for state in _list_generators(network)]
-    _compare(network, read_network(content, generators))
+    generators = [np.array(state).tolist() for state in list_generators(network)]
+    try:
+        loaded = read_network(content, generators)
+    except Exception as error:  # of every kind, as above
+        raise ValueError(f"Keras can't read it again: {error}") from error
+    _compare(network, loaded)
     return content, generators
 
 
-def _build_anew(network):
-    try:
-        return type(network).from_config(network.get_config())
-    # Keras 3.13 writes a function as code, and fails on reading it in many ways.
-    except Exception as error:
-        raise ValueError(
-            "Keras can't build it again from its configuration, which holds a function "
-            "or a class of its own"
-        ) from error
+def copy_network(network):
+    """Build a network again that has the same variables and isn't compiled.
+
+    Parameters
+    ----------
+    network : keras.Model
+        Of layers that Keras can describe.
+
+    Returns
+    -------
+    copied : keras.Model
+
+    Raises
+    ------
+    ValueError
+        If Keras can't build it from its configuration.
+    """
+    with seeded(0):  # the weights drawn here are replaced
+        try:
+            copied = type(network).from_config(network.get_config())
+        # Keras 3.13 writes a function as code, and fails on reading it in many ways.
+        except Exception as error:
+            raise ValueError(
+                "Keras can't build it again from its configuration, which holds a "
+                "function or a class of its own"
+            ) from error
+        _copy_variables(network, copied)
+    return copied
 
 
 def read_network(content, generators):
@@ -134,21 +178,22 @@ def read_network(content, generators):
     ValueError
         If the file holds anything but a network of Keras' own layers.
     """
-    config = _check_content(content)
+    config, n_bytes = _check_content(content)
     with_optimizer = bool(config.get("compile_config"))
     with tempfile.TemporaryDirectory() as folder, seeded(0):
+        _check_size(config, n_bytes)
         path = Path(folder, "network.keras")
         path.write_bytes(content)
         network = keras.saving.load_model(path, compile=with_optimizer, safe_mode=True)
-    if not isinstance(network, keras.Model):
-        raise ValueError(f"the network is a {type(network).__name__}, not a model")
     if with_optimizer:
         compile_network(network, network.optimizer)
-    states = _list_generators(network)
+    states = list_generators(network)
     if len(states) != len(generators):
         raise ValueError("the states of the generators don't fit the network")
     for variable, state in zip(states, generators, strict=True):
         variable.assign(np.array(state, dtype="uint32"))
+    if not all(np.isfinite(weights).all() for weights in network.get_weights()):
+        raise ValueError("weights of the network aren't finite")
     return network
 
 
@@ -173,6 +218,12 @@ def check_plain(config):
             _check_object(config)
         for item in config.values():
             check_plain(item)
+    elif isinstance(config, str):
+        # Keras takes any text for the name of what the user has registered.
+        if keras.saving.get_registered_object(config) is not None:
+            raise ValueError(f"{config!r} isn't one of Keras' own classes")
+    elif not isinstance(config, numbers.Real | None):
+        raise ValueError(f"a {type(config).__name__} is no plain value")
 
 
 def _check_object(config):
@@ -181,7 +232,7 @@ def _check_object(config):
     if not isinstance(name, str):
         raise ValueError(f"{name!r} is no name of a class")
     if name in _VALUES and module in (None, "builtins"):
-        return
+        return _check_value(config)
     if name == "function":
         name = config.get("config")
         known = module == "builtins" and registered in (None, name, "function")
@@ -189,11 +240,25 @@ def _check_object(config):
             return
     elif name in _REFUSED or name.startswith("__"):
         raise ValueError(f"{name!r} is refused, since it holds code or reads files")
-    elif isinstance(module, str):
-        known = module in _MODULES or module.startswith(_OPERATIONS)
-        if known and registered in (None, name):
-            return
+    elif registered in (None, name) and _is_own_class(module, name):
+        return
     raise ValueError(f"{registered or name!r} isn't one of Keras' own classes")
+
+
+def _check_value(config):
+    inner = config.get("config")
+    dtype = inner.get("dtype", "float32") if isinstance(inner, dict) else "float32"
+    if not isinstance(dtype, str) or not _DTYPE.fullmatch(dtype):
+        raise ValueError(f"{dtype!r} is no dtype of numbers")
+
+
+def _is_own_class(module, name):
+    if not isinstance(module, str):
+        return False
+    if module not in _MODULES and not module.startswith(_OPERATIONS):
+        return False
+    found = getattr(sys.modules.get(module), name, None)
+    return isinstance(found, type) and issubclass(found, _KINDS)
 
 
 def _describe(network, include_optimizer):
@@ -207,7 +272,15 @@ def _describe(network, include_optimizer):
 
 
 def _check_content(content):
-    """Refuse what isn't a plain ``.keras`` file, and return its configuration."""
+    """Refuse what isn't a plain ``.keras`` file.
+
+    Returns
+    -------
+    config : dict
+        The configuration of the network.
+    n_bytes : int
+        Size of its weights.
+    """
     with zipfile.ZipFile(io.BytesIO(content)) as archive:
         members = archive.infolist()
         names = [member.filename for member in members]
@@ -215,13 +288,31 @@ def _check_content(content):
             raise ValueError(f"network.keras must not hold {', '.join(sorted(names))}")
         if any(member.compress_type != zipfile.ZIP_STORED for member in members):
             raise ValueError("network.keras is compressed")
+        if archive.getinfo(_CONFIG).file_size > _MAX_CONFIG_BYTES:
+            raise ValueError(f"{_CONFIG} of network.keras is too large")
         config, weights = json.loads(archive.read(_CONFIG)), archive.read(_WEIGHTS)
     if not isinstance(config, dict):
         raise ValueError(f"{_CONFIG} of network.keras is no JSON object")
     check_plain(config)
     with h5py.File(io.BytesIO(weights), "r") as file:
         _check_weights(file, len(weights))
-    return config
+    return config, len(weights)
+
+
+def _check_size(config, n_bytes):
+    """Refuse a network with more weights than the file holds, before they exist."""
+    plain = copy.deepcopy(config)  # Keras changes it
+    plain.pop("compile_config", None)
+    with tensorflow.Graph().as_default():  # where variables take no memory
+        network = keras.saving.deserialize_keras_object(plain, safe_mode=True)
+        if not isinstance(network, keras.Model):
+            raise ValueError(f"the network is a {type(network).__name__}, not a model")
+        n_weights = sum(math.prod(weight.shape) for weight in network.weights)
+    if n_weights > n_bytes:
+        raise ValueError(
+            f"the network has {n_weights:,} weights, and {_WEIGHTS} has "
+            f"{n_bytes:,} bytes"
+        )
 
 
 def _check_weights(file, size):
@@ -242,8 +333,8 @@ def _check_weights(file, size):
         raise ValueError(f"{refused!r} in {_WEIGHTS} is a link, or larger than it")
 
 
-def _list_generators(network):
-    """List the variables that Keras' own files leave out."""
+def list_generators(network):
+    """List the variables that Keras' own files leave out, such as dropout's state."""
     kept = {id(variable) for variable in network.weights}
     return [variable for variable in network.variables if id(variable) not in kept]
 

@@ -13,6 +13,7 @@ import keras
 import numpy as np
 
 from skimgclf.models._architectures import build_network, is_name
+from skimgclf.models._keras_file import copy_network, list_generators
 from skimgclf.models._scikeras import compile_network, seeded
 
 _FORMAT = 1
@@ -47,7 +48,8 @@ def pack_network(network, blueprint, optimizer=None):
             "variables": _copy_values(optimizer),
         }
     if not is_name(blueprint["architecture"]):
-        return {**packed, "file": _write_keras_bytes(network)}
+        generators = [np.array(state) for state in list_generators(network)]
+        return {**packed, "file": _write_keras_bytes(network), "generators": generators}
     return {**packed, "blueprint": blueprint, "variables": _copy_values(network)}
 
 
@@ -72,12 +74,13 @@ def unpack_network(packed):
         )
     if "file" in packed:
         network = _read_keras_bytes(packed["file"])
+        _assign_values(list_generators(network), packed["generators"])
     else:
         network = _rebuild(packed)
     if "optimizer" in packed:
         kept = packed["optimizer"]
         compile_network(network, kept["class"].from_config(kept["config"]))
-        _assign_values(network.optimizer, kept["variables"])
+        _assign_values(network.optimizer.variables, kept["variables"])
     return network
 
 
@@ -97,7 +100,7 @@ def _rebuild(packed):
             f"{packed['blueprint']}. Load it with the versions that saved it, or fit "
             "it again."
         )
-    _assign_values(network, packed["variables"])
+    _assign_values(network.variables, packed["variables"])
     return network
 
 
@@ -106,18 +109,19 @@ def _copy_values(owner):
     return [np.array(variable) for variable in owner.variables]
 
 
-def _assign_values(owner, values):
-    for variable, value in zip(owner.variables, values, strict=True):
+def _assign_values(variables, values):
+    for variable, value in zip(variables, values, strict=True):
         variable.assign(value)
 
 
 def _write_keras_bytes(network):
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder, "network.keras")
-        network.save(path, include_optimizer=False)
-        content = path.read_bytes()
     try:
-        # Keras writes layers that it can't read again: better to know it now.
+        # A copy, since Keras writes the optimizer of a compiled network, whatever it is
+        # told. It also writes layers that it can't read again: better to know it now.
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder, "network.keras")
+            copy_network(network).save(path)
+            content = path.read_bytes()
         _read_keras_bytes(content)
     except Exception as error:
         raise ValueError(

@@ -25,7 +25,8 @@ And for Keras 3.15 on TensorFlow 2.21:
   that belongs to the fit. It can go when TensorFlow's registry lets go.
 - TensorFlow keeps the kernels of every traced function for ever, a megabyte a fit for a
   small network, until its cache of kernels is cleared (keras.backend.clear_session does
-  that among much else). It is cleared after each fit: what is still needed is cached
+  that among much else). It is cleared after each fit with a program of its own, and now
+  and then after others: what is still needed is cached
   again at its next use. It can go when TensorFlow drops them with their function.
 - TensorFlow counts the functions that it traces by their place in Keras' source, so
   that the fifth short fit of a process logs a warning of retracing, though each network
@@ -38,6 +39,7 @@ metrics and optimizers. Nothing here relies on that.
 
 import contextlib
 import copy
+import itertools
 import numbers
 import random
 import threading
@@ -50,7 +52,10 @@ import tensorflow
 from scikeras.wrappers import KerasClassifier
 from tensorflow.python.eager import context as tensorflow_context
 
+from skimgclf.models._feeding import feed
 from skimgclf.models._process import use_tensorflow
+from skimgclf.models._programs import build_metrics, describe_program, stand_in
+from skimgclf.models._progress import EpochPrinter
 
 # Keras draws the seeds of initializers and dropout from Python's global generator,
 # and TensorFlow's tracing isn't safe across threads: one fit at a time in a process.
@@ -64,6 +69,11 @@ _trained = weakref.WeakValueDictionary()
 # Batches that TensorFlow runs in one call: saves about a millisecond a batch.
 _STEPS_PER_EXECUTION = 16
 
+# Fits with a shared program, and after how many of them TensorFlow's kernels are
+# cleared: each leaves about a megabyte.
+_shared_fits = itertools.count(1)
+_FITS_PER_CLEARING = 8
+
 # Keras calls these once per execution, so that a callback which has one of its own
 # makes the network run one batch at a time.
 _BATCH_HOOKS = (
@@ -75,6 +85,9 @@ _BATCH_HOOKS = (
     "on_test_batch_end",
 )
 
+# Callbacks that keep no network after the training.
+_HARMLESS = {keras.callbacks.EarlyStopping, EpochPrinter}
+
 # How to train: the optimizer (name, class or instance), its learning rate or None, the
 # number of epochs, and callbacks (instances of this training's own).
 TrainingPlan = namedtuple(
@@ -82,13 +95,15 @@ TrainingPlan = namedtuple(
 )
 
 
-def train_network(build, plan, batches, validation_batches, *, seed):
+def train_network(build, blueprint, plan, batches, validation_batches, *, seed):
     """Build, compile and train a network.
 
     Parameters
     ----------
     build : callable
-        Takes nothing and returns a keras.Model that isn't compiled.
+        Takes the blueprint and returns a keras.Model that isn't compiled.
+    blueprint : dict
+        The keyword arguments of `build`.
     plan : TrainingPlan
         How to train.
     batches, validation_batches : keras.utils.PyDataset
@@ -105,15 +120,16 @@ def train_network(build, plan, batches, validation_batches, *, seed):
     """
 
     def build_new():
-        network = build()
+        network = build(**blueprint)
         _refuse_trained_weights(network)
         return network
 
     trainer = _Trainer(build_new, **_scikeras_parameters(plan))
+    trainer.blueprint = blueprint
     with seeded(seed), _quiet_about_retracing():
-        trainer.fit(batches, None, validation_data=validation_batches)
+        trainer.fit(feed(batches), None, validation_data=feed(validation_batches))
         _refuse_divergence(trainer.model_)
-        _forget_kernels()
+        _forget_kernels(is_shared=trainer.is_shared)
     return trainer.model_, _history_of(trainer)
 
 
@@ -144,9 +160,9 @@ def resume_training(
         trainer.resume(network, keep_optimizer=keep_optimizer)
         saved += _copy_values(network.optimizer.variables)
         trainer.fit(
-            batches,
+            feed(batches),
             None,
-            validation_data=validation_batches,
+            validation_data=feed(validation_batches),
             initial_epoch=initial_epoch,
         )
         _refuse_divergence(network)
@@ -179,6 +195,7 @@ def compile_network(network, optimizer):
     _leave_out_all_reduce(optimizer)
     network.compile(optimizer, loss=_LOSS, metrics=["accuracy"])
     optimizer.build(network.trainable_variables)
+    build_metrics(network)
 
 
 def copy_callbacks(callbacks):
@@ -194,6 +211,11 @@ def copy_callbacks(callbacks):
 
 class _Trainer(KerasClassifier):
     """scikeras' classifier over batches that were validated and encoded before."""
+
+    # What the network was built from; None for one that is trained further.
+    blueprint = None
+    # Whether another network, traced once, stood in for it.
+    is_shared = False
 
     def _validate_data(self, X=None, y=None, reset=False, y_numeric=False):
         return X, y
@@ -214,6 +236,27 @@ class _Trainer(KerasClassifier):
             self.model_.steps_per_execution = steps
             # They are made for a number of steps, and made anew when missing.
             self.model_.train_function = self.model_.test_function = None
+
+    def _fit_keras_model(self, *arguments, **keywords):
+        network, kind = self.model_, self._kind_of_program()
+        self.is_shared = kind is not None
+        with stand_in(network, kind, self._build_alike) as trained:
+            self.model_ = trained
+            super()._fit_keras_model(*arguments, **keywords)
+        self.model_ = network
+
+    def _kind_of_program(self):
+        if self.blueprint is None or not set(map(type, self.callbacks)) <= _HARMLESS:
+            return None
+        return describe_program(self.model_, self.blueprint)
+
+    def _build_alike(self):
+        optimizer = self.model_.optimizer
+        with seeded(0):  # the weights drawn here are replaced
+            network = self.model()
+        compile_network(network, _copy_optimizer(optimizer))
+        network.steps_per_execution = self.model_.steps_per_execution
+        return network
 
     def resume(self, network, *, keep_optimizer):
         """Go on with a network, as `initialize` starts with a new one."""
@@ -335,8 +378,10 @@ def _quiet_about_retracing():
         logger.removeFilter(keep)
 
 
-def _forget_kernels():
-    tensorflow_context.context().clear_kernel_cache()
+def _forget_kernels(*, is_shared=False):
+    # Those of a shared program take a quarter of a second to make: only now and then.
+    if not is_shared or next(_shared_fits) % _FITS_PER_CLEARING == 0:
+        tensorflow_context.context().clear_kernel_cache()
 
 
 def _leave_out_all_reduce(optimizer):

@@ -1,7 +1,6 @@
 """A training from its first epoch to its last, and what it leaves for the next one."""
 
 import copy
-import functools
 from collections import namedtuple
 
 import keras
@@ -85,9 +84,8 @@ def train(samples, validation, classes, blueprint, previous, parameters):
     readers = [part.reader for part in (batches, validation) if part is not None]
     with reading(*readers):
         if previous is None:
-            build = functools.partial(build_network, **blueprint)
             network, history = train_network(
-                build, plan, batches, validation, seed=network_seed
+                build_network, blueprint, plan, batches, validation, seed=network_seed
             )
         else:
             network = previous.network

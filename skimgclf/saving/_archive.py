@@ -7,6 +7,7 @@ decompression bombs, and a flipped bit is a flipped bit of a number, not of thou
 import hashlib
 import io
 import json
+import math
 import os
 import stat
 import zipfile
@@ -15,6 +16,9 @@ from skimgclf._atomic import replace_atomically
 from skimgclf.exceptions import ModelFileError
 
 DOCUMENT, NETWORK = "model.json", "network.keras"
+
+# How a zip archive begins.
+_ZIP = b"PK"
 
 # How a stream of zlib begins, which joblib compresses by, at each level.
 _ZLIB = (b"\x78\x01", b"\x78\x5e", b"\x78\x9c", b"\x78\xda")
@@ -68,8 +72,7 @@ def read_archive(path):
     OSError
         If it can't be read at all.
     """
-    content = _read_file(path)
-    size = len(content)
+    content, size = _read_file(path)
     try:
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
             _check_members(path, size, archive)
@@ -94,10 +97,16 @@ def read_archive(path):
 
 
 def _read_file(path):
+    """Return the content, or only the start if it is no archive, and the size."""
     with open(path, "rb", opener=_open_without_waiting) as file:
-        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+        status = os.fstat(file.fileno())
+        if not stat.S_ISREG(status.st_mode):
             raise OSError(f"{os.fspath(path)!r} isn't a regular file.")
-        return file.read()
+        content = file.read(len(_ZIP))
+        if content == _ZIP:  # a film may be larger than memory
+            content += file.read()
+            return content, len(content)
+        return content, status.st_size
 
 
 def _open_without_waiting(path, flags):
@@ -131,7 +140,12 @@ def _check_members(path, size, archive):
 
 def _parse(path, size, text):
     try:
-        document = json.loads(text, parse_constant=_refuse_constant)
+        document = json.loads(
+            text,
+            parse_constant=_refuse_constant,
+            parse_float=_parse_float,
+            object_pairs_hook=_make_object,
+        )
     except (ValueError, RecursionError) as error:
         reason = f"is damaged: its {DOCUMENT} is no JSON ({error})"
         raise ModelFileError(path, size, reason) from error
@@ -142,6 +156,22 @@ def _parse(path, size, text):
 
 def _refuse_constant(name):
     raise ValueError(f"{name} is not JSON")
+
+
+def _parse_float(text):
+    number = float(text)
+    if math.isinf(number):
+        _refuse_constant(text)
+    return number
+
+
+def _make_object(pairs):
+    made = dict(pairs)
+    if len(made) < len(pairs):  # Python would keep the last, other readers the first
+        names = [name for name, _ in pairs]
+        repeated = next(name for name in names if names.count(name) > 1)
+        raise ValueError(f"{repeated!r} stands twice in an object")
+    return made
 
 
 def _digest(content):

@@ -8,20 +8,30 @@ import warnings
 from pathlib import Path
 
 import keras
-from sklearn.pipeline import Pipeline
 from sklearn.utils.validation import check_is_fitted
 
 from skimgclf._atomic import replace_atomically
 from skimgclf._validation import check_choice
 from skimgclf.exceptions import InvalidParameterError
-from skimgclf.images import ImageLoader
-from skimgclf.models import KerasImageClassifier
+from skimgclf.saving._steps import is_passthrough, list_steps
 
 # Keras tells formats apart by these suffixes, which the user's path needn't have.
 _SUFFIXES = {"keras": ".keras", "litert": ".tflite", "onnx": ".onnx"}
 
 # What Keras' exporter to ONNX imports.
 _ONNX_PACKAGES = ("onnx", "tf2onnx")
+
+
+# Parameters of the loader that change no pixel.
+_PIXELS_APART = (
+    "cache",
+    "cache_limit",
+    "lazy",
+    "max_pixels",
+    "n_jobs",
+    "on_error",
+    "verbose",
+)
 
 
 def export_model(model, path, format="onnx"):
@@ -35,7 +45,7 @@ def export_model(model, path, format="onnx"):
     ----------
     model : KerasImageClassifier or Pipeline
         Fitted. The steps of a pipeline may be an ImageLoader, "passthrough" and, at
-        the end, a KerasImageClassifier.
+        the end, a KerasImageClassifier. Of a search, export ``best_estimator_``.
     path : str or os.PathLike
         Where to; the description is written to the same path with ``.json`` added.
     format : {"onnx", "litert", "keras"}, default="onnx"
@@ -91,19 +101,12 @@ def export_model(model, path, format="onnx"):
 
 def _find_parts(model):
     """Return the loader (or None) and the classifier of a model."""
-    steps = [step for _, step in model.steps] if type(model) is Pipeline else [model]
-    kept = [step for step in steps if step != "passthrough"]
-    *loaders, classifier = kept or [None]
-    only_loaders = all(isinstance(step, ImageLoader) for step in loaders)
-    if not (
-        isinstance(classifier, KerasImageClassifier)
-        and only_loaders
-        and len(loaders) <= 1
-    ):
+    *others, (_, classifier) = list_steps("export_model", model)
+    loaders = [step for _, step in others if not is_passthrough(step)]
+    if len(loaders) > 1:
         raise InvalidParameterError(
-            "The 'model' parameter of export_model must be a KerasImageClassifier or a "
-            "Pipeline of ImageLoader, 'passthrough' and a KerasImageClassifier at the "
-            f"end. Got {model!r} instead; of a search, export best_estimator_."
+            f"The 'model' parameter of export_model has {len(loaders)} loaders, and "
+            "the description beside the network can hold the settings of one."
         )
     return (loaders or [None])[0], classifier
 
@@ -142,8 +145,8 @@ def _describe(loader, classifier, file_format):
     settings = None
     if loader is not None:
         settings = loader.get_params()
-        for name in ("n_jobs", "verbose", "on_error", "max_pixels"):
-            del settings[name]  # they change no pixel
+        for name in _PIXELS_APART:
+            del settings[name]
     return {
         "format": file_format,
         "classes": classifier.classes_.tolist(),

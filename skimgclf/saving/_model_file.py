@@ -22,11 +22,16 @@ from skimgclf.images import ImageLoader
 from skimgclf.models import KerasImageClassifier
 from skimgclf.models._plain_state import describe_classifier, restore_classifier
 from skimgclf.saving._archive import read_archive, write_archive
+from skimgclf.saving._steps import PASSTHROUGH, is_passthrough, list_steps
 from skimgclf.saving._values import decode, encode
 
 _FORMAT = 1
 _ENTRIES = ["format", "date", "versions", "pipeline", "steps", "learnt"]
-_PASSTHROUGH = "passthrough"
+_DATE = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\+00:00"
+_MAX_MESSAGE = 300
+
+# What stays here of a loader: its folder, and options that may be credentials.
+_OF_THIS_MACHINE = {"cache": None, "storage_options": None}
 
 
 def save_model(model, path, *, include_optimizer=False):
@@ -65,7 +70,8 @@ def save_model(model, path, *, include_optimizer=False):
     What is kept are the parameters and what `fit` has learnt; other attributes, such as
     the requests of `set_fit_request`, are not. The network's layers and the optimizer
     must be Keras' own, and without `keras.layers.Lambda`; `callbacks` must be None. A
-    loader's `storage_options`, which may hold credentials, are left out.
+    loader's `cache` is left out, since who loads the file has other folders, and so are
+    its `storage_options`, which may hold credentials.
 
     Of a callable ``architecture`` only the name is kept. The loaded classifier predicts
     and can be trained further; before it can be fitted anew, it needs
@@ -87,7 +93,15 @@ def save_model(model, path, *, include_optimizer=False):
     True
     """
     check_bool("save_model", "include_optimizer", include_optimizer)
-    steps = _list_steps(model)
+    steps = list_steps("save_model", model)
+    if type(model) is Pipeline and model.memory is not None:
+        raise parameter_error(
+            "the Pipeline",
+            "memory",
+            "None to be saved, since it is a folder of this machine: call "
+            "set_params(memory=None)",
+            model.memory,
+        )
     classifier = steps[-1][1]
     try:
         parameters, learnt, network = describe_classifier(
@@ -143,7 +157,7 @@ def load_model(path):
     Notes
     -----
     A stranger's file can't run code, but it can hold a network that predicts whatever
-    its author wants, or one that is too large for this machine.
+    its author wants, or one whose layers need more memory than this machine has.
 
     Examples
     --------
@@ -165,78 +179,41 @@ def load_model(path):
         model = _restore(document, network)
     # Keras raises errors of every kind of what doesn't fit.
     except Exception as error:
-        first_line = (str(error).splitlines() or [type(error).__name__])[0]
+        if isinstance(error, MemoryError) or getattr(error, "errno", None):
+            raise  # of this machine: no memory, a full disk
         raise ModelFileError(
             path,
             size,
             "holds what save_model doesn't write or what doesn't fit the versions here "
             f"(saved with Keras {versions['keras']}, loaded with {keras.__version__}): "
-            f"{first_line}",
+            f"{_first_line(error)}",
         ) from error
     _warn_of_versions(path, versions)
     return model
 
 
-def _list_steps(model):
-    """List the steps of a model as (name, estimator), the classifier as the last."""
-    if type(model) is KerasImageClassifier:
-        return [(None, model)]
-    if hasattr(model, "best_estimator_"):
-        raise InvalidParameterError(
-            f"The 'model' parameter of save_model can't be a {type(model).__name__}: "
-            "save search.best_estimator_ instead."
-        )
-    if type(model) is not Pipeline:
-        raise _refuse(model, f"Got a {type(model).__name__} instead")
-    for name, step in model.steps[:-1]:
-        if type(step) is not ImageLoader and not _is_passthrough(step):
-            raise _refuse(model, f"Its step {name!r} is {_name_type(step)}")
-    name, last = model.steps[-1]
-    if type(last) is not KerasImageClassifier:
-        raise _refuse(model, f"Its last step, {name!r}, is {_name_type(last)}")
-    if model.memory is not None:
-        raise parameter_error(
-            "the Pipeline",
-            "memory",
-            "None to be saved, since it is a folder of this machine: call "
-            "set_params(memory=None)",
-            model.memory,
-        )
-    return model.steps
-
-
-def _is_passthrough(step):
-    return isinstance(step, str) and step == _PASSTHROUGH
-
-
-def _name_type(step):
-    return repr(step) if isinstance(step, str) else f"a {type(step).__name__}"
-
-
-def _refuse(model, but):
-    return InvalidParameterError(
-        "The 'model' parameter of save_model must be a KerasImageClassifier, or a "
-        "Pipeline of ImageLoader, 'passthrough' and a KerasImageClassifier at the end. "
-        f"{but}; use joblib or skops for others."
-    )
+def _first_line(error):
+    """Return the start of a message, which may quote what a stranger wrote."""
+    line = (str(error).splitlines() or [type(error).__name__])[0][:_MAX_MESSAGE]
+    # Escaped, since a terminal would obey control characters.
+    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in line)
 
 
 def _describe_pipeline(model):
     if type(model) is KerasImageClassifier:
         return None
     # Pipelines have transform_input since scikit-learn 1.6.
-    kept = {"transform_input": model.transform_input, "verbose": model.verbose}
+    kept = {"transform_input": model.transform_input, "verbose": bool(model.verbose)}
     return _encode_all("the Pipeline", kept)
 
 
 def _describe_step(name, step, classifier_parameters):
-    if _is_passthrough(step):
-        return {"name": name, "type": _PASSTHROUGH, "parameters": {}}
+    if is_passthrough(step):
+        return {"name": name, "type": PASSTHROUGH, "parameters": {}}
     parameters = classifier_parameters
     if type(step) is ImageLoader:
         step.fit(None)  # bad values would be refused when the file is loaded
-        # Options of fsspec may be credentials.
-        parameters = {**step.get_params(deep=False), "storage_options": None}
+        parameters = {**step.get_params(deep=False), **_OF_THIS_MACHINE}
     kind = type(step).__name__
     return {
         "name": name,
@@ -286,6 +263,8 @@ def _check_versions(path, size, document):
         for name in _list_versions()
     ):
         raise ModelFileError(path, size, "doesn't say which versions wrote it")
+    if not re.fullmatch(_DATE, str(document.get("date"))):
+        raise ModelFileError(path, size, "doesn't say when it was written")
     return versions
 
 
@@ -317,6 +296,12 @@ def _restore(document, network):
         return classifier
     check_keys("pipeline", document["pipeline"], ["transform_input", "verbose"])
     kept = {name: decode(value) for name, value in document["pipeline"].items()}
+    check_bool("the Pipeline", "verbose", kept["verbose"])
+    names = kept["transform_input"]
+    if not isinstance(names, list | None) or not all(
+        isinstance(name, str) for name in names or ()
+    ):
+        raise ValueError(f"transform_input must be a list of names, not {names!r}")
     pipeline = Pipeline([*restored, (name, classifier)], **kept)
     pipeline._validate_names([name for name, _ in pipeline.steps])
     return pipeline
@@ -324,10 +309,12 @@ def _restore(document, network):
 
 def _restore_step(step):
     name, kind, parameters = _read_step(step)
-    if kind == _PASSTHROUGH and not parameters:
-        return name, _PASSTHROUGH
+    if kind == PASSTHROUGH and not parameters:
+        return name, PASSTHROUGH
     if kind != ImageLoader.__name__:
         raise ValueError(f"unknown step {name!r} of type {kind!r}")
+    if parameters.get("cache") is not None:
+        raise ValueError(f"step {name!r} names a folder of this machine as its cache")
     if parameters.get("storage_options") is not None:
         raise ValueError(f"step {name!r} brings options for opening URLs")
     return name, ImageLoader(**parameters).fit(None)

@@ -1,0 +1,204 @@
+"""What training and predicting cost beyond what bare Keras takes.
+
+Four comparisons of `KerasImageClassifier` with the same network in bare Keras, on 28x28
+images: the fixed cost of a fit (one epoch on few images), the rest (fits of five
+seconds and more), repeated fits with and without a shared program, and prediction of
+one image and of many. "Tuned alike" is Keras with 16 steps per execution and without
+XLA, beside it stand Keras' defaults. Runs are interleaved, and each ratio is the
+median of the ratios within a round; bare Keras against itself shows the noise.
+
+Needs nothing beyond skimgclf's own dependencies. Takes about ten minutes on two cores,
+one with ``--quick``.
+
+Run it with ``python examples/benchmarks/fit_overhead.py``.
+"""
+
+import os
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+import argparse
+import functools
+import math
+import statistics
+import tempfile
+import time
+from pathlib import Path
+
+import keras
+import numpy as np
+from _report import describe_run, print_table
+from PIL import Image
+from sklearn.pipeline import Pipeline
+
+from skimgclf import ImageLoader, KerasImageClassifier
+from skimgclf.models import build_dense
+
+N_IMAGES, N_FEW, N_CLASSES = 5000, 1000, 10
+HEADER = ["measured", "skimgclf", "beside it", "median of ratios (range)"]
+
+
+def make_images():
+    """Return random images, float32 in [0, 1], and their classes."""
+    generator = np.random.default_rng(0)
+    X = generator.random((N_IMAGES, 28, 28, 1), dtype="float32")
+    return X, np.arange(N_IMAGES) % N_CLASSES
+
+
+def fit_skimgclf(X, y, epochs, architecture="dense"):
+    """Fit the classifier with its default layers."""
+    return KerasImageClassifier(architecture, epochs=epochs, random_state=0).fit(X, y)
+
+
+def fit_keras(X, y, epochs, *, steps_per_execution=16):
+    """Build, compile and fit the same network in bare Keras."""
+    features = build_dense(X.shape[1:])
+    outputs = keras.layers.Dense(N_CLASSES, "softmax")(features.outputs[0])
+    network = keras.Model(features.inputs, outputs)
+    network.compile(
+        "adam",
+        "sparse_categorical_crossentropy",
+        metrics=["accuracy"],
+        steps_per_execution=steps_per_execution,
+        jit_compile=False if steps_per_execution > 1 else "auto",
+    )
+    network.fit(X, y, epochs=epochs, batch_size=32, verbose=0)
+    return network
+
+
+def time_in_turn(contestants, n_rounds):
+    """Time functions in turn, each once before; return lists of seconds by name."""
+    for run in contestants.values():
+        run()
+    seconds = {name: [] for name in contestants}
+    for _ in range(n_rounds):
+        for name, run in contestants.items():
+            started = time.perf_counter()
+            run()
+            seconds[name].append(time.perf_counter() - started)
+    return seconds
+
+
+def compare(what, seconds, first, second):
+    """Return a row that compares two of the timed functions."""
+    pairs = list(zip(seconds[first], seconds[second], strict=True))
+    ratios = [one / other for one, other in pairs]
+    difference = 1000 * statistics.median(one - other for one, other in pairs)
+    medians = [1000 * statistics.median(values) for values in zip(*pairs, strict=True)]
+    return [
+        f"{what}: {first} / {second}",
+        f"{medians[0]:.1f} ms",
+        f"{medians[1]:.1f} ms ({difference:+.1f} ms)",
+        f"{statistics.median(ratios):.3f} ({min(ratios):.2f} to {max(ratios):.2f})",
+    ]
+
+
+def measure_fixed_cost(X, y, n_rounds):
+    """Time fits of one epoch on few images."""
+    few = X[:N_FEW], y[:N_FEW], 1
+    seconds = time_in_turn(
+        {
+            "own program": functools.partial(fit_skimgclf, *few, build_dense),
+            "shared program": functools.partial(fit_skimgclf, *few),
+            "Keras tuned alike": functools.partial(fit_keras, *few),
+            "Keras again": functools.partial(fit_keras, *few),
+            "Keras' defaults": functools.partial(
+                fit_keras, *few, steps_per_execution=1
+            ),
+        },
+        n_rounds,
+    )
+    return [
+        compare("short fit", seconds, *pair)
+        for pair in [
+            ("own program", "Keras tuned alike"),
+            ("shared program", "Keras tuned alike"),
+            ("shared program", "own program"),
+            ("own program", "Keras' defaults"),
+            ("Keras again", "Keras tuned alike"),
+        ]
+    ]
+
+
+def measure_long_fits(X, y, n_rounds, at_least):
+    """Time fits of at least so many seconds."""
+    seconds = time_in_turn(
+        {n: functools.partial(fit_keras, X, y, n) for n in (1, 9)}, n_rounds=2
+    )
+    an_epoch = (min(seconds[9]) - min(seconds[1])) / 8
+    epochs = math.ceil(at_least / max(an_epoch, 0.01))
+    data = X, y, epochs
+    seconds = time_in_turn(
+        {
+            "own program": functools.partial(fit_skimgclf, *data, build_dense),
+            "Keras tuned alike": functools.partial(fit_keras, *data),
+            "Keras again": functools.partial(fit_keras, *data),
+            "Keras' defaults": functools.partial(
+                fit_keras, *data, steps_per_execution=1
+            ),
+        },
+        n_rounds,
+    )
+    return [
+        compare(f"fit of {epochs} epochs", seconds, *pair)
+        for pair in [
+            ("own program", "Keras tuned alike"),
+            ("Keras again", "Keras tuned alike"),
+            ("own program", "Keras' defaults"),
+        ]
+    ]
+
+
+def measure_prediction(X, y, n_rounds):
+    """Time the prediction of one image, as array and as file, and of many."""
+    classifier = fit_skimgclf(X[:N_FEW], y[:N_FEW], 1)
+    pipeline = Pipeline([("load", ImageLoader()), ("classify", classifier)])
+    predict = functools.partial(classifier.model_.predict, verbose=0, batch_size=32)
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "image.png")
+        Image.fromarray((X[0, :, :, 0] * 255).astype("uint8")).save(path)
+        one = time_in_turn(
+            {
+                "pipeline": lambda: pipeline.predict_proba([path]),
+                "loader alone": lambda: pipeline[0].transform([path]),
+                "predict_proba": lambda: classifier.predict_proba(X[:1]),
+                "keras.Model.predict": lambda: predict(X[:1]),
+            },
+            5 * n_rounds,
+        )
+    many = time_in_turn(
+        {
+            "predict_proba": lambda: classifier.predict_proba(X),
+            "keras.Model.predict": lambda: predict(X),
+        },
+        n_rounds,
+    )
+    return [
+        compare("a file", one, "pipeline", "loader alone"),
+        compare("an image", one, "predict_proba", "keras.Model.predict"),
+        compare(f"{len(X)} images", many, "predict_proba", "keras.Model.predict"),
+    ]
+
+
+def measure(*, is_quick=False):
+    """Return the rows of all comparisons, in the columns of `HEADER`."""
+    X, y = make_images()
+    n_rounds, at_least = (3, 0.5) if is_quick else (15, 5)
+    return [
+        *measure_fixed_cost(X, y, n_rounds),
+        *measure_long_fits(X, y, n_rounds, at_least),
+        *measure_prediction(X, y, n_rounds),
+    ]
+
+
+def main():
+    """Measure and print a table."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--quick", action="store_true", help="fewer, shorter fits")
+    arguments = parser.parse_args()
+    print(describe_run("scikit-learn", "scikeras", "keras", "tensorflow"), end="\n\n")
+    print_table(HEADER, measure(is_quick=arguments.quick))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,53 @@
+"""How batches in memory reach TensorFlow.
+
+From a PyDataset TensorFlow fetches batch by batch through Python, for about a quarter
+of a millisecond each, which is a fifth of a small network's step. Here it fetches
+several at once and cuts them apart itself.
+"""
+
+import numpy as np
+import tensorflow
+
+# At most so many batches, and so many bytes, are fetched at once.
+_N_JOINED = 16
+_N_BYTES = 4 * 2**20
+
+
+def feed(batches):
+    """Make of batches what `keras.Model.fit` reads fastest.
+
+    Parameters
+    ----------
+    batches : keras.utils.PyDataset or None
+        All of one size, except for the last one.
+
+    Returns
+    -------
+    fed : tensorflow.data.Dataset, keras.utils.PyDataset or None
+        The same batches in the same order; `batches` itself if they are read by threads
+        or large.
+    """
+    if batches is None or batches.workers > 1:
+        return batches
+    first = batches[0]
+    n_joined = min(_N_JOINED, _N_BYTES // sum(part.nbytes for part in first))
+    if n_joined < 2:
+        return batches
+    signature = tuple(
+        tensorflow.TensorSpec((None, *part.shape[1:]), part.dtype) for part in first
+    )
+    dataset = tensorflow.data.Dataset.from_generator(
+        lambda: _join_batches(batches, n_joined), output_signature=signature
+    )
+    n_batches = tensorflow.data.experimental.assert_cardinality(batches.num_batches)
+    dataset = dataset.rebatch(len(first[0])).apply(n_batches)
+    return dataset.prefetch(tensorflow.data.AUTOTUNE)
+
+
+def _join_batches(batches, n_joined):
+    """Yield the batches of one epoch, joined by as many."""
+    batches.on_epoch_begin()
+    for start in range(0, batches.num_batches, n_joined):
+        rows = range(start, min(start + n_joined, batches.num_batches))
+        parts = zip(*(batches[row] for row in rows), strict=True)
+        yield tuple(map(np.concatenate, parts))

@@ -1,0 +1,144 @@
+"""Traced training programs that fits of the same network share.
+
+Most of a short fit is TensorFlow tracing the network's training step, anew for each
+network, though a search trains hundreds of the same kind. Here the first network of a
+kind is traced as a stand-in; it trains in place of those that come after. A network's
+numbers go into the stand-in before the training and come back after it: weights, the
+states of normalization and dropout, and what the optimizer has learnt. So each fit
+starts from its own numbers and ends with them, bit for bit as if trained itself.
+
+Call nothing here outside of `_scikeras.seeded`, which lets one thread in at a time.
+"""
+
+import collections
+import contextlib
+import json
+
+import keras
+import numpy as np
+import tensorflow
+from tensorflow.python.eager import context as tensorflow_context
+
+# Stand-ins by kind, the one used last at the end.
+_stand_ins = collections.OrderedDict()
+
+# How many are kept. A search finishes all folds of a candidate before the next one.
+_N_KEPT = 4
+
+# Larger networks train much longer than they trace, and would take up memory.
+_N_PARAMETERS = 1_000_000
+
+# Whose numbers are all in variables, and whose step depends on no variable's name.
+_OPTIMIZERS = {
+    keras.optimizers.SGD,
+    keras.optimizers.RMSprop,
+    keras.optimizers.Adam,
+    keras.optimizers.AdamW,
+    keras.optimizers.Adadelta,
+    keras.optimizers.Adagrad,
+    keras.optimizers.Adamax,
+    keras.optimizers.Nadam,
+    keras.optimizers.Ftrl,
+    keras.optimizers.Lion,
+}
+
+
+def build_metrics(network):
+    """Create the variables of loss and metrics, whose values each epoch starts anew.
+
+    Keras creates them while TensorFlow traces, which then traces everything again.
+
+    Parameters
+    ----------
+    network : keras.Model
+        Compiled; maps samples to probabilities.
+    """
+    output = network.outputs[0]
+    codes = np.zeros(1, dtype=int)
+    probabilities = np.ones((1, output.shape[-1]), dtype=output.dtype)
+    network.compute_loss(y=codes, y_pred=probabilities)
+    network.compute_metrics(None, codes, probabilities)
+
+
+def describe_program(network, blueprint):
+    """Describe all that the traced training step of a network depends on.
+
+    Parameters
+    ----------
+    network : keras.Model
+        Compiled.
+    blueprint : dict
+        The arguments of `build_network` that made it.
+
+    Returns
+    -------
+    kind : str or None
+        Equal for networks that can stand in for each other; None where that isn't sure.
+    """
+    optimizer = network.optimizer
+    settings = optimizer.get_config()
+    # A number is in a variable, and so no part of the program. A schedule is.
+    learning_rate = settings.pop("learning_rate")
+    settings.pop("name")  # counts the optimizers of the process
+    if (
+        type(optimizer) not in _OPTIMIZERS
+        or not isinstance(learning_rate, float)
+        or network.count_params() > _N_PARAMETERS
+        or tensorflow.distribute.has_strategy()
+        or keras.distribution.distribution() is not None
+    ):
+        return None
+    kind = [
+        blueprint,
+        type(optimizer).__name__,
+        settings,
+        network.steps_per_execution,
+        keras.config.dtype_policy().name,
+        keras.config.floatx(),
+        keras.config.epsilon(),
+        tensorflow_context.context().device_name,
+    ]
+    try:
+        return json.dumps(kind)
+    except TypeError:  # an architecture of the user's, or another object
+        return None
+
+
+@contextlib.contextmanager
+def stand_in(network, kind, build_alike):
+    """Train another network, traced already, in place of a network.
+
+    Parameters
+    ----------
+    network : keras.Model
+        Compiled, with its optimizer's variables. Has what was learnt afterwards.
+    kind : str or None
+        From `describe_program`; None to train the network itself.
+    build_alike : callable
+        Returns a new network like it, compiled alike; called if there is no stand-in.
+
+    Yields
+    ------
+    trained : keras.Model
+        The one to train.
+    """
+    if kind is None:
+        yield network
+        return
+    # Taken out, so that one whose training fails is never used again.
+    trained = _stand_ins.pop(kind, None) or build_alike()
+    _copy_numbers(network, trained)
+    yield trained
+    _copy_numbers(trained, network)
+    _stand_ins[kind] = trained
+    while len(_stand_ins) > _N_KEPT:
+        _stand_ins.popitem(last=False)
+
+
+def _copy_numbers(source, target):
+    for old, new in zip(_variables(source), _variables(target), strict=True):
+        new.assign(old)
+
+
+def _variables(network):
+    return [*network.variables, *network.optimizer.variables]

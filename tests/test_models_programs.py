@@ -1,0 +1,206 @@
+"""Fits that share a traced program: the same numbers as from one of their own."""
+
+import gc
+import threading
+import weakref
+
+import keras
+import numpy as np
+import pytest
+from sklearn.base import clone
+
+from skimgclf import KerasImageClassifier
+from skimgclf.models import _programs, _scikeras
+
+
+@pytest.fixture(autouse=True)
+def no_stand_ins(monkeypatch):
+    monkeypatch.setattr(_programs, "_stand_ins", _programs._stand_ins.copy())
+    _programs._stand_ins.clear()
+
+
+def quick(**parameters):
+    defaults = {"hidden_layer_sizes": (6,), "epochs": 2, "random_state": 0}
+    return KerasImageClassifier(**{**defaults, **parameters})
+
+
+def numbers_of(classifier):
+    """All numbers of a network and its optimizer."""
+    network = classifier.model_
+    owners = [network, network.optimizer]
+    return [np.array(variable) for owner in owners for variable in owner.variables]
+
+
+def fit_alone(classifier, *data, **more):
+    """Fit a clone with a program of its own."""
+    describe = _scikeras.describe_program
+    _scikeras.describe_program = lambda *_: None
+    try:
+        return clone(classifier).fit(*data, **more)
+    finally:
+        _scikeras.describe_program = describe
+
+
+def assert_equal_fits(one, other):
+    for value, expected in zip(numbers_of(one), numbers_of(other), strict=True):
+        np.testing.assert_array_equal(value, expected)
+    assert one.history_ == other.history_
+
+
+@pytest.mark.parametrize(
+    "parameters",
+    [
+        {"dropout": 0.3, "batch_norm": True},
+        {"architecture": "cnn", "conv_filters": (2,), "dropout": 0.3},
+        {"early_stopping": True, "epochs": 5, "learning_rate": 0.1},
+        {"optimizer": keras.optimizers.Adam(use_ema=True, ema_overwrite_frequency=3)},
+        {"optimizer": keras.optimizers.SGD(0.1, momentum=0.9, clipnorm=0.1)},
+        {"class_weight": "balanced", "batch_size": 300},
+        {"verbose": 1},
+    ],
+    ids=repr,
+)
+def test_a_shared_program_changes_no_bit(digits, parameters):
+    X, y = digits
+    classifier = quick(**parameters)
+    # Another seed and other data come between, as in a search.
+    clone(classifier).set_params(random_state=1).fit(X[:150], y[:150])
+    shared = clone(classifier).fit(X, y)
+    assert len(_programs._stand_ins) == 1
+    assert_equal_fits(shared, fit_alone(classifier, X, y))
+
+
+@pytest.mark.parametrize(
+    "optimizer", sorted(kind.__name__.lower() for kind in _programs._OPTIMIZERS)
+)
+def test_a_shared_program_changes_no_bit_of_an_optimizer(digits, optimizer):
+    classifier = quick(optimizer=optimizer, epochs=1)
+    clone(classifier).set_params(random_state=1, learning_rate=0.1).fit(*digits)
+    shared = clone(classifier).fit(*digits)
+    assert len(_programs._stand_ins) == 1
+    assert_equal_fits(shared, fit_alone(classifier, *digits))
+
+
+def test_a_shared_program_takes_weights_and_validation_data(digits):
+    X, y = digits
+    weights = np.linspace(0.5, 2, 300)
+    given = {"sample_weight": weights, "X_val": X[:50], "y_val": y[:50]}
+    quick().fit(X, y)
+    shared = quick().fit(X, y, **given)
+    assert len(_programs._stand_ins) == 1
+    assert_equal_fits(shared, fit_alone(quick(), X, y, **given))
+
+
+def test_a_shared_program_goes_on_as_if_never_stopped(digits):
+    quick(dropout=0.3).fit(*digits)
+    shared = quick(dropout=0.3, warm_start=True).fit(*digits).fit(*digits)
+    assert_equal_fits(shared, fit_alone(quick(dropout=0.3, epochs=4), *digits))
+
+
+def test_a_shared_program_leaves_earlier_networks_alone(digits):
+    first = quick().fit(*digits)
+    before = numbers_of(first)
+    quick(random_state=1).fit(*digits)
+    for value, expected in zip(numbers_of(first), before, strict=True):
+        np.testing.assert_array_equal(value, expected)
+
+
+def test_a_program_is_traced_once(digits, monkeypatch):
+    traced = []
+    train_step = keras.Model.train_step
+
+    def count(network, data):
+        traced.append(network)
+        return train_step(network, data)
+
+    monkeypatch.setattr(keras.Model, "train_step", count)
+    for rate in (0.1, 0.01):
+        quick(learning_rate=rate).fit(*digits)
+    assert len(traced) == 1
+
+
+def test_floatx_has_a_program_of_its_own(digits):
+    single = quick().fit(*digits)
+    policy = keras.config.dtype_policy()
+    keras.config.set_floatx("float64")
+    keras.config.set_dtype_policy("float64")
+    try:
+        quick(random_state=1).fit(*digits)
+        shared = quick().fit(*digits)
+        alone = fit_alone(quick(), *digits)
+    finally:
+        keras.config.set_floatx("float32")
+        keras.config.set_dtype_policy(policy)
+    assert len(_programs._stand_ins) == 2
+    assert shared.model_.get_weights()[0].dtype == np.float64
+    assert_equal_fits(shared, alone)
+    assert_equal_fits(quick().fit(*digits), single)
+
+
+class Watches(keras.callbacks.Callback):
+    """A callback of a user's, that may keep the network."""
+
+
+class OwnSGD(keras.optimizers.SGD):
+    """An optimizer of a user's, whose step may depend on anything."""
+
+
+def own_features(image_shape):
+    return keras.Sequential([keras.Input(image_shape), keras.layers.Flatten()])
+
+
+@pytest.mark.parametrize(
+    "parameters",
+    [
+        {"callbacks": Watches},
+        {"optimizer": OwnSGD},
+        {"architecture": own_features},
+        {
+            "learning_rate": keras.optimizers.schedules.ExponentialDecay(0.1, 5, 0.5),
+        },
+    ],
+    ids=["callback", "optimizer", "architecture", "schedule"],
+)
+def test_what_is_not_sure_to_be_alike_is_not_shared(digits, parameters):
+    quick(**parameters).fit(*digits)
+    assert not _programs._stand_ins
+
+
+def test_a_failed_fit_leaves_no_stand_in(digits):
+    X, y = digits
+    with pytest.raises(ValueError, match="diverged"):
+        quick(optimizer="sgd").fit(X.reshape(300, -1) * 1e30, y)
+    quick(optimizer="sgd").fit(X.reshape(300, -1), y)
+    assert_equal_fits(
+        quick(optimizer="sgd").fit(X.reshape(300, -1), y),
+        fit_alone(quick(optimizer="sgd"), X.reshape(300, -1), y),
+    )
+
+
+def test_threads_share_a_program(digits):
+    alone = [fit_alone(quick(random_state=seed), *digits) for seed in range(4)]
+    fitted = [quick(random_state=seed) for seed in range(4)]
+    threads = [threading.Thread(target=one.fit, args=digits) for one in fitted]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(_programs._stand_ins) == 1
+    for one, expected in zip(fitted, alone, strict=True):
+        assert_equal_fits(one, expected)
+
+
+def test_few_programs_are_kept_and_nothing_of_a_fit(digits):
+    for n_units in range(1, 7):
+        classifier = quick(hidden_layer_sizes=(n_units,), epochs=1).fit(*digits)
+    assert len(_programs._stand_ins) == 4
+    network = weakref.ref(classifier.model_)
+    del classifier
+    gc.collect()
+    assert network() is None
+
+
+def test_large_networks_are_not_kept(digits, monkeypatch):
+    monkeypatch.setattr(_programs, "_N_PARAMETERS", 100)
+    quick().fit(*digits)
+    assert not _programs._stand_ins
