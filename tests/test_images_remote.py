@@ -17,6 +17,7 @@ from PIL import Image
 from sample_images import make_scene
 
 from skimgclf import ImageLoader, check_images
+from skimgclf.datasets import load_image_folder
 from skimgclf.exceptions import ImageLoadError, InvalidParameterError
 from skimgclf.images import _remote, read_image
 
@@ -459,6 +460,8 @@ def test_cache_knows_a_file_url_as_its_path(contents, decodes, tmp_path, monkeyp
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:.*has only one class:UserWarning")
+@pytest.mark.filterwarnings("ignore:.*images outside of any class:UserWarning")
 def test_s3_through_a_local_server(contents, expected, decodes, tmp_path, monkeypatch):
     """Needs s3fs and moto[server], which the test extra leaves out for their size."""
     pytest.importorskip("s3fs")
@@ -480,6 +483,12 @@ def test_s3_through_a_local_server(contents, expected, decodes, tmp_path, monkey
         for urls, options_of_urls in ((plain, options), (packed, {"s3": options})):
             images = load(urls, storage_options=options_of_urls, n_jobs=4)
             np.testing.assert_array_equal(images, expected)
+        data = load_image_folder("s3://pictures", storage_options=options)
+        assert data.filenames.tolist() == plain
+        packed_data = load_image_folder(
+            "zip::s3://pictures/a.zip", storage_options={"s3": options}
+        )
+        assert packed_data.filenames.tolist() == packed
         cache = {"cache": tmp_path / "cache", "storage_options": options}
         decodes.clear()
         s3.ls("pictures/train")
