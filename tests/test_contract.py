@@ -281,6 +281,7 @@ WRONG = {
         "flatten": ["yes", 1, None],
         "on_error": ["ignore", None],
         "max_pixels": [0, -1, 1.5, None, "many"],
+        "storage_options": [3, "anon", [("anon", True)], {1: 2}, True],
         "cache": ["", 3, True, b"cache", "a\0b"],
         "cache_limit": [0, -1, 1.5, None, "10GB", True],
         "lazy": ["yes", 1, None],

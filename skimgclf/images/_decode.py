@@ -72,6 +72,7 @@ def read_image(
     background="white",
     dtype="float32",
     max_pixels=DEFAULT_MAX_PIXELS,
+    storage_options=None,
 ):
     """Read one image as an array.
 
@@ -83,9 +84,9 @@ def read_image(
     Parameters
     ----------
     source : str, os.PathLike, bytes, PIL.Image.Image or ndarray
-        A path, an encoded image, a PIL image, or decoded pixels of shape (height,
-        width) or (height, width, 1, 3 or 4), uint8 or float in [0, 1]. Files and bytes
-        may be JPEG (with MPO), PNG, GIF, BMP, TIFF, WEBP, PPM or ICO.
+        A path, a URL, an encoded image, a PIL image, or decoded pixels of shape
+        (height, width) or (height, width, 1, 3 or 4), uint8 or float in [0, 1]. Files
+        and bytes may be JPEG (with MPO), PNG, GIF, BMP, TIFF, WEBP, PPM or ICO.
     image_size : tuple of two int
         Height and width of the result.
     color_mode : {"grayscale", "rgb", "rgba"}, default="grayscale"
@@ -106,6 +107,8 @@ default="bilinear"
         former is exactly the latter / 255.
     max_pixels : int, default=89_478_485
         Images with more pixels are refused before they are decoded.
+    storage_options : dict, default=None
+        Options of fsspec for URLs, by their names (see `ImageLoader`).
 
     Returns
     -------
@@ -118,6 +121,8 @@ default="bilinear"
         If a parameter has a bad value.
     ImageLoadError
         If the source can't be read rightly, with the reason in words.
+    ImportError
+        If the source is a URL, and what reads it isn't installed.
 
     Notes
     -----
@@ -150,6 +155,7 @@ default="bilinear"
         background=background,
         dtype=dtype,
         max_pixels=max_pixels,
+        storage_options=storage_options,
     )
     return _scale_pixels(decode_pixels(source, options), options)
 
@@ -182,7 +188,7 @@ def decode_pixels(source, options):
         elif isinstance(source, Image.Image):
             picture = _load_pil_image(source, options.max_pixels)
         elif isinstance(source, str | bytes | os.PathLike):
-            with open_source(source) as stream:
+            with open_source(source, options.storage_options) as stream:
                 picture = _load_file(stream, options.max_pixels, _draft_side(options))
         else:
             raise refuse_type(source)
@@ -336,14 +342,13 @@ def write_pixels(pixels, image):
         np.divide(pixels, 255, out=image, dtype=np.float32)
 
 
-def probe_image(source, max_pixels):
+def probe_image(source, max_pixels, storage_options):
     """Decode an image and report on it, instead of returning its pixels.
 
     Parameters
     ----------
-    source : object
+    source, max_pixels, storage_options
         As in `read_image`.
-    max_pixels : int
 
     Returns
     -------
@@ -354,7 +359,7 @@ def probe_image(source, max_pixels):
     report = dict.fromkeys(["reason", "width", "height", "mode", "format", "sha256"])
     try:
         if isinstance(source, str | bytes | os.PathLike):
-            with open_source(source) as stream:
+            with open_source(source, storage_options) as stream:
                 stream, report["sha256"] = _hash_stream(stream)
                 picture = _load_stream(stream, max_pixels)
         elif isinstance(source, Image.Image):
