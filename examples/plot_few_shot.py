@@ -85,7 +85,7 @@ cnn = KerasImageClassifier(
 ways = {
     "cnn": cnn,
     "cnn + augmentation": KerasImageClassifier(
-        **{**cnn.get_params(), "augmentation": ["flip", "strong"]}
+        **{**cnn.get_params(), "augmentation": ["flip", "light"]}
     ),
     "backbone + logistic regression": make_pipeline(
         ImageEmbedder(BACKBONE),
@@ -113,7 +113,7 @@ ways = {
 from skimgclf.models import augment_images
 
 patch = X_test[:1]
-shown = augment_images(np.repeat(patch, 7, axis=0), ["flip", "strong"], random_state=0)
+shown = augment_images(np.repeat(patch, 7, axis=0), ["flip", "light"], random_state=0)
 figure, axes = plt.subplots(1, 8, figsize=(8, 1.2))
 for ax, image in zip(axes, [patch[0] / 255, *shown], strict=True):
     ax.imshow(image[..., 0], cmap="gray", vmin=0, vmax=1)
