@@ -85,7 +85,7 @@ cnn = KerasImageClassifier(
 ways = {
     "cnn": cnn,
     "cnn + augmentation": KerasImageClassifier(
-        **{**cnn.get_params(), "augmentation": ["flip", "light"]}
+        **{**cnn.get_params(), "augmentation": "flip"}
     ),
     "backbone + logistic regression": make_pipeline(
         ImageEmbedder(BACKBONE),
@@ -108,7 +108,10 @@ ways = {
 # %%
 # What augmentation does
 # ----------------------
-# One patch, and what the network is shown of it in seven epochs.
+# One patch, and what a network would be shown of it in seven epochs with
+# ``["flip", "light"]``. What moves and turns pixels also blurs them, and it is fine
+# structure that tells grass from gravel: with "light" the small network gets two thirds
+# right, with "flip" alone nearly all. So look, and search over `augmentation`.
 
 from skimgclf.models import augment_images
 
