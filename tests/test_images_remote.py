@@ -287,7 +287,7 @@ def test_http_is_read_by_several_threads_at_once(server, contents, expected):
         ("file://{folder}/none.png", "there is no such file"),
         ("nope://a.png", "Protocol not known: nope"),
         ("nope::a.png", "can't be read"),
-        ("{server}/none.png", "there is no such file|the server answers 404"),
+        ("{server}/none.png", r"the server answers 404 \(Not Found\)"),
         ("{server}/secret.png", r"the server answers 403 \(Forbidden\)"),
         ("{server}/cut.png", "can't be read"),
         ("http://127.0.0.1:1/a.png", "Cannot connect to host 127.0.0.1:1"),

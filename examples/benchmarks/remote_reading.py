@@ -38,6 +38,9 @@ class Server(http.server.ThreadingHTTPServer):
     request_queue_size = 128
     daemon_threads = True
 
+    def handle_error(self, request, client_address):
+        """Say nothing of connections that the client closes early."""
+
 
 class Handler(http.server.SimpleHTTPRequestHandler):
     """A handler that keeps connections, and sends an answer in one piece."""

@@ -59,7 +59,7 @@ default="bilinear"
     max_pixels : int, default=89_478_485
         Images with more pixels are refused before they are decoded.
     storage_options : dict, default=None
-        Options of fsspec for URLs, by their names, as :func:`fsspec.open` takes them:
+        Options of fsspec for URLs, by their names, as ``fsspec.open`` takes them:
         ``{"endpoint_url": ...}``, or for a chain of protocols
         ``{"s3": {"endpoint_url": ...}}``. Leave credentials to the environment, where
         services look for them: parameters are shown, and pickled with the loader.

@@ -4,7 +4,6 @@ fsspec is an optional package, imported when the first URL is met.
 """
 
 import contextlib
-import io
 import os
 import threading
 from collections import OrderedDict, namedtuple
@@ -86,14 +85,37 @@ def read_url(url, storage_options):
     Exception
         Whatever a file system raises; `explain_url_error` has words for it.
     """
-    place = find_place(url, storage_options)
-    with place.lock, _open(place.fs, place.path) as stream:
-        content = io.BytesIO()
-        while chunk := stream.read(_CHUNK):
-            content.write(chunk)
-            if content.tell() > _MAX_BYTES:
-                raise OSError(f"it is larger than {_MAX_BYTES:,} bytes")
-    return content.getvalue()
+    fs, path, lock = find_place(url, storage_options)
+    if _has_protocol(fs, {"http", "https"}):
+        from fsspec.asyn import sync
+
+        return sync(fs.loop, _stream, fs, path)
+    content = bytearray()
+    with lock, fs.open(path, "rb") as file:
+        while chunk := file.read(_CHUNK):
+            _append(chunk, content)
+    return bytes(content)
+
+
+async def _stream(fs, path):
+    """Read from a web server in one request and one visit to fsspec's own thread.
+
+    A file object of fsspec asks for the size first, which signed URLs refuse, and goes
+    there and back for each piece.
+    """
+    session = await fs.set_session()
+    content = bytearray()
+    async with session.get(fs.encode_url(path), **fs.kwargs) as response:
+        response.raise_for_status()
+        async for chunk in response.content.iter_chunked(_CHUNK):
+            _append(chunk, content)
+    return bytes(content)
+
+
+def _append(chunk, content):
+    content += chunk
+    if len(content) > _MAX_BYTES:
+        raise OSError(f"it is larger than {_MAX_BYTES:,} bytes")
 
 
 def fingerprint_url(url, storage_options):
@@ -253,14 +275,6 @@ def _ask(place):
         # A listing that was made before may be older than the file.
         place.fs.invalidate_cache(place.path)
         return place.fs.info(place.path)
-
-
-def _open(fs, path):
-    if _has_protocol(fs, {"http", "https"}):
-        # Streamed: otherwise it asks for the size first, with a request of its own
-        # that signed URLs refuse. Any size will do, since a stream doesn't look at it.
-        return fs.open(path, "rb", block_size=0, size=1)
-    return fs.open(path, "rb")
 
 
 def _has_protocol(fs, names):
