@@ -52,13 +52,14 @@ import tensorflow
 from scikeras.wrappers import KerasClassifier
 from tensorflow.python.eager import context as tensorflow_context
 
+from skimgclf.models._draws import own_draws
 from skimgclf.models._feeding import feed
 from skimgclf.models._process import use_tensorflow
 from skimgclf.models._programs import build_metrics, describe_program, stand_in
 from skimgclf.models._progress import EpochPrinter
 
-# Keras draws the seeds of initializers and dropout from Python's global generator,
-# and TensorFlow's tracing isn't safe across threads: one fit at a time in a process.
+# Where Keras draws seeds is global, and TensorFlow's tracing isn't safe across threads:
+# one fit at a time in a process.
 _TRAINING_LOCK = threading.RLock()
 
 _LOSS = "sparse_categorical_crossentropy"
@@ -185,7 +186,8 @@ def seeded(seed):
         state = random.getstate()
         random.seed(seed)
         try:
-            yield
+            with own_draws(seed):
+                yield
         finally:
             random.setstate(state)
 
