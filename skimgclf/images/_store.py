@@ -148,7 +148,7 @@ class PixelStore:
                     work(connection)
                 if limit is not None:
                     _evict(connection, limit)
-        except (sqlite3.Error, OSError) as error:
+        except (sqlite3.Error, OSError, OverflowError) as error:
             self._give_up(error)
 
     def _mark_used(self, rows):
