@@ -7,7 +7,8 @@ import numpy as np
 from skimgclf._validation import warn_user
 from skimgclf.exceptions import ImageCacheWarning, ImageLoadError
 from skimgclf.images._cache import PixelCache
-from skimgclf.images._decode import decode_pixels, make_background, write_pixels
+from skimgclf.images._decode import decode_pixels
+from skimgclf.images._pixels import make_background, write_pixels
 from skimgclf.images._threads import run_chunks
 
 # How images are loaded: DecodeOptions and the checked parameters of ImageLoader.
