@@ -17,9 +17,15 @@ extensions = [
     "sphinx.ext.autosummary",
     "numpydoc",
     "myst_parser",
+    "sphinx_gallery.gen_gallery",
 ]
 exclude_patterns = ["_build"]
 templates_path = ["_templates"]
+
+# A link to a name that doesn't exist here is an error; other projects' pages aren't
+# looked up, so that the build needs no network.
+nitpicky = True
+nitpick_ignore_regex = [("py:.*", r"(sklearn|joblib|keras|matplotlib)\..*")]
 
 autosummary_generate = True
 # autodoc writes a class's methods below it; numpydoc's own tables would repeat them.
@@ -32,6 +38,21 @@ autodoc_default_options = {
 add_module_names = False
 myst_heading_anchors = 3
 
+sphinx_gallery_conf = {
+    "examples_dirs": "../examples",
+    "gallery_dirs": "auto_examples",
+    # The numbers in their names are the order in which to read them.
+    "within_subsection_order": "FileNameSortKey",
+    # quickstart.py is run by the tests, and its gallery page is plot_1_quickstart.py.
+    "ignore_pattern": r"^quickstart\.py$",
+    # Figures and what is printed, not the names of objects.
+    "capture_repr": (),
+    "download_all_examples": False,
+    "show_signature": False,
+    "write_computation_times": False,
+}
+
+html_static_path = ["_static"]
 html_theme = "pydata_sphinx_theme"
 html_title = f"skimgclf {version}"
 html_show_sourcelink = False

@@ -4,14 +4,17 @@ Data flows one way, through the rooms of this package:
 
 - :mod:`skimgclf.datasets`: where the image paths and labels come from
 - :mod:`skimgclf.images`: paths to arrays (`ImageLoader`)
-- :mod:`skimgclf.models`: arrays to classes (`KerasImageClassifier`)
+- :mod:`skimgclf.models`: arrays to classes (`KerasImageClassifier`), or to pretrained
+  features (`ImageEmbedder`)
+- :mod:`skimgclf.plot`: looking at it (`TrainingHistoryDisplay`, `ImageGridDisplay`,
+  `SaliencyDisplay`)
 
 `predict_frame` goes through all of them, :mod:`skimgclf.saving` keeps a trained model
 in a file (`save_model`, `load_model`, `export_model`), and :mod:`skimgclf.exceptions`
 holds what they raise.
 
 Importing this package, the loader or the data sets imports neither Keras nor
-TensorFlow: the names below are fetched on first use.
+TensorFlow, and no import brings matplotlib: the names below are fetched on first use.
 """
 
 import importlib
@@ -19,9 +22,13 @@ import importlib
 __version__ = "0.1.0"
 
 __all__ = [
+    "ImageEmbedder",
+    "ImageGridDisplay",
     "ImageLoader",
     "KerasImageClassifier",
     "LazyImages",
+    "SaliencyDisplay",
+    "TrainingHistoryDisplay",
     "check_images",
     "export_model",
     "load_model",
@@ -32,9 +39,13 @@ __all__ = [
 # Public name -> the room that has it (PEP 562). TensorFlow takes seconds and hundreds
 # of megabytes to import, which a process that only loads images should not pay.
 _HOMES = {
+    "ImageEmbedder": "skimgclf.models",
+    "ImageGridDisplay": "skimgclf.plot",
     "ImageLoader": "skimgclf.images",
     "KerasImageClassifier": "skimgclf.models",
     "LazyImages": "skimgclf.images",
+    "SaliencyDisplay": "skimgclf.plot",
+    "TrainingHistoryDisplay": "skimgclf.plot",
     "check_images": "skimgclf.images",
     "export_model": "skimgclf.saving",
     "load_model": "skimgclf.saving",
@@ -42,7 +53,7 @@ _HOMES = {
     "save_model": "skimgclf.saving",
 }
 
-_ROOMS = ("datasets", "exceptions", "images", "models", "saving")
+_ROOMS = ("datasets", "exceptions", "images", "models", "plot", "saving")
 
 
 def __getattr__(name):

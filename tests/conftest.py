@@ -24,6 +24,15 @@ def digits():
 
 
 @pytest.fixture
+def pyplot():
+    """Import matplotlib.pyplot, and close the figures of a test."""
+    import matplotlib.pyplot as plt
+
+    yield plt
+    plt.close("all")
+
+
+@pytest.fixture
 def run_python():
     """Run code in a fresh process and return what it printed."""
 

@@ -57,7 +57,7 @@ def images(tmp_path_factory):
     "page",
     [pytest.param(page, id=str(page.relative_to(ROOT))) for page in find_pages()],
 )
-def test_docs_python_blocks_run(page, images, tmp_path, monkeypatch):
+def test_docs_python_blocks_run(page, images, tmp_path, monkeypatch, pyplot):
     folder = shutil.copytree(images, tmp_path / "page")
     monkeypatch.chdir(folder)
     namespace = {"__name__": "page"}

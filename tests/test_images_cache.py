@@ -25,8 +25,9 @@ from skimgclf.exceptions import (
     ImageCacheWarning,
     ImageLoadError,
     ImageLoadWarning,
+    InvalidParameterError,
 )
-from skimgclf.images import ImageLoader
+from skimgclf.images import ImageLoader, _loading, _store
 
 SIZE = {"image_size": (9, 7), "color_mode": "rgb"}
 
@@ -50,9 +51,9 @@ def load(paths, cache=None, **parameters):
     return ImageLoader(cache=cache, **(SIZE | parameters)).transform(paths)
 
 
-def count_entries(cache):
+def count_entries(cache, table="entries"):
     with sqlite3.connect(find_file(cache)) as connection:
-        (count,) = connection.execute("SELECT COUNT(*) FROM entries").fetchone()
+        (count,) = connection.execute(f"SELECT COUNT(*) FROM {table}").fetchone()
     connection.close()
     return count
 
@@ -212,6 +213,43 @@ def test_cache_sees_a_file_that_was_replaced(tmp_path):
     assert (load([old], tmp_path / "cache", dtype="uint8") == 20).all()
 
 
+def test_cache_tells_files_apart_whose_paths_only_look_the_same(tmp_path):
+    """What follows a symbolic link to a directory, ".." leads out of its target."""
+    (tmp_path / "far" / "away").mkdir(parents=True)
+    (tmp_path / "link").symlink_to(tmp_path / "far" / "away")
+    write_gray(tmp_path / "a.bmp", 10)
+    write_gray(tmp_path / "far" / "a.bmp", 20)
+    wait_for_the_clock()
+    near, far = f"{tmp_path}/a.bmp", f"{tmp_path}/link/../a.bmp"
+    for paths in ([near, far], [far, near]):
+        images = load(paths, tmp_path / "cache", dtype="uint8")
+        np.testing.assert_array_equal(images, load(paths, dtype="uint8"))
+    with pytest.raises(ImageLoadError, match="there is no such file"):
+        load([f"{near}/"], tmp_path / "cache")
+
+
+def test_cache_sees_a_link_that_is_turned_while_it_is_read(tmp_path, monkeypatch):
+    link = tmp_path / "link.bmp"
+    for gray in (10, 20):
+        write_gray(tmp_path / f"{gray}.bmp", gray)
+    wait_for_the_clock()
+
+    def turn(gray):
+        link.unlink(missing_ok=True)
+        link.symlink_to(tmp_path / f"{gray}.bmp")
+
+    decode = _loading.decode_pixels
+    with monkeypatch.context() as patched:
+        patched.setattr(
+            _loading, "decode_pixels", lambda *given: (turn(20), decode(*given))[1]
+        )
+        turn(10)
+        load([link], tmp_path / "cache", dtype="uint8")
+    for gray in (10, 20):
+        turn(gray)
+        assert (load([link], tmp_path / "cache", dtype="uint8") == gray).all()
+
+
 def test_cache_never_keeps_a_file_that_may_still_change_within_a_tick(tmp_path):
     path = tmp_path / "a.bmp"
     for gray in range(100):
@@ -246,6 +284,29 @@ def test_cache_limit_bounds_the_file_and_evicts_what_was_not_used(tmp_path, deco
     load(paths, cache, cache_limit=limit, **options)
     assert os.path.getsize(find_file(cache)) < 1.5 * limit
     assert 10 < count_entries(cache) < 40
+    assert count_entries(cache) == count_entries(cache, "pixels")
+
+
+def test_cache_evicts_in_parts_between_which_others_write(tmp_path, monkeypatch):
+    """A look at a million entries must not keep other processes from writing."""
+    monkeypatch.setattr(_store, "_N_DELETED", 20)
+    store = _store.PixelStore(str(tmp_path / "cache"))
+    values = {row.to_bytes(2, "big") * 12: bytes(5_000) for row in range(1_000)}
+    store.store(values, set(), 10**9)
+    seen = set()
+    arguments = ({bytes(24): bytes(9)}, set(), 4_000_000)
+    evicting = threading.Thread(target=store.store, args=arguments)
+    with sqlite3.connect(find_file(tmp_path / "cache"), timeout=60) as other:
+        evicting.start()
+        while evicting.is_alive():
+            other.execute("BEGIN IMMEDIATE")
+            seen.add(other.execute("SELECT COUNT(*) FROM entries").fetchone())
+            other.execute("ROLLBACK")
+    other.close()
+    store.close()
+    assert store.take_problem() is None
+    assert len(seen) > 5
+    assert 300 < count_entries(tmp_path / "cache") < 900
 
 
 def test_cache_with_a_tiny_limit_still_loads(paths, tmp_path):
@@ -265,6 +326,48 @@ def test_cache_directory_is_made_if_its_parent_exists(paths, tmp_path, monkeypat
     np.testing.assert_array_equal(images, load(paths[:2]))
     assert not (tmp_path / "no").exists()
     load(paths[:2], tmp_path / "no" / "cache")  # warned of once only
+
+
+@pytest.mark.parametrize(
+    "name", ["a b", "100%41", "what?mode=ro", "a#b&c", "ü\n", os.fsdecode(b"\xff"), "~"]
+)
+def test_cache_directory_may_have_any_name(paths, tmp_path, name):
+    load(paths[:2], f"{tmp_path}/{name}")
+    assert count_entries(tmp_path / name) == 2
+    load(paths[:3], f"/{tmp_path}/{name}/")
+    assert count_entries(tmp_path / name) == 3
+
+
+def test_cache_refuses_a_name_that_no_directory_can_have(paths):
+    for name in ("", "a\0b", "\ud800"):
+        with pytest.raises(
+            InvalidParameterError, match=r"'cache' .* path of a directory"
+        ):
+            load(paths[:1], name)
+
+
+def test_cache_that_failed_is_used_again_once_its_place_is_in_order(paths, tmp_path):
+    """As the warnings suggest: the parent made, or what is damaged deleted."""
+    cache = tmp_path / "parent" / "cache"
+    with pytest.warns(ImageCacheWarning, match="parent directory doesn't exist"):
+        load(paths, cache)
+    cache.mkdir(parents=True)
+    (cache / "images-1.sqlite").write_bytes(bytes(range(256)) * 99)
+    with pytest.warns(ImageCacheWarning, match="not a database"):
+        load(paths, cache)
+    shutil.rmtree(cache)
+    load(paths, cache)
+    assert count_entries(cache) == len(paths)
+
+
+@pytest.mark.skipif(not os.path.isdir("/proc/self/fd"), reason="needs Linux' /proc")
+def test_many_caches_take_few_file_descriptors(paths, tmp_path, decodes):
+    before = len(os.listdir("/proc/self/fd"))
+    for number in range(60):
+        load(paths[:1], tmp_path / str(number))
+    assert len(os.listdir("/proc/self/fd")) - before < 60
+    load(paths[:1], tmp_path / "0")
+    assert len(decodes) == 60
 
 
 def test_cache_is_cleared_by_deleting_its_directory(paths, tmp_path, decodes):

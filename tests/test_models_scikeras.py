@@ -75,6 +75,25 @@ def test_random_state_gives_equal_weights_in_other_threads(digits):
         np.testing.assert_array_equal(weights_of(one), expected)
 
 
+def test_random_state_gives_equal_weights_while_other_threads_draw(digits):
+    """As those of a worker of Dask do, from Python's global generator."""
+    expected = weights_of(quick(dropout=0.2).fit(*digits))
+    stop = threading.Event()
+
+    def draw():
+        while not stop.is_set():
+            random.random()
+
+    thread = threading.Thread(target=draw)
+    thread.start()
+    try:
+        fitted = quick(dropout=0.2).fit(*digits)
+    finally:
+        stop.set()
+        thread.join()
+    np.testing.assert_array_equal(weights_of(fitted), expected)
+
+
 def test_random_state_gives_equal_weights_in_another_process(digits, run_python):
     printed = run_python(
         "import numpy as np\n"

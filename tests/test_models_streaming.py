@@ -1,5 +1,8 @@
 """Lazy images in the classifier: the same weights as from memory, in little memory."""
 
+import gc
+import weakref
+
 import keras
 import numpy as np
 import pytest
@@ -172,6 +175,42 @@ def test_streaming_warns_once_of_each_image_that_is_filled(files):
     with pytest.warns(ImageLoadWarning, match="2 images were replaced"):
         eager = load(bad, on_error="fill")
     np.testing.assert_array_equal(streamed, fitted.predict_proba(eager))
+
+
+@pytest.mark.parametrize("lazy", [False, True])
+def test_samples_are_let_go_after_a_fit(files, lazy):
+    """Or a search would hold those of all its folds; also after a fit that fails."""
+    paths, y = files
+
+    class Stumble(keras.callbacks.Callback):
+        def on_epoch_end(self, epoch, logs=None):
+            raise ArithmeticError("stumbled")
+
+    held = []
+    for callbacks in (None, Stumble()):
+        X, X_val = load(paths, lazy=lazy), load(paths[:20], lazy=lazy)
+        held += [weakref.ref(X), weakref.ref(X_val)]
+        classifier = KerasImageClassifier(**SMALL, callbacks=callbacks)
+        try:
+            classifier.fit(X, y, X_val=X_val, y_val=y[:20])
+        except ArithmeticError:
+            assert callbacks is not None
+        del X, X_val
+    gc.collect()
+    assert [reference() for reference in held] == [None] * 4
+
+
+def test_streaming_refuses_no_images_at_all(files):
+    paths, y = files
+    X = load(paths, lazy=True)
+    fitted = KerasImageClassifier(**SMALL).fit(X, y)
+    for use in (
+        lambda: fitted.predict(X[:0]),
+        lambda: fitted.fit(X[:0], y[:0]),
+        lambda: fitted.fit(X, y, X_val=X[:0], y_val=y[:0]),
+    ):
+        with pytest.raises(ValueError, match=r"is empty: found LazyImages of 0"):
+            use()
 
 
 def test_streaming_refuses_images_of_another_size(files):

@@ -4,6 +4,10 @@ import datetime
 import importlib.metadata
 import os
 import platform
+import re
+
+# Colours that people who don't tell red from green tell apart (Okabe and Ito, 2008).
+_COLOURS = ["#0072B2", "#56B4E9", "#E69F00", "#009E73", "#CC79A7", "#D55E00", "#999999"]
 
 
 def describe_run(*packages):
@@ -31,6 +35,20 @@ def describe_run(*packages):
     )
 
 
+def describe_machine():
+    """Describe the processor, its cores, the memory and the system in one line."""
+    name = platform.processor() or platform.machine()
+    if os.path.exists("/proc/cpuinfo"):
+        with open("/proc/cpuinfo") as file:
+            found = re.search(r"^model name\s*: (.*)$", file.read(), re.MULTILINE)
+        name = found.group(1) if found else name
+    n_bytes = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    return (
+        f"{name}, {os.cpu_count()} cores, {n_bytes / 2**30:.0f} GiB of memory, "
+        f"{platform.system()} {platform.release()}"
+    )
+
+
 def print_table(header, rows):
     """Print a Markdown table.
 
@@ -47,3 +65,91 @@ def print_table(header, rows):
     for row in cells:
         padded = [cell.ljust(width) for cell, width in zip(row, widths, strict=True)]
         print(f"| {' | '.join(padded)} |")
+
+
+def save_bars(path, values, label):
+    """Draw bars as an SVG file, a panel for each group of them.
+
+    Parameters
+    ----------
+    path : pathlib.Path
+    values : dict of str to dict of str to float
+        Panel -> bar -> how long it is.
+    label : str
+        What the length of a bar means.
+    """
+    plt = _import_pyplot()
+    n_bars = [len(bars) for bars in values.values()]
+    fig, axes = plt.subplots(
+        len(values),
+        squeeze=False,
+        figsize=(7, 0.7 * len(values) + 0.25 * sum(n_bars)),
+        height_ratios=n_bars,
+        layout="constrained",
+    )
+    for ax, (title, bars) in zip(axes[:, 0], values.items(), strict=True):
+        names = list(bars)[::-1]
+        lengths = [bars[name] for name in names]
+        colours = ["#0072B2" if "skimgclf" in name else "#BBBBBB" for name in names]
+        drawn = ax.barh(names, lengths, color=colours)
+        ax.bar_label(drawn, fmt=_format_length, padding=3, fontsize=8)
+        ax.margins(x=0.12)
+        ax.tick_params(labelsize=8)
+        ax.set_title(title, fontsize=9, loc="left")
+        ax.spines[["top", "right"]].set_visible(False)
+    axes[-1, 0].set_xlabel(label, fontsize=9)
+    _save(fig, path)
+
+
+def _format_length(value):
+    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
+
+
+def save_lines(path, panels):
+    """Draw lines as an SVG file, two panels a row.
+
+    Parameters
+    ----------
+    path : pathlib.Path
+    panels : list of dict
+        With the keys title, x, y (labels of the axes), log (bool) and lines: dict of
+        str to list of tuple (x, y).
+    """
+    plt = _import_pyplot()
+    n_rows = -(-len(panels) // 2)
+    fig, axes = plt.subplots(
+        n_rows, 2, squeeze=False, figsize=(8, 2.7 * n_rows), layout="constrained"
+    )
+    for ax, panel in zip(axes.flat, panels, strict=False):
+        for (name, points), colour in zip(
+            panel["lines"].items(), _COLOURS, strict=False
+        ):
+            ax.plot(*zip(*points, strict=True), "o-", ms=3, label=name, color=colour)
+        if panel["log"]:
+            ax.set_xscale("log")
+            ax.set_yscale("log")
+        else:
+            ax.set_ylim(bottom=0)
+        ax.set_title(panel["title"], fontsize=9, loc="left")
+        ax.set_xlabel(panel["x"], fontsize=8)
+        ax.set_ylabel(panel["y"], fontsize=8)
+        ax.tick_params(labelsize=8)
+        ax.legend(fontsize=7)
+        ax.spines[["top", "right"]].set_visible(False)
+    _save(fig, path)
+
+
+def _import_pyplot():
+    import matplotlib
+
+    matplotlib.use("agg")
+    # Text as text, and the same file for the same numbers.
+    matplotlib.rcParams.update({"svg.fonttype": "none", "svg.hashsalt": "skimgclf"})
+    import matplotlib.pyplot as plt
+
+    return plt
+
+
+def _save(fig, path):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    fig.savefig(path, metadata={"Date": None})

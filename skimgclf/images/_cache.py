@@ -41,9 +41,17 @@ def check_cache(owner, cache, cache_limit):
     if not isinstance(cache, str | os.PathLike):
         raise parameter_error(owner, "cache", expected, cache)
     directory = os.fsdecode(cache)
-    if not directory or "\0" in directory:
+    if not directory or "\0" in directory or not _is_encodable(directory):
         raise parameter_error(owner, "cache", expected, cache)
     return os.path.abspath(os.path.expanduser(directory))
+
+
+def _is_encodable(name):
+    try:
+        os.fsencode(name)
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 class PixelCache:
@@ -88,8 +96,10 @@ class PixelCache:
             path = find_file(source)
             if path is None:
                 return self._key_of_url(key, source)
-            path = os.path.abspath(os.fsencode(path))
+            path = os.fsencode(path)
+            # As it was given: "link/../a" is another file than "a", and "a/" is none.
             status = os.stat(path)
+            path = os.path.abspath(path)
         except Exception:  # whatever it is, the decoder says it of the file
             return None
         if time.time_ns() - status.st_ctime_ns < _TICKS:

@@ -3,12 +3,12 @@
 import operator
 
 import numpy as np
-from joblib import effective_n_jobs
 
 from skimgclf._validation import warn_user
 from skimgclf.exceptions import ImageLoadWarning, SkimgclfWarning
 from skimgclf.images._colour import N_CHANNELS
 from skimgclf.images._loading import load_images
+from skimgclf.images._threads import count_threads
 
 # From this size on, turning all into one array is worth a word.
 _LARGE = 2**30
@@ -101,7 +101,7 @@ class LazyImages:
     @property
     def n_threads(self):
         """How many threads the loader's `n_jobs` means here."""
-        return effective_n_jobs(self._plan.n_jobs)
+        return count_threads(self._plan.n_jobs)
 
     def __len__(self):
         return len(self._cells)
@@ -115,8 +115,9 @@ class LazyImages:
             return self._select(self._cells[key], self._rows[key])
         if isinstance(key, int):
             return self._select([self._cells[key]], self._rows[[key]])._load()[0]
-        places = np.arange(len(self))[key]
-        return self._select([self._cells[place] for place in places], self._rows[key])
+        rows = self._rows[key]
+        places = np.flatnonzero(key) if key.dtype.kind == "b" else key
+        return self._select([self._cells[place] for place in places.tolist()], rows)
 
     def __array__(self, dtype=None, copy=None):
         if copy is False:

@@ -83,7 +83,7 @@ default="bilinear"
 
     See Also
     --------
-    skimgclf.images.check_images : Find the images that can't be read beforehand.
+    skimgclf.check_images : Find the images that can't be read beforehand.
     skimgclf.images.read_image : Read one image.
 
     Notes

@@ -88,7 +88,9 @@ def _read_cells(cells, options, cache):
     for cell, key in zip(cells, keys, strict=True):
         if key is None or key not in pixels:
             decoded = _decode(cell, options)
-            if key is not None and not isinstance(decoded, ImageLoadError):
+            is_good = not isinstance(decoded, ImageLoadError)
+            # Meanwhile a symbolic link may have come to lead to another file.
+            if key is not None and is_good and cache.key_of(cell) == key:
                 pixels[key] = new[key] = decoded
             yield decoded
         else:

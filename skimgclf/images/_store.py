@@ -7,11 +7,11 @@ written isn't kept, and `PixelStore.take_problem` says why in words.
 import atexit
 import contextlib
 import os
+import pathlib
 import sqlite3
 import stat
 import threading
 import time
-import urllib.parse
 import zlib
 
 # The number is that of the tables below: another form gets another file.
@@ -40,6 +40,13 @@ _USE_RESOLUTION = 3600
 # Eviction goes on until this share of the limit is left.
 _KEPT_SHARE = 0.9
 
+# Entries that are found by one look at all (at most a tenth of them), and those that
+# are deleted in one transaction, half a second's work. Then others have their turn:
+# SQLite looks every 0.1 seconds whether it may write.
+_N_OLDEST = 50_000
+_N_DELETED = 5_000
+_PAUSE = 0.15
+
 
 class PixelStore:
     """The store of one directory, for this process.
@@ -58,6 +65,7 @@ class PixelStore:
         self._idle = []
         self._is_readable = self._is_writable = True
         self._is_read_only = False
+        self._failed_on = None
         self._problem = None
         self._has_problem = False
 
@@ -82,8 +90,8 @@ class PixelStore:
             with self._connect() as connection:
                 rows = _select(connection, keys)
         except (sqlite3.Error, OSError) as error:
-            self._is_readable = self._is_writable = False
-            self._note(error)
+            self._is_readable = False
+            self._give_up(error)
             return {}, set()
         self._mark_used(rows)
         values = {}
@@ -109,13 +117,8 @@ class PixelStore:
         limit : int
             Bytes to keep in all; the least recently used leave first.
         """
-
-        def write(connection):
-            _insert(connection, values, damaged)
-            _evict(connection, limit)
-
         if values:
-            self._write(write)
+            self._write(lambda connection: _insert(connection, values, damaged), limit)
 
     def take_problem(self):
         """Return the first thing that went wrong, once, or None."""
@@ -129,8 +132,12 @@ class PixelStore:
             while self._idle:
                 _close(self._idle.pop()[0])
 
-    def _write(self, work):
-        """Change the file in one transaction; one that fails is the last."""
+    def is_outdated(self):
+        """Tell whether it failed on what isn't there any more."""
+        return not self._is_writable and self._failed_on != self._identify_place()
+
+    def _write(self, work, limit=None):
+        """Change the file in one transaction, and evict; what fails is the last."""
         if not self._is_writable:
             return
         try:
@@ -139,9 +146,10 @@ class PixelStore:
                     raise OSError("it is read-only, and doesn't hold all images")
                 with _transaction(connection):
                     work(connection)
-        except (sqlite3.Error, OSError) as error:
-            self._is_writable = False
-            self._note(error)
+                if limit is not None:
+                    _evict(connection, limit)
+        except (sqlite3.Error, OSError, OverflowError) as error:
+            self._give_up(error)
 
     def _mark_used(self, rows):
         now = int(time.time())
@@ -150,13 +158,9 @@ class PixelStore:
             for identifier, (used, _, _) in rows.items()
             if not isinstance(used, int) or now - used > _USE_RESOLUTION
         ]
-
-        def mark(connection):
-            statement = "UPDATE entries SET used = ? WHERE id = ?"
-            connection.executemany(statement, stale)
-
+        statement = "UPDATE entries SET used = ? WHERE id = ?"
         if stale and not self._is_read_only:
-            self._write(mark)
+            self._write(lambda connection: connection.executemany(statement, stale))
 
     @contextlib.contextmanager
     def _connect(self):
@@ -188,7 +192,7 @@ class PixelStore:
         self._is_read_only = not all(os.access(path, os.W_OK) for path in used)
         mode = "?mode=ro&immutable=1" if self._is_read_only else ""
         connection = sqlite3.connect(
-            f"file:{urllib.parse.quote(self._path)}{mode}",
+            pathlib.Path(self._path).as_uri() + mode,
             uri=True,
             timeout=_PATIENCE,
             isolation_level=None,
@@ -201,6 +205,15 @@ class PixelStore:
             _close(connection)
             raise
         return connection
+
+    def _give_up(self, error):
+        self._is_writable = False
+        self._failed_on = self._identify_place()
+        self._note(error)
+
+    def _identify_place(self):
+        parent = os.path.dirname(self._directory)
+        return [_identify(path) for path in (parent, self._directory, self._path)]
 
     def _note(self, problem):
         with self._lock:
@@ -215,15 +228,27 @@ _stores_lock = threading.Lock()
 # SQLite's connections must neither be used nor closed in a forked child.
 _parents_stores = []
 
+# Stores that may keep connections: each takes three file descriptors.
+_MAX_OPEN = 16
+
 
 def open_store(directory):
-    """Return the store of a directory, one for each process."""
+    """Return the store of a directory, one for each process.
+
+    One that failed is started anew when its directory or file was replaced since.
+    """
     with _stores_lock:
-        return _stores.setdefault(directory, PixelStore(directory))
+        store = _stores.pop(directory, None)
+        if store is None or store.is_outdated():
+            store = PixelStore(directory)
+        _stores[directory] = store  # at the end: in the order of their last use
+        if len(_stores) > _MAX_OPEN:
+            list(_stores.values())[-_MAX_OPEN - 1].close()
+        return store
 
 
 def _close_stores():
-    for store in _stores.values():
+    for store in list(_stores.values()):
         store.close()
 
 
@@ -243,7 +268,7 @@ def _identify(path):
         status = os.stat(path)
     except OSError:
         return None
-    return status.st_dev, status.st_ino
+    return status.st_dev, status.st_ino, status.st_mode
 
 
 def _make_directory(directory):
@@ -318,19 +343,32 @@ def _insert(connection, values, damaged):
 
 
 def _evict(connection, limit):
-    """Delete the least recently used tenth, until what is left fits well."""
+    """Delete the least recently used, until what is left fits well."""
     if _n_bytes(connection) <= limit:
         return
-    oldest = (
-        "(SELECT number FROM entries ORDER BY used, number LIMIT "
-        "(SELECT COUNT(*) / 10 + 1 FROM entries))"
+    while _n_bytes(connection) > _KEPT_SHARE * limit:
+        oldest = connection.execute(
+            "SELECT id, number FROM entries ORDER BY used, number LIMIT "
+            f"(SELECT MIN(COUNT(*) / 10 + 1, {_N_OLDEST}) FROM entries)"
+        ).fetchall()
+        if not oldest:
+            return
+        while oldest and _n_bytes(connection) > _KEPT_SHARE * limit:
+            part, oldest = oldest[:_N_DELETED], oldest[_N_DELETED:]
+            with _transaction(connection):
+                _delete(connection, part)
+            if oldest:
+                time.sleep(_PAUSE)
+
+
+def _delete(connection, rows):
+    """Delete entries and their pixels, unless another process was faster."""
+    connection.executemany(
+        "DELETE FROM pixels WHERE number = ?2 AND EXISTS "
+        "(SELECT 1 FROM entries WHERE id = ?1 AND number = ?2)",
+        rows,
     )
-    n_deleted = 1
-    while n_deleted and _n_bytes(connection) > _KEPT_SHARE * limit:
-        connection.execute(f"DELETE FROM pixels WHERE number IN {oldest}")
-        n_deleted = connection.execute(
-            f"DELETE FROM entries WHERE number IN {oldest}"
-        ).rowcount
+    connection.executemany("DELETE FROM entries WHERE id = ? AND number = ?", rows)
 
 
 def _n_bytes(connection):

@@ -2,7 +2,7 @@
 
 from contextlib import nullcontext
 
-from joblib import Parallel, delayed, effective_n_jobs
+from joblib import Parallel, delayed, effective_n_jobs, parallel_config
 
 from skimgclf._validation import is_int, parameter_error
 
@@ -19,6 +19,24 @@ def check_n_jobs(owner, n_jobs):
         raise parameter_error(
             owner, "n_jobs", "an int other than 0 or None (1, or joblib's)", n_jobs
         )
+
+
+def count_threads(n_jobs):
+    """Count the threads that joblib's `n_jobs` means in this process.
+
+    Parameters
+    ----------
+    n_jobs : int or None
+        As in joblib.
+
+    Returns
+    -------
+    n_threads : int
+    """
+    n_jobs = _make_parallel(n_jobs).n_jobs
+    # In a context of Dask or Ray, the workers of the whole cluster would be counted.
+    with parallel_config(backend="threading"):
+        return effective_n_jobs(n_jobs)
 
 
 def run_chunks(function, n_rows, *, max_size=_MAX_CHUNK, n_jobs, verbose, description):
@@ -42,7 +60,7 @@ def run_chunks(function, n_rows, *, max_size=_MAX_CHUNK, n_jobs, verbose, descri
     description : str
         What stands before the bar.
     """
-    n_threads = effective_n_jobs(n_jobs)
+    n_threads = count_threads(n_jobs)
     size = min(max_size, _MAX_CHUNK)
     if n_threads > 1:
         size = max(1, min(size, n_rows // (4 * n_threads)))
@@ -57,11 +75,13 @@ def _run(function, chunks, n_jobs, n_threads):
     if n_threads == 1 or len(chunks) == 1:
         # joblib would take a millisecond to start, ten times what a small image takes.
         return (_run_chunk(function, chunk) for chunk in chunks)
-    # By name: joblib's require="sharedmem" drops the n_jobs of a parallel_config.
-    parallel = Parallel(
-        n_jobs=n_jobs, backend="threading", return_as="generator_unordered"
-    )
+    parallel = _make_parallel(n_jobs)
     return parallel(delayed(_run_chunk)(function, chunk) for chunk in chunks)
+
+
+def _make_parallel(n_jobs):
+    # By name: joblib's require="sharedmem" drops the n_jobs of a parallel_config.
+    return Parallel(n_jobs=n_jobs, backend="threading", return_as="generator_unordered")
 
 
 def _run_chunk(function, chunk):

@@ -1,4 +1,4 @@
-"""Arrays to classes: the classifier and the networks that it builds."""
+"""Arrays to classes: the classifier, pretrained features, and the networks of both."""
 
 import keras
 
@@ -9,6 +9,14 @@ if keras.backend.backend() != "tensorflow":
     )
 
 from skimgclf.models._architectures import build_cnn, build_dense
+from skimgclf.models._augmentation import augment_images
 from skimgclf.models._classifier import KerasImageClassifier
+from skimgclf.models._embedder import ImageEmbedder
 
-__all__ = ["KerasImageClassifier", "build_cnn", "build_dense"]
+__all__ = [
+    "ImageEmbedder",
+    "KerasImageClassifier",
+    "augment_images",
+    "build_cnn",
+    "build_dense",
+]

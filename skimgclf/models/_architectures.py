@@ -11,9 +11,17 @@ import inspect
 import keras
 
 from skimgclf._validation import parameter_error
+from skimgclf.models._augmentation import build_augmentation
+from skimgclf.models._backbones import (
+    BACKBONES,
+    copy_backbone,
+    freeze,
+    is_keras_file,
+    thaw,
+)
+from skimgclf.models._layers import DATA_FORMAT, flatten, wide_dtype
 
-# Images are channels last here, whatever Keras' own setting says.
-_DATA_FORMAT = "channels_last"
+_OWNER = "KerasImageClassifier"
 
 # Not the automatic name, "dense" at first: a layer of the user's may have that.
 _HEAD_NAME = "class_probabilities"
@@ -54,7 +62,7 @@ def build_dense(
     (None, 10)
     """
     inputs = keras.Input(image_shape)
-    x = _flatten(inputs)  # rows stay what they are
+    x = flatten(inputs)
     x = _add_dense_layers(x, hidden_layer_sizes, activation, batch_norm, dropout)
     return keras.Model(inputs, x)
 
@@ -111,12 +119,12 @@ def build_cnn(
             kernel_size,
             padding="same",
             use_bias=not batch_norm,
-            data_format=_DATA_FORMAT,
+            data_format=DATA_FORMAT,
         )
         x = _activate(convolution(x), activation, batch_norm)
         # padding="same": an image of one pixel can still be pooled.
-        x = keras.layers.MaxPooling2D(padding="same", data_format=_DATA_FORMAT)(x)
-    x = _flatten(x)
+        x = keras.layers.MaxPooling2D(padding="same", data_format=DATA_FORMAT)(x)
+    x = flatten(x)
     x = _add_dense_layers(x, hidden_layer_sizes, activation, batch_norm, dropout)
     return keras.Model(inputs, x)
 
@@ -124,41 +132,79 @@ def build_cnn(
 ARCHITECTURES = {"dense": build_dense, "cnn": build_cnn}
 
 
-def build_network(architecture, image_shape, n_classes, parameters):
+def build_network(
+    architecture,
+    image_shape,
+    n_classes,
+    parameters,
+    *,
+    augmentation=None,
+    weights=None,
+    fine_tune=0,
+):
     """Build features and the softmax layer on top of them.
 
     Parameters
     ----------
     architecture : str or callable
-        A key of `ARCHITECTURES`, or a builder.
+        A key of `ARCHITECTURES`, a backbone, or a builder.
     image_shape : tuple of int
         Shape of one sample.
     n_classes : int
         Number of units of the softmax layer.
     parameters : dict
         Hyper-parameters; a builder gets those that it names.
+    augmentation : tuple, default=None
+        From `plan_augmentation`: what changes images in training.
+    weights : str or None, default=None
+        Of a backbone, as in `load_backbone`.
+    fine_tune : int or "all", default=0
+        How many layers of a backbone can be trained.
 
     Returns
     -------
     network : keras.Model
         Maps samples of `image_shape` to probabilities (n_samples, n_classes).
     """
-    build = ARCHITECTURES.get(architecture) if is_name(architecture) else architecture
-    if build is build_cnn and len(image_shape) != 3:
-        raise ValueError(
-            "architecture='cnn' needs images of shape (n_samples, height, width, "
-            f"n_channels), but X has rows of {image_shape[0]} features. Use "
-            "ImageLoader(flatten=False) in front, or architecture='dense'."
-        )
-    features = build(image_shape, **_select_parameters(build, parameters))
+    if is_backbone(architecture):
+        _refuse_rows(architecture, image_shape)
+        features = copy_backbone(_OWNER, architecture, weights, image_shape)
+        freeze(features)
+        if fine_tune:
+            thaw(features, fine_tune)
+        if parameters["dropout"]:
+            dropped = keras.layers.Dropout(parameters["dropout"])(features.outputs[0])
+            features = keras.Model(features.inputs, dropped)
+    else:
+        build = ARCHITECTURES[architecture] if is_name(architecture) else architecture
+        if build is build_cnn:
+            _refuse_rows(architecture, image_shape)
+        features = build(image_shape, **_select_parameters(build, parameters))
     inputs, outputs = _connect(features, image_shape, parameter_value=architecture)
     head = keras.layers.Dense(
         n_classes,
         activation="softmax",
         name=_HEAD_NAME,
-        dtype=_head_dtype(),
+        # In 16 bits probabilities would sum to 1 within a thousandth only.
+        dtype=wide_dtype(),
     )
-    return keras.Model(inputs, head(outputs))
+    if augmentation is None:
+        return keras.Model(inputs, head(outputs))
+    # Last, so that the first weights are those without it.
+    augment = build_augmentation(augmentation, image_shape)
+    inputs = keras.Input(image_shape)
+    return keras.Model(inputs, head(features(augment(inputs))))
+
+
+def is_backbone(architecture):
+    """Tell whether an architecture is a pretrained network."""
+    is_known = is_name(architecture) and architecture in BACKBONES
+    return is_known or is_keras_file(architecture)
+
+
+def can_be_named(architecture):
+    """Tell whether a name is all that is needed to build an architecture."""
+    return is_name(architecture) and not is_keras_file(architecture)
 
 
 def is_name(architecture):
@@ -166,14 +212,13 @@ def is_name(architecture):
     return isinstance(architecture, str)
 
 
-def _head_dtype():
-    # In 16 bits probabilities would sum to 1 within a thousandth only.
-    half = keras.config.dtype_policy().compute_dtype in ("float16", "bfloat16")
-    return "float32" if half else None
-
-
-def _flatten(x):
-    return keras.layers.Flatten(data_format=_DATA_FORMAT)(x)
+def _refuse_rows(architecture, image_shape):
+    if len(image_shape) != 3:
+        raise ValueError(
+            f"architecture={architecture!r} needs images of shape (n_samples, height, "
+            f"width, n_channels), but X has rows of {image_shape[0]} features. Use "
+            "ImageLoader(flatten=False) in front, or architecture='dense'."
+        )
 
 
 def _add_dense_layers(x, hidden_layer_sizes, activation, batch_norm, dropout):
@@ -208,7 +253,7 @@ def _connect(features, image_shape, *, parameter_value):
     """Return the symbolic input and output of a builder's model, checked."""
     if not isinstance(features, keras.Model):
         raise parameter_error(
-            "KerasImageClassifier",
+            _OWNER,
             "architecture",
             "a callable that returns a keras.Model of features (the classifier adds "
             f"the softmax layer); it returned {features!r}",
@@ -218,7 +263,7 @@ def _connect(features, image_shape, *, parameter_value):
         n_inputs, n_outputs = len(features.inputs), len(features.outputs)
         if (n_inputs, n_outputs) != (1, 1):
             raise parameter_error(
-                "KerasImageClassifier",
+                _OWNER,
                 "architecture",
                 "a callable whose model has one input and one output; its model has "
                 f"{n_inputs} and {n_outputs}",
@@ -231,7 +276,7 @@ def _connect(features, image_shape, *, parameter_value):
         outputs = features(inputs)
     if tuple(inputs.shape[1:]) != tuple(image_shape):
         raise parameter_error(
-            "KerasImageClassifier",
+            _OWNER,
             "architecture",
             f"a callable whose model takes samples of shape {tuple(image_shape)}; its "
             f"model takes {tuple(inputs.shape[1:])}",
@@ -239,7 +284,7 @@ def _connect(features, image_shape, *, parameter_value):
         )
     if len(outputs.shape) != 2:
         raise parameter_error(
-            "KerasImageClassifier",
+            _OWNER,
             "architecture",
             "a callable whose model returns features of shape (n_samples, n_features); "
             f"its model returns {tuple(outputs.shape)}: add keras.layers.Flatten() or "

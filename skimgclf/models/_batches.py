@@ -66,6 +66,15 @@ class Batches(keras.utils.PyDataset):
         rows = self._rows[start : start + self._batch_size]
         return self._join(self.reader.read(index), rows)
 
+    def close(self):
+        """Let go of the samples, and stop reading ahead.
+
+        TensorFlow (2.21) keeps the data sets that it made of generators for ever, and
+        with them this object, but not what it holds.
+        """
+        self.reader.close()
+        self._samples = self._rows = None
+
     def _join(self, X, rows):
         _, codes, weights = self._samples
         batch = (X, codes[rows])
@@ -73,8 +82,8 @@ class Batches(keras.utils.PyDataset):
 
 
 @contextlib.contextmanager
-def reading(*readers):
-    """Train on batches whose images may be read from disk meanwhile, by these readers.
+def reading(*parts):
+    """Train on these `Batches`, and close them.
 
     An image that can't be read reaches the caller as the reader's own error, instead of
     what TensorFlow makes of it.
@@ -82,13 +91,13 @@ def reading(*readers):
     try:
         yield
     except Exception:
-        failures = [reader.failure for reader in readers if reader.failure]
+        failures = [part.reader.failure for part in parts if part.reader.failure]
         if not failures:
             raise
         raise failures[0] from failures[0].__cause__
     finally:
-        for reader in readers:
-            reader.close()
+        for part in parts:
+            part.close()
 
 
 def make_predict_function(network):

@@ -3,26 +3,19 @@
 import inspect
 
 from sklearn.base import BaseEstimator, ClassifierMixin
-from sklearn.utils.validation import check_consistent_length, check_is_fitted
+from sklearn.utils.validation import check_is_fitted
 
 from skimgclf._validation import check_int
 from skimgclf.models._batches import make_predict_function, predict_in_batches
 from skimgclf.models._inputs import check_samples
-from skimgclf.models._labels import (
-    check_labels,
-    check_partial_classes,
-    check_weights,
-    warn_of_unknown_labels,
-)
+from skimgclf.models._labels import warn_of_unknown_labels
 from skimgclf.models._learner import adopt, detach
-from skimgclf.models._parameters import check_parameters
+from skimgclf.models._learning import learn
 from skimgclf.models._persistence import pack_network, unpack_network
-from skimgclf.models._training import refuse_other_network, train
-from skimgclf.models._training_data import check_validation_data, join_samples
 
 
 class KerasImageClassifier(ClassifierMixin, BaseEstimator):
-    """A dense or convolutional network that classifies images.
+    """A network that classifies images: dense, convolutional or pretrained.
 
     The defaults are the textbook's first network: three dense layers of 40, 20 and 10
     units with relu, a softmax layer, Adam, ten epochs. Everything in scikit-learn that
@@ -30,12 +23,15 @@ class KerasImageClassifier(ClassifierMixin, BaseEstimator):
 
     Parameters
     ----------
-    architecture : {"dense", "cnn"} or callable, default="dense"
+    architecture : str, os.PathLike or callable, default="dense"
         The layers between the pixels and the softmax layer.
 
         - "dense": fully connected layers, see :func:`skimgclf.models.build_dense`
         - "cnn": convolutions with max pooling, then dense layers, see
           :func:`skimgclf.models.build_cnn`; for images only
+        - "MobileNetV3Small" or another network of `keras.applications`, or the path of
+          a ``.keras`` file: a pretrained backbone, as :class:`ImageEmbedder` takes it.
+          Of the next six parameters only `dropout` is used.
         - a callable ``(image_shape, **those of the next six parameters that it
           names)`` that returns a new `keras.Model` of features (n_samples,
           n_features) in each call; the classifier adds the softmax layer and the loss.
@@ -53,6 +49,27 @@ class KerasImageClassifier(ClassifierMixin, BaseEstimator):
         Whether to normalize each layer's output before its activation.
     dropout : float, default=0.0
         Share of units dropped after each dense layer in training, in [0, 1).
+    augmentation : {"flip", "light", "strong"}, list or None, default=None
+        Random changes of images in training, never at predict. Images are shown to the
+        network anew in each epoch, so that it learns what doesn't matter.
+
+        - "flip": left and right are swapped in every other image; not for digits
+        - "light": moved by up to 5 % of the height and width, turned by up to 7
+          degrees, zoomed by up to 10 %
+        - "strong": 10 %, 18 degrees, 20 %, contrast by up to 30 %, brightness by up to
+          20 % of white
+        - a list of these names and of Keras layers, such as ``["flip", "light"]``; see
+          :func:`skimgclf.models.augment_images`
+    weights : {"imagenet"}, str, os.PathLike or None, default="imagenet"
+        Of a backbone from `keras.applications`: see :class:`ImageEmbedder`.
+    fine_tune : int or "all", default=0
+        How many layers of a backbone are trained at the end, counted from the last one
+        with weights; batch normalization isn't counted, and stays in inference mode.
+        Before that, for `epochs`, only the softmax layer is trained.
+    fine_tune_epochs : int, default=10
+        Number of passes over the training data in which they are.
+    fine_tune_learning_rate : float, default=1e-5
+        Step size of the optimizer in these; larger steps forget what was learnt before.
     optimizer : str, keras.optimizers.Optimizer or subclass of it, default="adam"
         What updates the weights. An instance is copied for each fit.
     learning_rate : float, keras LearningRateSchedule or None, default=None
@@ -85,9 +102,9 @@ default=None
         shape. The optimizer goes on as well, unless `optimizer` or `learning_rate` were
         changed in between.
     random_state : int, RandomState instance or None, default=None
-        Decides the first weights, the order of samples and dropout. With an int, fits
-        on the CPU are equal bit for bit on one machine and one set of versions; a
-        RandomState instance moves on with each fit.
+        Decides the first weights, the order of samples, dropout and augmentation. With
+        an int, fits on the CPU are equal bit for bit on one machine and one set of
+        versions; a RandomState instance moves on with each fit.
     verbose : int, default=0
         1 prints a line an epoch.
 
@@ -166,6 +183,11 @@ default=None
         activation="relu",
         batch_norm=False,
         dropout=0.0,
+        augmentation=None,
+        weights="imagenet",
+        fine_tune=0,
+        fine_tune_epochs=10,
+        fine_tune_learning_rate=1e-5,
         optimizer="adam",
         learning_rate=None,
         epochs=10,
@@ -186,6 +208,11 @@ default=None
         self.activation = activation
         self.batch_norm = batch_norm
         self.dropout = dropout
+        self.augmentation = augmentation
+        self.weights = weights
+        self.fine_tune = fine_tune
+        self.fine_tune_epochs = fine_tune_epochs
+        self.fine_tune_learning_rate = fine_tune_learning_rate
         self.optimizer = optimizer
         self.learning_rate = learning_rate
         self.epochs = epochs
@@ -331,46 +358,12 @@ default=None
         warn_of_unknown_labels(y, self.classes_)
         return super().score(X, y, sample_weight)
 
-    def _fit(
-        self,
-        X,
-        y,
-        sample_weight,
-        *,
-        classes=None,
-        validation=(None, None, None),
-        is_partial=False,
-    ):
+    def _fit(self, *data, **options):
         # Not get_params, which knows the parameters of a subclass only.
         names = inspect.signature(KerasImageClassifier).parameters
         parameters = {name: getattr(self, name) for name in names}
-        if is_partial:
-            parameters |= {"epochs": 1, "early_stopping": False}
-        builder_parameters = check_parameters(parameters, is_partial=is_partial)
         previous = vars(self).get("_training")
-        if is_partial:
-            classes = check_partial_classes(classes, vars(self).get("classes_"))
-        elif not self.warm_start:
-            previous = None
-        X = check_samples(self, X, reset=previous is None or not is_partial)
-        classes, codes = check_labels(y, classes)
-        check_consistent_length(X, codes)
-        weights = check_weights(
-            sample_weight, self.class_weight, codes, classes, rescale=not is_partial
-        )
-        validation = check_validation_data(self, *validation, classes)
-        blueprint = {
-            "architecture": self.architecture,
-            "image_shape": self.image_shape_,
-            "n_classes": len(classes),
-            "parameters": builder_parameters,
-        }
-        if previous is not None:
-            refuse_other_network(previous, blueprint, classes)
-        samples = join_samples(X, codes, weights)
-        self._learn(
-            train(samples, validation, classes, blueprint, previous, parameters)
-        )
+        self._learn(learn(self, data, parameters, previous, **options))
 
     def _learn(self, training):
         if vars(self).get("model_") is not training.network:

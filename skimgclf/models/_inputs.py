@@ -146,8 +146,10 @@ def _check_images(estimator, X, reset, name):
             f"{estimator.image_shape_} (height, width, n_channels): load them alike"
             f"{_loader_hint(estimator.image_shape_)}."
         )
-    if not isinstance(X, LazyImages):  # those are right by their making
+    if not isinstance(X, LazyImages):
         X = _check_pixels(estimator, X, name)
+    elif len(X) == 0:  # otherwise they are right by their making
+        raise ValueError(f"{name} is empty: found LazyImages of 0 samples.")
     if reset:
         estimator.n_features_in_ = int(np.prod(X.shape[1:]))
         # A refit on images after one on a DataFrame: columns have no names any more.

@@ -13,9 +13,12 @@ from skimgclf._validation import (
     check_int,
     check_int_sequence,
     check_verbose,
+    is_int,
     parameter_error,
 )
-from skimgclf.models._architectures import ARCHITECTURES
+from skimgclf.models._architectures import ARCHITECTURES, is_backbone, is_name
+from skimgclf.models._augmentation import plan_augmentation
+from skimgclf.models._backbones import BACKBONES, check_weights_source
 
 _OWNER = "KerasImageClassifier"
 
@@ -32,11 +35,23 @@ def check_parameters(parameters, *, is_partial=False):
 
     Returns
     -------
-    builder_parameters : dict
-        The parameters of `build_network`, with sequences as tuples.
+    blueprint : dict
+        Those arguments of `build_network` that the data don't decide, as plain values:
+        "architecture", "augmentation", "weights", "fine_tune" and the builder's own
+        "parameters".
     """
-    _check_architecture(parameters["architecture"])
-    builder_parameters = check_builder_parameters(parameters)
+    architecture = parameters["architecture"]
+    _check_architecture(architecture)
+    check_weights_source(_OWNER, parameters["weights"])
+    _check_fine_tune(parameters, is_partial)
+    named = is_name(architecture) and architecture in BACKBONES
+    blueprint = {
+        "architecture": architecture,
+        "augmentation": plan_augmentation(_OWNER, parameters["augmentation"]),
+        "fine_tune": parameters["fine_tune"],
+        "parameters": check_builder_parameters(parameters),
+        "weights": parameters["weights"] if named else None,
+    }
     _check_optimizer(parameters["optimizer"], parameters["learning_rate"])
     check_int(_OWNER, "epochs", parameters["epochs"], minimum=1)
     check_int(_OWNER, "batch_size", parameters["batch_size"], minimum=1)
@@ -46,17 +61,43 @@ def check_parameters(parameters, *, is_partial=False):
     check_bool(_OWNER, "warm_start", parameters["warm_start"])
     _check_random_state(parameters["random_state"])
     check_verbose(_OWNER, parameters["verbose"])
-    return builder_parameters
+    return blueprint
 
 
 def _check_architecture(architecture):
     if isinstance(architecture, type | keras.layers.Layer):
         expected = "a name or a function that returns a new keras.Model in each call"
         raise parameter_error(_OWNER, "architecture", expected, architecture)
-    if not callable(architecture):
-        check_choice(
-            _OWNER, "architecture", architecture, ARCHITECTURES, otherwise="a callable"
+    if not callable(architecture) and not is_backbone(architecture):
+        otherwise = (
+            "the name of a network of keras.applications (such as 'MobileNetV3Small'; "
+            "not EfficientNetB0 to B7), the path of a .keras file, or a callable"
         )
+        check_choice(
+            _OWNER, "architecture", architecture, ARCHITECTURES, otherwise=otherwise
+        )
+
+
+def _check_fine_tune(parameters, is_partial):
+    fine_tune = parameters["fine_tune"]
+    is_all = isinstance(fine_tune, str) and fine_tune == "all"
+    if not is_all and not is_int(fine_tune, minimum=0):
+        expected = "an int of at least 0 or 'all'"
+        raise parameter_error(_OWNER, "fine_tune", expected, fine_tune)
+    check_int(_OWNER, "fine_tune_epochs", parameters["fine_tune_epochs"], minimum=1)
+    rate = parameters["fine_tune_learning_rate"]
+    if not _is_number(rate) or not 0 < rate < np.inf:
+        expected = "a number above 0"
+        raise parameter_error(_OWNER, "fine_tune_learning_rate", expected, rate)
+    if fine_tune and not is_backbone(parameters["architecture"]):
+        expected = (
+            f"0 with architecture={parameters['architecture']!r}, which isn't "
+            "pretrained"
+        )
+        raise parameter_error(_OWNER, "fine_tune", expected, fine_tune)
+    if fine_tune and is_partial:
+        expected = "0 in partial_fit, which doesn't know when the last part has come"
+        raise parameter_error(_OWNER, "fine_tune", expected, fine_tune)
 
 
 def check_builder_parameters(parameters):

@@ -2,18 +2,20 @@
 
 A network of a named architecture is kept as what it was built from and its numbers,
 and built anew on load; that is a third of the size of a Keras file and does not depend
-on Keras' file format. The network of a callable is kept as the bytes of a ``.keras``
-file, so that loading never calls the function.
+on Keras' file format. The network of a callable or of a ``.keras`` file is kept as the
+bytes of such a file, so that loading never calls the function nor looks for the file.
 """
-
-import tempfile
-from pathlib import Path
 
 import keras
 import numpy as np
 
-from skimgclf.models._architectures import build_network, is_name
-from skimgclf.models._keras_file import copy_network, list_generators
+from skimgclf.models._architectures import build_network, can_be_named
+from skimgclf.models._keras_file import (
+    copy_network,
+    dump_keras_bytes,
+    list_generators,
+    load_keras_bytes,
+)
 from skimgclf.models._scikeras import compile_network, seeded
 
 _FORMAT = 1
@@ -47,7 +49,7 @@ def pack_network(network, blueprint, optimizer=None):
             "config": optimizer.get_config(),
             "variables": _copy_values(optimizer),
         }
-    if not is_name(blueprint["architecture"]):
+    if not can_be_named(blueprint["architecture"]):
         generators = [np.array(state) for state in list_generators(network)]
         return {**packed, "file": _write_keras_bytes(network), "generators": generators}
     return {**packed, "blueprint": blueprint, "variables": _copy_values(network)}
@@ -73,7 +75,7 @@ def unpack_network(packed):
             "skimgclf that saved it, or fit it again."
         )
     if "file" in packed:
-        network = _read_keras_bytes(packed["file"])
+        network = load_keras_bytes(packed["file"])
         _assign_values(list_generators(network), packed["generators"])
     else:
         network = _rebuild(packed)
@@ -89,7 +91,8 @@ def _rebuild(packed):
     with seeded(0):  # the weights drawn here are replaced
         keras.config.set_dtype_policy(packed["dtype_policy"])
         try:
-            network = build_network(**packed["blueprint"])
+            # The weights of a backbone are among the variables.
+            network = build_network(**{**packed["blueprint"], "weights": None})
         finally:
             keras.config.set_dtype_policy(policy)
     shapes = [tuple(variable.shape) for variable in network.variables]
@@ -118,23 +121,13 @@ def _write_keras_bytes(network):
     try:
         # A copy, since Keras writes the optimizer of a compiled network, whatever it is
         # told. It also writes layers that it can't read again: better to know it now.
-        with tempfile.TemporaryDirectory() as folder:
-            path = Path(folder, "network.keras")
-            copy_network(network).save(path)
-            content = path.read_bytes()
-        _read_keras_bytes(content)
+        content = dump_keras_bytes(copy_network(network))
+        load_keras_bytes(content)
     except Exception as error:
         raise ValueError(
-            "The network of this callable architecture can't be saved, since Keras "
+            "The network of this architecture can't be saved, since Keras "
             "couldn't load it again. Register the classes of its layers with "
             "keras.saving.register_keras_serializable, and write a Lambda layer as "
             f"such a class. Keras says: {str(error).splitlines()[0]}"
         ) from error
     return content
-
-
-def _read_keras_bytes(content):
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder, "network.keras")
-        path.write_bytes(content)
-        return keras.saving.load_model(path, compile=False)

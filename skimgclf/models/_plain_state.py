@@ -7,20 +7,31 @@ it comes from a stranger.
 import copy
 import inspect
 import math
+import os
 
 import keras
 import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
 from skimgclf._validation import check_keys, parameter_error
-from skimgclf.models._architectures import ARCHITECTURES, is_name
+from skimgclf.models._architectures import ARCHITECTURES, is_backbone, is_name
+from skimgclf.models._augmentation import plan_augmentation
 from skimgclf.models._classifier import KerasImageClassifier
 from skimgclf.models._keras_file import check_plain, read_network, write_network
 from skimgclf.models._parameters import check_builder_parameters, check_parameters
+from skimgclf.models._scikeras import seeded
 from skimgclf.models._training import Training
 
 _OWNER = "KerasImageClassifier"
-_BLUEPRINT = {"architecture", "image_shape", "n_classes", "parameters"}
+_BLUEPRINT = {
+    "architecture",
+    "augmentation",
+    "fine_tune",
+    "image_shape",
+    "n_classes",
+    "parameters",
+    "weights",
+}
 _LEARNT = {
     "best_iter",
     "blueprint",
@@ -158,7 +169,7 @@ def restore_classifier(parameters, learnt, network):
         rate = _restore_keras(learnt["learning_rate"])
     training = Training(
         _read_network(network, learnt),
-        _restore_parameters(learnt["blueprint"]),
+        _restore_blueprint(learnt["blueprint"]),
         learnt["classes"],
         _restore_order(learnt["order"]),
         optimizer,
@@ -175,7 +186,10 @@ def restore_classifier(parameters, learnt, network):
 
 
 def _describe_parameters(parameters):
-    described = dict(parameters)
+    described = {
+        name: os.fspath(value) if isinstance(value, os.PathLike) else value
+        for name, value in parameters.items()
+    }
     architecture = described["architecture"]
     if not is_name(architecture):
         described["architecture"] = {"function": _name_of(architecture)}
@@ -184,7 +198,20 @@ def _describe_parameters(parameters):
             described[name] = _describe_keras(name, described[name])
     if "callbacks" in described:
         described["callbacks"] = None
+    if isinstance(described["augmentation"], list | tuple):
+        described["augmentation"] = type(described["augmentation"])(
+            map(_describe_augmentation, described["augmentation"])
+        )
     return described
+
+
+def _describe_augmentation(item):
+    """Describe a preset's name, a layer, or what Keras says of a layer."""
+    if isinstance(item, str):
+        return item
+    if isinstance(item, dict) and _is_plain(item):
+        return {"object": item}
+    return _describe_keras("augmentation", item)
 
 
 def _name_of(function):
@@ -231,10 +258,22 @@ def _restore_parameters(described):
         restored["architecture"] = SavedArchitecture(str(architecture["function"]))
     for name in {"optimizer", "learning_rate"} & restored.keys():
         restored[name] = _restore_keras(restored[name])
+    augmentation = restored.get("augmentation")
+    if isinstance(augmentation, list | tuple):
+        with seeded(0):  # layers draw seeds, which those of the network replace
+            restored["augmentation"] = type(augmentation)(
+                _restore_keras(item, "keras.layers") for item in augmentation
+            )
     return restored
 
 
-def _restore_keras(described):
+def _restore_blueprint(described):
+    blueprint = _restore_parameters(described)
+    plan = plan_augmentation(_OWNER, blueprint["augmentation"])
+    return {**blueprint, "augmentation": plan}
+
+
+def _restore_keras(described, module="keras.optimizers"):
     if not isinstance(described, dict):
         return described
     if set(described) == {"class"}:
@@ -244,10 +283,10 @@ def _restore_keras(described):
     if set(described) == {"object"} and isinstance(described["object"], dict):
         config = described["object"]
         check_plain(config)
-        if str(config.get("module")).startswith("keras.optimizers"):
+        if str(config.get("module")).startswith(module):
             config = copy.deepcopy(config)  # Keras changes it
             return keras.saving.deserialize_keras_object(config, safe_mode=True)
-    raise ValueError(f"{described!r} is no optimizer or schedule of Keras")
+    raise ValueError(f"{described!r} is no object of {module}")
 
 
 def _restore_order(state):
@@ -273,7 +312,8 @@ def _check_learnt(learnt):
     built = check_builder_parameters(blueprint["parameters"])
     check_keys("parameters of the blueprint", blueprint["parameters"], built)
     architecture = blueprint["architecture"]
-    if not isinstance(architecture, dict) and architecture not in ARCHITECTURES:
+    is_function = isinstance(architecture, dict)
+    if not (is_function or is_backbone(architecture) or architecture in ARCHITECTURES):
         raise ValueError(f"unknown architecture {architecture!r}")
     names = learnt["feature_names"]
     if names is not None and (

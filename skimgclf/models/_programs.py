@@ -76,13 +76,14 @@ def describe_program(network, blueprint):
         Equal for networks that can stand in for each other; None where that isn't sure.
     """
     optimizer = network.optimizer
+    if type(optimizer) not in _OPTIMIZERS:
+        return None
     settings = optimizer.get_config()
     # A number is in a variable, and so no part of the program. A schedule is.
     learning_rate = settings.pop("learning_rate")
     settings.pop("name")  # counts the optimizers of the process
     if (
-        type(optimizer) not in _OPTIMIZERS
-        or not isinstance(learning_rate, float)
+        not isinstance(learning_rate, float)
         or network.count_params() > _N_PARAMETERS
         or tensorflow.distribute.has_strategy()
         or keras.distribution.distribution() is not None

@@ -87,9 +87,11 @@ class BatchReader:
         return scale_samples(np.zeros((n_samples, *self._X.shape[1:]), self._X.dtype))
 
     def close(self):
-        """Stop reading ahead."""
+        """Stop reading ahead, and let go of the samples."""
         if self._pool is not None:
             self._pool.shutdown(cancel_futures=True)
+        self._X = None
+        self._pending = {}
 
     def _key_of(self, index):
         batch = slice(index * self._batch_size, (index + 1) * self._batch_size)

@@ -52,13 +52,14 @@ import tensorflow
 from scikeras.wrappers import KerasClassifier
 from tensorflow.python.eager import context as tensorflow_context
 
+from skimgclf.models._draws import own_draws
 from skimgclf.models._feeding import feed
 from skimgclf.models._process import use_tensorflow
 from skimgclf.models._programs import build_metrics, describe_program, stand_in
 from skimgclf.models._progress import EpochPrinter
 
-# Keras draws the seeds of initializers and dropout from Python's global generator,
-# and TensorFlow's tracing isn't safe across threads: one fit at a time in a process.
+# Where Keras draws seeds is global, and TensorFlow's tracing isn't safe across threads:
+# one fit at a time in a process.
 _TRAINING_LOCK = threading.RLock()
 
 _LOSS = "sparse_categorical_crossentropy"
@@ -185,7 +186,8 @@ def seeded(seed):
         state = random.getstate()
         random.seed(seed)
         try:
-            yield
+            with own_draws(seed):
+                yield
         finally:
             random.setstate(state)
 
@@ -231,7 +233,10 @@ class _Trainer(KerasClassifier):
     def _ensure_compiled_model(self):
         if not self.model_.compiled:
             compile_network(self.model_, self._get_compile_kwargs()["optimizer"])
-        steps = 1 if any(map(_has_batch_hook, self.callbacks)) else _STEPS_PER_EXECUTION
+        one_by_one = any(map(_has_batch_hook, self.callbacks))
+        # Keras 3.15 can't loop over the data of several devices within an execution.
+        one_by_one |= tensorflow.distribute.has_strategy()
+        steps = 1 if one_by_one else _STEPS_PER_EXECUTION
         if self.model_.steps_per_execution != steps:
             self.model_.steps_per_execution = steps
             # They are made for a number of steps, and made anew when missing.
@@ -280,9 +285,13 @@ class _PassThrough:
 
 def _scikeras_parameters(plan):
     rate = plan.learning_rate
+    given = {} if rate is None else {"learning_rate": _as_float(rate)}
+    optimizer = plan.optimizer
+    if isinstance(optimizer, keras.optimizers.Optimizer):
+        optimizer, given = _copy_optimizer(optimizer, **given), {}
     return {
-        "optimizer": _copy_optimizer(plan.optimizer),
-        **({} if rate is None else {"optimizer__learning_rate": _as_float(rate)}),
+        "optimizer": optimizer,
+        **{f"optimizer__{name}": value for name, value in given.items()},
         "loss": _LOSS,
         "epochs": plan.epochs,
         "callbacks": plan.callbacks,
@@ -296,11 +305,8 @@ def _as_float(rate):
     return float(rate) if isinstance(rate, numbers.Real) else rate
 
 
-def _copy_optimizer(optimizer):
-    """Return a name or class as it is, and of an instance a new one like it."""
-    if isinstance(optimizer, keras.optimizers.Optimizer):
-        return type(optimizer).from_config(optimizer.get_config())
-    return optimizer
+def _copy_optimizer(optimizer, **changes):
+    return type(optimizer).from_config({**optimizer.get_config(), **changes})
 
 
 def _refuse_trained_weights(network):

@@ -8,6 +8,7 @@ import numpy as np
 from sklearn.utils import check_random_state
 
 from skimgclf.models._architectures import build_network
+from skimgclf.models._backbones import thaw
 from skimgclf.models._batches import Batches, reading, warn_of_filled
 from skimgclf.models._progress import EpochPrinter
 from skimgclf.models._scikeras import (
@@ -80,26 +81,58 @@ def train(samples, validation, classes, blueprint, previous, parameters):
     batches = Batches(samples, batch_size=batch_size, order=order)
     if validation is not None:
         validation = Batches(validation, batch_size=batch_size)
-    plan = _make_plan(parameters, stopper, previous)
-    readers = [part.reader for part in (batches, validation) if part is not None]
-    with reading(*readers):
+    parts = [part for part in (batches, validation) if part is not None]
+    with reading(*parts):
         if previous is None:
+            plan = _make_plan(parameters, stopper, previous)
+            # A backbone is frozen until the new softmax layer knows what to do.
+            frozen = {**blueprint, "fine_tune": 0}
             network, history = train_network(
-                build_network, blueprint, plan, batches, validation, seed=network_seed
+                build_network, frozen, plan, batches, validation, seed=network_seed
             )
         else:
+            fine = blueprint["fine_tune"]
+            plan = _make_plan(parameters, stopper, previous, fine=fine)
             network = previous.network
-            history = _resume(previous, plan, batches, validation)
-    warn_of_filled(*readers)
-    return Training(
-        network,
-        blueprint,
-        classes,
-        order,
-        plan.optimizer,
-        plan.learning_rate,
-        history,
-        len(history["loss"]) if stopper is None else stopper.best_epoch + 1,
+            before = previous.optimizer, previous.learning_rate
+            keep_optimizer = before == (plan.optimizer, plan.learning_rate)
+            history = _resume(
+                previous, plan, batches, validation, keep_optimizer=keep_optimizer
+            )
+        training = Training(
+            network,
+            blueprint,
+            classes,
+            order,
+            plan.optimizer,
+            plan.learning_rate,
+            history,
+            len(history["loss"]) if stopper is None else stopper.best_epoch + 1,
+        )
+        if previous is None and blueprint["fine_tune"]:
+            training = _fine_tune(training, parameters, stopper, batches, validation)
+    warn_of_filled(*[part.reader for part in parts])
+    return training
+
+
+def _fine_tune(training, parameters, stopper, batches, validation):
+    """Train the last layers of a backbone too, and return the whole training."""
+    best = None
+    if stopper is not None:
+        best = min(training.history["val_loss"])
+        weights = training.network.get_weights()
+        stopper = copy.copy(stopper)  # starts anew with the training
+    thaw(training.network, training.blueprint["fine_tune"])
+    plan = _make_plan(parameters, stopper, training, fine=True)
+    history = _resume(training, plan, batches, validation, keep_optimizer=False)
+    best_iter = len(history["loss"])
+    if stopper is not None:
+        best_iter = stopper.best_epoch + 1
+        if best <= min(history["val_loss"][len(training.history["loss"]) :]):
+            training.network.set_weights(weights)
+            best_iter = training.best_iter
+    return training._replace(
+        history=history, best_iter=best_iter, learning_rate=plan.learning_rate
     )
 
 
@@ -129,16 +162,19 @@ def _describe(blueprint, classes):
     return {name: value for name, value in parts.items() if name != "parameters"}
 
 
-def _make_plan(parameters, stopper, previous):
+def _make_plan(parameters, stopper, previous, *, fine=False):
+    """Plan a training, or its end, in which a backbone is trained as well."""
+    prefix = "fine_tune_" if fine else ""
+    epochs = parameters[f"{prefix}epochs"]
     callbacks = copy_callbacks(parameters["callbacks"])
     if stopper is not None:
         callbacks.append(stopper)
     if parameters["verbose"]:
-        callbacks.append(EpochPrinter(_n_epochs(previous) + parameters["epochs"]))
+        callbacks.append(EpochPrinter(_n_epochs(previous) + epochs))
     return TrainingPlan(
         parameters["optimizer"],
-        parameters["learning_rate"],
-        parameters["epochs"],
+        parameters[f"{prefix}learning_rate"],
+        epochs,
         callbacks,
     )
 
@@ -147,17 +183,16 @@ def _n_epochs(training):
     return 0 if training is None else len(training.history["loss"])
 
 
-def _resume(previous, plan, batches, validation):
+def _resume(previous, plan, batches, validation, *, keep_optimizer):
     """Go on with a network, and return the history of all epochs."""
     n_before = _n_epochs(previous)
-    before = previous.optimizer, previous.learning_rate
     history = resume_training(
         previous.network,
         plan,
         batches,
         validation,
         initial_epoch=n_before,
-        keep_optimizer=before == (plan.optimizer, plan.learning_rate),
+        keep_optimizer=keep_optimizer,
     )
     # One value an epoch: NaN where nothing was validated.
     n_epochs = len(history["loss"])

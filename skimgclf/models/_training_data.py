@@ -7,9 +7,43 @@ import numpy as np
 from sklearn.model_selection import train_test_split
 from sklearn.utils.validation import check_consistent_length
 
+from skimgclf.images import LazyImages
 from skimgclf.models._batches import Samples
 from skimgclf.models._inputs import check_samples
 from skimgclf.models._labels import check_labels, check_weights
+
+
+class SelectedRows:
+    """Some rows of an array, copied only as far as they are read.
+
+    An array as large as memory, or mapped from a file that is larger, would have to be
+    copied to leave a few of its rows out.
+
+    Parameters
+    ----------
+    X : ndarray or SelectedRows of shape (n_samples, ...)
+        All rows.
+    rows : ndarray of int of shape (n_selected,)
+        Which of them.
+    """
+
+    def __init__(self, X, rows):
+        self._X = X
+        self._rows = rows
+
+    @property
+    def shape(self):
+        return len(self), *self._X.shape[1:]
+
+    @property
+    def dtype(self):
+        return self._X.dtype
+
+    def __len__(self):
+        return len(self._rows)
+
+    def __getitem__(self, key):
+        return self._X[self._rows[key]]
 
 
 def join_samples(X, codes, weights):
@@ -31,7 +65,7 @@ def join_samples(X, codes, weights):
     if weights is None:
         return Samples(X, codes, None)
     samples = Samples(X, codes, weights.astype(keras.config.floatx()))
-    return samples if weights.all() else _select(samples, weights > 0)
+    return samples if weights.all() else _select(samples, np.flatnonzero(weights))
 
 
 def check_validation_data(estimator, X_val, y_val, sample_weight_val, classes):
@@ -93,8 +127,10 @@ def hold_out(samples, fraction, classes, *, seed):
 
 
 def _select(samples, rows):
-    """Select samples by an index array or mask."""
-    return Samples(*(None if part is None else part[rows] for part in samples))
+    """Select samples by an index array."""
+    X, codes, weights = samples
+    X = X[rows] if isinstance(X, LazyImages) else SelectedRows(X, rows)
+    return Samples(X, codes[rows], None if weights is None else weights[rows])
 
 
 def _refuse_small_data(codes, fraction, classes):

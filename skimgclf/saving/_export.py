@@ -13,6 +13,8 @@ from sklearn.utils.validation import check_is_fitted
 from skimgclf._atomic import replace_atomically
 from skimgclf._validation import check_choice
 from skimgclf.exceptions import InvalidParameterError
+from skimgclf.models import ImageEmbedder
+from skimgclf.models._augmentation import without_augmentation
 from skimgclf.saving._steps import is_passthrough, list_steps
 
 # Keras tells formats apart by these suffixes, which the user's path needn't have.
@@ -65,7 +67,7 @@ def export_model(model, path, format="onnx"):
 
     See Also
     --------
-    skimgclf.save_model : Save a model for skimgclf itself.
+    skimgclf.saving.save_model : Save a model for skimgclf itself.
 
     Notes
     -----
@@ -91,7 +93,7 @@ def export_model(model, path, format="onnx"):
     check_is_fitted(classifier)
     if format == "onnx":
         _check_packages()
-    network = _export_network(classifier.model_, format)
+    network = _export_network(without_augmentation(classifier.model_), format)
     description = json.dumps(_describe(loader, classifier, format), indent=2)
     with replace_atomically(path) as file:
         file.write(network)
@@ -103,6 +105,11 @@ def _find_parts(model):
     """Return the loader (or None) and the classifier of a model."""
     *others, (_, classifier) = list_steps("export_model", model)
     loaders = [step for _, step in others if not is_passthrough(step)]
+    if any(isinstance(step, ImageEmbedder) for step in loaders):
+        raise InvalidParameterError(
+            "The 'model' parameter of export_model has an ImageEmbedder, and one "
+            "network is exported: use the backbone as the classifier's architecture."
+        )
     if len(loaders) > 1:
         raise InvalidParameterError(
             f"The 'model' parameter of export_model has {len(loaders)} loaders, and "

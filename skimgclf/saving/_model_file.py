@@ -19,7 +19,8 @@ from skimgclf._validation import (
 )
 from skimgclf.exceptions import InvalidParameterError, ModelFileError, ModelFileWarning
 from skimgclf.images import ImageLoader
-from skimgclf.models import KerasImageClassifier
+from skimgclf.models import ImageEmbedder, KerasImageClassifier
+from skimgclf.models._embedder import describe_embedder, restore_embedder
 from skimgclf.models._plain_state import describe_classifier, restore_classifier
 from skimgclf.saving._archive import read_archive, write_archive
 from skimgclf.saving._steps import PASSTHROUGH, is_passthrough, list_steps
@@ -44,8 +45,9 @@ def save_model(model, path, *, include_optimizer=False):
     Parameters
     ----------
     model : KerasImageClassifier or Pipeline
-        Fitted. The steps of a pipeline may be an ImageLoader, "passthrough" and, at
-        the end, a KerasImageClassifier. Of a search, save ``best_estimator_``.
+        Fitted. The steps of a pipeline may be an ImageLoader, an ImageEmbedder,
+        "passthrough" and, at the end, a KerasImageClassifier. Of a search, save
+        ``best_estimator_``.
     path : str or os.PathLike
         Where to; any name will do.
     include_optimizer : bool, default=False
@@ -210,15 +212,19 @@ def _describe_pipeline(model):
 def _describe_step(name, step, classifier_parameters):
     if is_passthrough(step):
         return {"name": name, "type": PASSTHROUGH, "parameters": {}}
-    parameters = classifier_parameters
+    kind = type(step).__name__
+    parameters, learnt = classifier_parameters, {}
     if type(step) is ImageLoader:
         step.fit(None)  # bad values would be refused when the file is loaded
         parameters = {**step.get_params(deep=False), **_OF_THIS_MACHINE}
-    kind = type(step).__name__
+    elif type(step) is ImageEmbedder:
+        parameters, described = describe_embedder(step)
+        learnt = {"learnt": _encode_all("what fit has learnt", described)}
     return {
         "name": name,
         "type": kind,
         "parameters": _encode_all(kind, parameters),
+        **learnt,
     }
 
 
@@ -286,7 +292,7 @@ def _restore(document, network):
     learnt = {name: decode(value) for name, value in learnt.items()}
     *first, last = steps
     restored = [_restore_step(step) for step in first]
-    name, kind, parameters = _read_step(last)
+    name, kind, parameters, _ = _read_step(last)
     if kind != KerasImageClassifier.__name__:
         raise ValueError(f"the last step must be a KerasImageClassifier, not {kind!r}")
     classifier = restore_classifier(parameters, learnt, network)
@@ -308,9 +314,11 @@ def _restore(document, network):
 
 
 def _restore_step(step):
-    name, kind, parameters = _read_step(step)
+    name, kind, parameters, learnt = _read_step(step)
     if kind == PASSTHROUGH and not parameters:
         return name, PASSTHROUGH
+    if kind == ImageEmbedder.__name__:
+        return name, restore_embedder(parameters, learnt)
     if kind != ImageLoader.__name__:
         raise ValueError(f"unknown step {name!r} of type {kind!r}")
     if parameters.get("cache") is not None:
@@ -321,10 +329,17 @@ def _restore_step(step):
 
 
 def _read_step(step):
-    check_keys("a step", step, ["name", "type", "parameters"])
-    name, kind, parameters = step["name"], step["type"], step["parameters"]
+    """Return a step's name, type, parameters, and what an embedder has learnt."""
+    with_learnt = isinstance(step, dict) and step.get("type") == ImageEmbedder.__name__
+    parts = ["parameters", "learnt"] if with_learnt else ["parameters"]
+    check_keys("a step", step, ["name", "type", *parts])
+    name, kind = step["name"], step["type"]
     if not isinstance(name, str | None) or not isinstance(kind, str):
         raise ValueError(f"a step must have a name and a type, not {name!r}, {kind!r}")
-    if not isinstance(parameters, dict):
-        raise ValueError(f"the parameters of step {name!r} are no JSON object")
-    return name, kind, {key: decode(value) for key, value in parameters.items()}
+    decoded = []
+    for part in parts:
+        if not isinstance(step[part], dict):
+            raise ValueError(f"the {part} of step {name!r} is no JSON object")
+        decoded.append({key: decode(value) for key, value in step[part].items()})
+    parameters, learnt = (*decoded, None)[:2]
+    return name, kind, parameters, learnt

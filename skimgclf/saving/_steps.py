@@ -4,9 +4,10 @@ from sklearn.pipeline import Pipeline
 
 from skimgclf.exceptions import InvalidParameterError
 from skimgclf.images import ImageLoader
-from skimgclf.models import KerasImageClassifier
+from skimgclf.models import ImageEmbedder, KerasImageClassifier
 
 PASSTHROUGH = "passthrough"
+_TRANSFORMERS = (ImageLoader, ImageEmbedder)
 
 
 def list_steps(owner, model):
@@ -40,7 +41,7 @@ def list_steps(owner, model):
     if type(model) is not Pipeline:
         raise _refuse(owner, f"Got a {type(model).__name__} instead")
     for name, step in model.steps[:-1]:
-        if type(step) is not ImageLoader and not is_passthrough(step):
+        if type(step) not in _TRANSFORMERS and not is_passthrough(step):
             raise _refuse(owner, f"Its step {name!r} is {_name_type(step)}")
     name, last = model.steps[-1]
     if type(last) is not KerasImageClassifier:
@@ -60,6 +61,7 @@ def _name_type(step):
 def _refuse(owner, but):
     return InvalidParameterError(
         f"The 'model' parameter of {owner} must be a KerasImageClassifier, or a "
-        "Pipeline of ImageLoader, 'passthrough' and a KerasImageClassifier at the end. "
+        "Pipeline of ImageLoader, ImageEmbedder, 'passthrough' and a "
+        "KerasImageClassifier at the end. "
         f"{but}; use joblib or skops for others."
     )

@@ -1,0 +1,303 @@
+"""ImageEmbedder: a frozen pretrained network as a scikit-learn transformer."""
+
+import copy
+import math
+import os
+
+import keras
+import numpy as np
+from sklearn.base import (
+    BaseEstimator,
+    ClassNamePrefixFeaturesOutMixin,
+    TransformerMixin,
+)
+from sklearn.utils.validation import check_is_fitted
+
+from skimgclf._validation import (
+    check_choice,
+    check_int,
+    check_keys,
+    parameter_error,
+)
+from skimgclf.models._backbones import (
+    check_backbone,
+    check_weights_source,
+    load_backbone,
+)
+from skimgclf.models._batches import predict_in_batches
+from skimgclf.models._inputs import check_samples
+from skimgclf.models._keras_file import dump_keras_bytes, load_keras_bytes
+from skimgclf.models._learner import adopt, detach
+
+_OWNER = "ImageEmbedder"
+_POOLINGS = ("avg", "max")
+_LEARNT = ("image_shape", "n_features_out", "weights_hash")
+
+
+class ImageEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
+    """Turn images into the features of a pretrained network.
+
+    A network that was trained on a million photos describes an image by some hundred
+    numbers, from which a linear model learns new classes with a few images of each,
+    in seconds and without a GPU.
+
+    Parameters
+    ----------
+    backbone : str, os.PathLike or keras.Model, default="MobileNetV3Small"
+        - the name of a network of `keras.applications` (all but EfficientNetB0 to B7):
+          what its family takes as pixels is put in front
+        - the path of a ``.keras`` file, or a model: they get pixels in [0, 1] as they
+          are, and anything else must be layers of their own. They return features (n,
+          d) or feature maps (n, height, width, d).
+    weights : {"imagenet"}, str, os.PathLike or None, default="imagenet"
+        Of a backbone that is given by its name: "imagenet", which Keras fetches on
+        first use and keeps in ``~/.keras``; the path of such a file; or None for random
+        weights, which are always the same.
+    pooling : {"avg", "max"}, default="avg"
+        What becomes of a feature map: the mean or the maximum of each feature.
+    batch_size : int, default=32
+        Number of images computed at once.
+
+    Attributes
+    ----------
+    image_shape_ : tuple of int
+        Shape of one image: (height, width, n_channels).
+    n_features_in_ : int
+        height * width * n_channels.
+    weights_hash_ : str or None
+        What `backbone` and `weights` held in `fit`, as a SHA-256. None where `backbone`
+        is a model.
+
+    See Also
+    --------
+    skimgclf.ImageLoader : Turns paths into the arrays that this takes.
+    skimgclf.KerasImageClassifier : Trains such a network further, with `fine_tune`.
+
+    Notes
+    -----
+    The network runs in inference mode: the features of an image depend on nothing but
+    its pixels. Gray images are repeated to three channels.
+
+    Backbones are loaded on first use, and those used last are shared within a process.
+    A fitted embedder is pickled without its backbone, unless that is a `keras.Model`:
+    where it is loaded, the backbone is found again by its name or path, and
+    `weights_hash_` must be the same. A clone shares the `keras.Model` of the original.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skimgclf import ImageEmbedder
+    >>> images = np.zeros((2, 32, 32, 3), dtype="uint8")
+    >>> embedder = ImageEmbedder(weights=None)  # random, so that nothing is fetched
+    >>> embedder.fit_transform(images).shape
+    (2, 576)
+    >>> embedder.get_feature_names_out()[:2]
+    array(['imageembedder0', 'imageembedder1'], dtype=object)
+    """
+
+    def __init__(
+        self,
+        backbone="MobileNetV3Small",
+        *,
+        weights="imagenet",
+        pooling="avg",
+        batch_size=32,
+    ):
+        self.backbone = backbone
+        self.weights = weights
+        self.pooling = pooling
+        self.batch_size = batch_size
+
+    def fit(self, X, y=None):
+        """Load the backbone for images of this shape; nothing is learnt.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, height, width, n_channels)
+            Images, float in [0, 1] or uint8.
+        y : object, default=None
+            Ignored.
+
+        Returns
+        -------
+        self : ImageEmbedder
+
+        Raises
+        ------
+        ValueError
+            If a parameter or the images have a value that can't be meant.
+        """
+        self._fit(X)
+        return self
+
+    def fit_transform(self, X, y=None):
+        """Load the backbone, and compute the features of all images.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, height, width, n_channels)
+            Images, float in [0, 1] or uint8.
+        y : object, default=None
+            Ignored.
+
+        Returns
+        -------
+        features : ndarray of shape (n_samples, n_features_out), float32
+        """
+        return self._embed(self._fit(X))
+
+    def transform(self, X):
+        """Compute the features of all images.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, height, width, n_channels)
+            Images of the shape that `fit` was given.
+
+        Returns
+        -------
+        features : ndarray of shape (n_samples, n_features_out), float32
+        """
+        check_is_fitted(self)
+        self._check_parameters()
+        return self._embed(_check_images(self, X, reset=False))
+
+    def _fit(self, X):
+        """Learn the shape of images, and return them validated."""
+        self._check_parameters()
+        learner = detach(self)
+        X = _check_images(learner, X, reset=True)
+        loaded = learner._load()
+        learner.weights_hash_ = loaded.digest
+        learner._n_features_out = loaded.network.output_shape[1]
+        adopt(self, learner)
+        return X
+
+    def _embed(self, X):
+        loaded = self._load()
+        if loaded.digest != self.weights_hash_:
+            raise ValueError(
+                f"This {type(self).__name__} was fitted with other weights (SHA-256 "
+                f"{self.weights_hash_}) than backbone={self.backbone!r} and "
+                f"weights={self.weights!r} hold now ({loaded.digest}). Bring the old "
+                "file back, or fit it and what follows it again."
+            )
+        features = predict_in_batches(loaded.predict, X, batch_size=self.batch_size)
+        return features.astype(np.float32, copy=False)
+
+    def _load(self):
+        return load_backbone(
+            _OWNER,
+            self.backbone,
+            self.weights,
+            self.pooling,
+            self.image_shape_,
+        )
+
+    def _check_parameters(self):
+        check_backbone(_OWNER, self.backbone)
+        check_weights_source(_OWNER, self.weights)
+        check_choice(_OWNER, "pooling", self.pooling, _POOLINGS)
+        check_int(_OWNER, "batch_size", self.batch_size, minimum=1)
+
+    def __sklearn_clone__(self):
+        # All parameters are plain values, or a model that is only read.
+        cloned = type(self)(**self.get_params(deep=False))
+        for name in ("_metadata_request", "_sklearn_output_config"):
+            if name in vars(self):
+                setattr(cloned, name, copy.deepcopy(vars(self)[name]))
+        return cloned
+
+    def __getstate__(self):
+        state = {**super().__getstate__()}
+        if isinstance(self.backbone, keras.Model):
+            state["backbone"] = dump_keras_bytes(self.backbone)
+        return state
+
+    def __setstate__(self, state):
+        if isinstance(state["backbone"], bytes):
+            state = {**state, "backbone": load_keras_bytes(state["backbone"])}
+        super().__setstate__(state)
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.input_tags.two_d_array = False
+        tags.input_tags.three_d_array = True
+        tags.transformer_tags.preserves_dtype = []
+        return tags
+
+
+def _check_images(embedder, X, *, reset):
+    """Validate images, and refuse rows."""
+    X = check_samples(embedder, X, reset=reset)
+    if len(X.shape) != 4:
+        raise ValueError(
+            f"X has rows of {X.shape[1]} features, but {type(embedder).__name__} takes "
+            "images (n_samples, height, width, n_channels). Load them with "
+            'ImageLoader(image_size=(224, 224), color_mode="rgb").'
+        )
+    return X
+
+
+def describe_embedder(embedder):
+    """Turn a fitted embedder into plain values.
+
+    Parameters
+    ----------
+    embedder : ImageEmbedder
+        Fitted, with a backbone that can be named again.
+
+    Returns
+    -------
+    parameters : dict of str to object
+    learnt : dict of str to object
+        What `fit` has learnt.
+    """
+    check_is_fitted(embedder)
+    parameters = embedder.get_params(deep=False)
+    if isinstance(embedder.backbone, keras.Model):
+        expected = (
+            "a name or a path to be saved: call embedder.backbone.save('backbone.keras'"
+            "), and fit with backbone='backbone.keras'"
+        )
+        raise parameter_error(_OWNER, "backbone", expected, embedder.backbone)
+    parameters = {
+        name: os.fspath(value) if isinstance(value, os.PathLike) else value
+        for name, value in parameters.items()
+    }
+    learnt = {
+        "image_shape": tuple(map(int, embedder.image_shape_)),
+        "n_features_out": int(embedder._n_features_out),
+        "weights_hash": embedder.weights_hash_,
+    }
+    return parameters, learnt
+
+
+def restore_embedder(parameters, learnt):
+    """Turn plain values, from a stranger perhaps, back into an embedder.
+
+    Parameters
+    ----------
+    parameters, learnt
+        As `describe_embedder` returned them.
+
+    Returns
+    -------
+    embedder : ImageEmbedder
+        Fitted; its backbone is loaded on first use.
+    """
+    check_keys("what the embedder has learnt", learnt, _LEARNT)
+    embedder = ImageEmbedder(**parameters)
+    embedder._check_parameters()
+    shape, digest = learnt["image_shape"], learnt["weights_hash"]
+    if not isinstance(shape, tuple) or len(shape) != 3:
+        raise ValueError(f"image_shape must be a tuple of 3 ints, not {shape!r}")
+    if not isinstance(digest, str):
+        raise ValueError(f"weights_hash must be a string, not {digest!r}")
+    for length in (*shape, learnt["n_features_out"]):
+        check_int(_OWNER, "image_shape", length, minimum=1)
+    embedder.image_shape_ = shape
+    embedder.n_features_in_ = math.prod(shape)
+    embedder.weights_hash_ = digest
+    embedder._n_features_out = learnt["n_features_out"]
+    return embedder

@@ -1,0 +1,75 @@
+"""matplotlib: imported here only, and only when something is drawn."""
+
+
+def import_pyplot(caller):
+    """Import ``matplotlib.pyplot``, or say how to install it.
+
+    Parameters
+    ----------
+    caller : str
+        The method that draws, for the error.
+
+    Returns
+    -------
+    pyplot : module
+    """
+    try:
+        import matplotlib.pyplot as plt
+    except ImportError as error:
+        raise ImportError(
+            f"{caller} draws with matplotlib, which isn't installed: "
+            '`pip install "skimgclf[plot]"` installs it.'
+        ) from error
+    return plt
+
+
+def make_axes(caller, ax, figsize, *, margin_above=None):
+    """Return the axes that a user gave, or those of a new figure.
+
+    Parameters
+    ----------
+    caller : str
+        The method that draws, for the error without matplotlib.
+    ax : matplotlib Axes or None
+        What the user gave.
+    figsize : tuple of two float
+        Width and height of a new figure, in inches.
+    margin_above : float, default=None
+        With it the axes take all of the new figure but so many inches above; None
+        leaves room for ticks and names on all sides.
+
+    Returns
+    -------
+    ax : matplotlib Axes
+    """
+    plt = import_pyplot(caller)
+    if ax is not None:
+        return ax
+    if margin_above is None:
+        return plt.subplots(figsize=figsize, layout="constrained")[1]
+    width, height = figsize
+    figure = plt.figure(figsize=(width, height + margin_above))
+    return figure.add_axes((0, 0, 1, height / (height + margin_above)))
+
+
+def split_axes(ax, boxes):
+    """Put smaller axes into one, which becomes their invisible frame.
+
+    Parameters
+    ----------
+    ax : matplotlib Axes
+    boxes : list of tuple of four float
+        Left, bottom, width and height of each, in fractions of `ax`.
+
+    Returns
+    -------
+    axes : list of matplotlib Axes
+    """
+    ax.set_axis_off()
+    return [ax.inset_axes(box) for box in boxes]
+
+
+def measure_axes(ax):
+    """Return width and height of axes, in inches."""
+    extent = ax.get_window_extent()
+    return extent.width / ax.figure.dpi, extent.height / ax.figure.dpi

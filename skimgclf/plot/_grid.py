@@ -1,0 +1,329 @@
+"""ImageGridDisplay: images with their labels, the worst errors first."""
+
+import math
+
+import numpy as np
+from sklearn.utils import check_consistent_length, column_or_1d
+
+from skimgclf._validation import check_choice, check_int
+from skimgclf.exceptions import InvalidParameterError
+from skimgclf.images._cells import list_cells
+from skimgclf.plot._figure import import_pyplot, make_axes, measure_axes, split_axes
+from skimgclf.plot._pictures import read_pictures
+from skimgclf.plot._ranking import WHICH, check_probabilities, rank_rows
+from skimgclf.plot._tiles import (
+    FONT_SIZE,
+    PICTURE_SHARE,
+    measure_titles,
+    place_tiles,
+    write_titles,
+)
+
+# In pixels: more than a tile has on paper.
+_MAX_SIDE = 256
+
+# In inches, for a figure of our own.
+_TILE_WIDTH = 1.7
+_MARGIN_ABOVE = 0.3  # for a title over all
+
+_RIGHT, _WRONG = "black", "tab:red"
+
+
+class ImageGridDisplay:
+    """A grid of images, with their true and predicted labels.
+
+    Use :meth:`from_predictions` or :meth:`from_estimator` for the worst errors of a
+    classifier, and the class itself to look at images and their labels. All parameters
+    are stored as attributes.
+
+    Parameters
+    ----------
+    images : list, tuple, array, Series or one-column DataFrame
+        What `skimgclf.ImageLoader` takes: paths, bytes, PIL images or decoded arrays,
+        one an image. They are drawn in their own colours and proportions.
+    y_true : array-like of shape (n_images,), default=None
+        Their labels.
+    y_pred : array-like of shape (n_images,), default=None
+        What was predicted. Where it isn't `y_true`, the title is red.
+    probability : array-like of shape (n_images,), default=None
+        Probabilities of the predicted labels.
+    indices : array-like of shape (n_images,), default=None
+        The rows of the images in the data that they were chosen from.
+
+    Attributes
+    ----------
+    ax_ : matplotlib Axes
+        The frame around all images.
+    axes_ : ndarray of shape (n_images,)
+        The axes of each image.
+    figure_ : matplotlib Figure
+        The figure.
+
+    See Also
+    --------
+    sklearn.metrics.ConfusionMatrixDisplay : Which classes are taken for which.
+    skimgclf.check_images : Find the images that can't be read beforehand.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skimgclf import ImageGridDisplay
+    >>> images = np.linspace(0, 1, 3 * 8 * 8).reshape(3, 8, 8)
+    >>> display = ImageGridDisplay(images, ["dark", "gray", "bright"]).plot()
+    >>> [ax.get_title() for ax in display.axes_]
+    ['dark', 'gray', 'bright']
+    >>> y_true, y_pred = ["night", "day", "day"], ["day", "day", "day"]
+    >>> proba = [[0.9, 0.1], [0.7, 0.3], [0.8, 0.2]]
+    >>> display = ImageGridDisplay.from_predictions(
+    ...     images, y_true, y_pred, proba, n_images=1
+    ... )
+    >>> display.indices
+    array([0])
+    >>> display.axes_[0].get_title().splitlines()
+    ['true: night', 'predicted: day (0.90)']
+    """
+
+    def __init__(
+        self, images, y_true=None, *, y_pred=None, probability=None, indices=None
+    ):
+        self.images = images
+        self.y_true = y_true
+        self.y_pred = y_pred
+        self.probability = probability
+        self.indices = indices
+
+    @classmethod
+    def from_estimator(
+        cls,
+        estimator,
+        X,
+        y,
+        *,
+        which="worst",
+        n_images=16,
+        random_state=None,
+        n_columns=None,
+        ax=None,
+        im_kw=None,
+        title_kw=None,
+    ):
+        """Predict images and draw some of them.
+
+        Parameters
+        ----------
+        estimator : estimator instance
+            A fitted classifier of images, or a Pipeline or search that takes paths.
+            Without `predict_proba`, no probabilities are drawn.
+        X : list, tuple, array, Series or one-column DataFrame
+            The images, as the estimator takes them. For tables of more columns, predict
+            and use `from_predictions`.
+        y : array-like of shape (n_samples,)
+            Their true labels.
+        which, n_images, random_state
+            As in `from_predictions`.
+        n_columns, ax, im_kw, title_kw
+            As in `plot`.
+
+        Returns
+        -------
+        display : ImageGridDisplay
+
+        Raises
+        ------
+        InvalidParameterError
+            If a parameter has a bad value.
+        ImageLoadError
+            If images to draw can't be read rightly; all are listed.
+        ImportError
+            If matplotlib isn't installed.
+        """
+        import_pyplot(f"{cls.__name__}.from_estimator")
+        _check_choice_of_rows(cls.__name__, which, n_images)
+        cells = _list_images(cls.__name__, X)
+        y_pred = estimator.predict(X)
+        proba = classes = None
+        if hasattr(estimator, "predict_proba"):
+            proba, classes = estimator.predict_proba(X), estimator.classes_
+        return cls.from_predictions(
+            cells,
+            y,
+            y_pred,
+            proba,
+            classes=classes,
+            which=which,
+            n_images=n_images,
+            random_state=random_state,
+            n_columns=n_columns,
+            ax=ax,
+            im_kw=im_kw,
+            title_kw=title_kw,
+        )
+
+    @classmethod
+    def from_predictions(
+        cls,
+        images,
+        y_true,
+        y_pred,
+        proba=None,
+        *,
+        classes=None,
+        which="worst",
+        n_images=16,
+        random_state=None,
+        n_columns=None,
+        ax=None,
+        im_kw=None,
+        title_kw=None,
+    ):
+        """Choose some of many predicted images and draw them.
+
+        Parameters
+        ----------
+        images : list, tuple, array, Series or one-column DataFrame
+            All images. Only those that are drawn are read.
+        y_true : array-like of shape (n_samples,)
+            Their true labels.
+        y_pred : array-like of shape (n_samples,)
+            What was predicted.
+        proba : array-like of shape (n_samples, n_classes), default=None
+            What `predict_proba` gave.
+        classes : array-like of shape (n_classes,), default=None
+            The labels of the columns of `proba`, `classes_` of the estimator. None
+            stands for the labels of `y_true` and `y_pred`, sorted.
+        which : {"worst", "best", "uncertain", "random"}, default="worst"
+            Which images to draw, in which order.
+
+            - "worst": errors first, and of these first the ones whose true label was
+              given the lowest probability (the highest log loss). If there are fewer
+              errors than `n_images`, right predictions follow, the least sure first.
+            - "best": the reverse of it: right and sure
+            - "uncertain": first those whose two most probable labels are closest
+            - "random": any
+
+            Without `proba`, errors or right ones keep their order, and "uncertain" is
+            refused.
+        n_images : int, default=16
+            How many to draw, at most.
+        random_state : int, RandomState instance or None, default=None
+            Chooses with ``which="random"``.
+        n_columns, ax, im_kw, title_kw
+            As in `plot`.
+
+        Returns
+        -------
+        display : ImageGridDisplay
+            Its `indices` say which rows were chosen.
+
+        Raises
+        ------
+        InvalidParameterError
+            If a parameter has a bad value.
+        ImageLoadError
+            If images to draw can't be read rightly; all are listed.
+        ImportError
+            If matplotlib isn't installed.
+        """
+        owner = cls.__name__
+        import_pyplot(f"{owner}.from_predictions")
+        _check_choice_of_rows(owner, which, n_images)
+        cells = _list_images(owner, images)
+        y_true, y_pred = column_or_1d(y_true), column_or_1d(y_pred)
+        check_consistent_length(cells, y_true, y_pred, proba)
+        of_true, of_pred, margin = check_probabilities(
+            owner, y_true, y_pred, proba, classes
+        )
+        order = rank_rows(owner, which, y_true != y_pred, of_true, margin, random_state)
+        rows = order[:n_images]
+        display = cls(
+            [cells[row] for row in rows],
+            y_true[rows],
+            y_pred=y_pred[rows],
+            probability=None if of_pred is None else of_pred[rows],
+            indices=rows,
+        )
+        return display.plot(n_columns=n_columns, ax=ax, im_kw=im_kw, title_kw=title_kw)
+
+    def plot(self, *, n_columns=None, ax=None, im_kw=None, title_kw=None):
+        """Draw the images.
+
+        Parameters
+        ----------
+        n_columns : int, default=None
+            Number of images side by side; None for about as many as rows.
+        ax : matplotlib Axes, default=None
+            What to draw in; None makes a new figure that is large enough.
+        im_kw : dict, default=None
+            Passed on to matplotlib's `imshow` for each image.
+        title_kw : dict, default=None
+            Passed on to matplotlib's `set_title` for each image.
+
+        Returns
+        -------
+        self : ImageGridDisplay
+
+        Raises
+        ------
+        InvalidParameterError
+            If a parameter has a bad value.
+        ImageLoadError
+            If images can't be read rightly; all are listed.
+        ImportError
+            If matplotlib isn't installed.
+        """
+        owner = type(self).__name__
+        caller = f"{owner}.plot"
+        import_pyplot(caller)
+        check_int(owner, "n_columns", n_columns, minimum=1, none_means="about a square")
+        cells = _list_images(owner, self.images)
+        check_consistent_length(
+            cells, self.y_true, self.y_pred, self.probability, self.indices
+        )
+        pictures = read_pictures(cells, rows=self.indices, max_side=_MAX_SIDE)
+        n_columns = min(len(cells), n_columns or math.ceil(math.sqrt(len(cells))))
+        n_rows = math.ceil(len(cells) / n_columns)
+
+        width = _TILE_WIDTH if ax is None else measure_axes(ax)[0] / n_columns
+        titles = write_titles(
+            self.y_true, self.y_pred, self.probability, len(cells), width
+        )
+        title_height = measure_titles(titles)
+        tile_height = _picture_height(pictures) + title_height
+        figsize = (width * n_columns, tile_height * n_rows)
+        ax = make_axes(caller, ax, figsize, margin_above=_MARGIN_ABOVE)
+        boxes = place_tiles(
+            len(cells), n_columns, n_rows, title_height / measure_axes(ax)[1]
+        )
+        axes = split_axes(ax, boxes)
+        for tile, picture, title in zip(axes, pictures, titles, strict=True):
+            _draw_picture(tile, picture, im_kw)
+            colour = _WRONG if title.is_wrong else _RIGHT
+            style = {"fontsize": FONT_SIZE, "color": colour, "pad": 3}
+            tile.set_title(title.text, **(style | (title_kw or {})))
+        self.ax_, self.axes_, self.figure_ = ax, np.array(axes, dtype=object), ax.figure
+        return self
+
+
+def _check_choice_of_rows(owner, which, n_images):
+    check_choice(owner, "which", which, WHICH)
+    check_int(owner, "n_images", n_images, minimum=1)
+
+
+def _list_images(owner, images):
+    cells = list_cells(owner, images)
+    if not cells:
+        raise InvalidParameterError(f"{owner} needs at least one image. Got none.")
+    return cells
+
+
+def _picture_height(pictures):
+    """Return what the highest needs, at most a square; in inches."""
+    shapes = [picture.shape for picture in pictures]
+    return _TILE_WIDTH * PICTURE_SHARE * min(1, max(h / w for h, w, _ in shapes))
+
+
+def _draw_picture(ax, picture, im_kw):
+    # Small images keep their pixels; smoothing would show what isn't there.
+    ax.imshow(picture, **({"interpolation": "antialiased"} | (im_kw or {})))
+    ax.set_anchor("N")  # so that titles of one row stand at one height
+    ax.set(xticks=[], yticks=[])

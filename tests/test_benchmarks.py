@@ -1,0 +1,114 @@
+"""The benchmarks' parts work, in their smallest setting; nothing here is timed."""
+
+import pathlib
+
+import numpy as np
+import pytest
+
+BENCHMARKS = pathlib.Path(__file__).parent.parent / "examples" / "benchmarks"
+
+
+@pytest.fixture(autouse=True)
+def _import_from_benchmarks(monkeypatch):
+    monkeypatch.syspath_prepend(BENCHMARKS)
+
+
+def test_loading_contestants_load_the_same_photographs(tmp_path):
+    import loading
+    from _photos import make_photos
+
+    paths = make_photos(tmp_path / "crops", "crops", 3)
+    reference = loading.load_fully(paths)
+    contestants = loading.choose_contestants(reduction=4)
+    assert len(contestants) >= 6
+    for load in contestants.values():
+        images = load(paths)
+        assert images is None or images.shape == reference.shape
+        assert images is None or np.abs(images - reference).mean() < 0.1
+    assert np.abs(loading.load_ours(paths) - reference).mean() < 0.01
+
+
+def test_photos_are_of_the_size_they_say(tmp_path):
+    from _photos import make_photos
+    from PIL import Image
+
+    sizes = {"crops": (500, 375), "mosaics": (2048, 1536), "icons": (28, 28)}
+    for kind, size in sizes.items():
+        paths = make_photos(tmp_path / kind, kind, 3, n_distinct=2)
+        contents = [pathlib.Path(path).read_bytes() for path in paths]
+        assert contents[0] == contents[2] != contents[1]
+        with Image.open(paths[1]) as image:
+            assert image.size == size
+
+
+def test_search_projects_what_a_whole_search_decodes():
+    import search
+
+    part = {"seconds": 10, "later": 2, "decodes": 700}
+    whole = search.project(part, search.MEMORY, 100, 4, 5)
+    assert whole == {"seconds": 18, "decodes": 1100}
+    part = {"seconds": 10, "later": 2, "decodes": 1100}
+    whole = search.project(part, search.PLAIN, 100, 4, 5)
+    assert whole == {"seconds": 18, "decodes": 3100}
+    assert search.project(part, search.PLAIN, 100, 0, 5) == part
+
+
+def test_run_alone_returns_results_and_errors(tmp_path):
+    import _measure
+
+    script = tmp_path / "script.py"
+    script.write_text(
+        f"import sys; sys.path.insert(0, {str(BENCHMARKS)!r})\n"
+        "from _measure import answer_alone\n"
+        "assert answer_alone({'divide': lambda a, b: a / b})"
+    )
+    assert _measure.run_alone(script, "divide", 3, 2) == 1.5
+    assert "ZeroDivisionError" in _measure.run_alone(script, "divide", 3, 0)["error"]
+
+
+def test_print_goals_says_what_is_met(capsys):
+    import _measure
+
+    _measure.print_goals(
+        [
+            ("fast", "at least", 3, 2.0),
+            ("small", "at most", 3, 2.0),
+            ("rare", "at most", 3, None),
+        ]
+    )
+    last_cells = [line.split()[-2] for line in capsys.readouterr().out.splitlines()[3:]]
+    assert last_cells == ["no", "yes", "measured"]
+
+
+def test_run_all_describes_every_script():
+    import run_all
+
+    scripts = [BENCHMARKS / f"{name}.py" for name in run_all.SECTIONS]
+    for script in filter(pathlib.Path.exists, scripts):
+        description = run_all.read_description(script)
+        assert description
+        assert "Run it with" not in description
+
+
+def test_run_all_writes_a_page_of_a_script_that_fails(tmp_path, monkeypatch):
+    import run_all
+
+    (tmp_path / "broken.py").write_text('"""Title.\n\nWhat it measures.\n"""\n1 / 0\n')
+    monkeypatch.setattr(run_all, "FOLDER", tmp_path)
+    monkeypatch.setattr(run_all, "SECTIONS", {"broken": ("Broken", None)})
+    page = tmp_path / "docs" / "page.md"
+    assert not run_all.main(["broken"], page, is_quick=True)
+    text = page.read_text("utf-8")
+    assert "## Broken\n\nWhat it measures." in text
+    assert "failed with exit status 1" in text
+
+
+def test_saved_plots_are_svg(tmp_path):
+    import _report
+
+    bars, lines = tmp_path / "bars.svg", tmp_path / "lines.svg"
+    _report.save_bars(bars, {"a": {"skimgclf": 1.0, "other": 2.0}}, "seconds")
+    panel = {"title": "t", "x": "x", "y": "y", "log": True, "lines": {"l": [(1, 2)]}}
+    _report.save_lines(lines, [panel])
+    for path in (bars, lines):
+        assert "<svg" in path.read_text("utf-8")

@@ -1,0 +1,343 @@
+"""Augmentation: in training only, seeded, and the same after every round trip."""
+
+import copy
+import io
+import pickle
+import random
+
+import joblib
+import keras
+import numpy as np
+import pytest
+import tensorflow
+from sklearn.base import clone
+from sklearn.model_selection import GridSearchCV
+
+from skimgclf import KerasImageClassifier, export_model, load_model, save_model
+from skimgclf.exceptions import InvalidParameterError
+from skimgclf.models import augment_images, build_dense
+from skimgclf.models._augmentation import AUGMENTATION_NAME, PRESETS
+
+
+@pytest.fixture(scope="module")
+def photos():
+    return np.random.default_rng(0).random((6, 12, 16, 3), dtype="float32")
+
+
+def noise():
+    return keras.layers.GaussianNoise(0.1)
+
+
+def quick(**parameters):
+    given = {"hidden_layer_sizes": (6,), "epochs": 1, "random_state": 0}
+    return KerasImageClassifier(**{**given, **parameters})
+
+
+def weights_of(classifier):
+    return np.concatenate([w.ravel() for w in classifier.model_.get_weights()])
+
+
+# ---- what the presets do -------------------------------------------------------------
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_presets_change_images_and_stay_in_range(photos, preset):
+    changed = augment_images(photos, preset, random_state=0)
+    assert (changed.shape, changed.dtype) == (photos.shape, np.float32)
+    assert changed.min() >= 0
+    assert changed.max() <= 1
+    assert not np.array_equal(changed, photos)
+
+
+def test_flip_swaps_left_and_right_of_some(photos):
+    changed = augment_images(photos, "flip", random_state=0)
+    kinds = {
+        "same" if np.array_equal(after, before) else "flipped"
+        for before, after in zip(photos, changed, strict=True)
+        if np.array_equal(after, before) or np.array_equal(after, before[:, ::-1])
+    }
+    assert kinds == {"same", "flipped"}
+    assert len(changed) == sum(
+        np.array_equal(a, b) or np.array_equal(a, b[:, ::-1])
+        for a, b in zip(photos, changed, strict=True)
+    )
+
+
+@pytest.mark.parametrize("preset", ["light", "strong"])
+def test_other_presets_never_flip(preset):
+    # A bar at the left, further out than anything moves, stays at the left.
+    images = np.zeros((200, 20, 20, 1), dtype="float32")
+    images[:, :, :5] = 1
+    changed = augment_images(images, preset, random_state=0)
+    brightness = changed.mean(axis=(1, 3))
+    assert (brightness[:, :8].mean(axis=1) > brightness[:, 12:].mean(axis=1)).all()
+    assert not any("Flip" in layer.__name__ for layer, _ in PRESETS[preset])
+
+
+def test_strong_changes_more_than_light(photos):
+    light, strong = (
+        np.abs(augment_images(photos, preset, random_state=0) - photos).mean()
+        for preset in ("light", "strong")
+    )
+    assert strong > light
+
+
+def test_lists_do_all_that_they_name(photos):
+    both = augment_images(photos, ["flip", noise()], random_state=0)
+    flipped = augment_images(photos, "flip", random_state=0)
+    assert 0 < np.abs(both - flipped).mean() < 0.2
+
+
+def test_augment_images_is_seeded_and_leaves_generators_alone(photos):
+    state = random.getstate()
+    first, again, other = (
+        augment_images(photos, "strong", random_state=seed) for seed in (1, 1, 2)
+    )
+    np.testing.assert_array_equal(first, again)
+    assert not np.array_equal(first, other)
+    assert random.getstate() == state
+
+
+def test_augment_images_takes_bytes(photos):
+    as_bytes = (photos * 255).astype("uint8")
+    np.testing.assert_array_equal(
+        augment_images(as_bytes, "light", random_state=0),
+        augment_images(as_bytes / np.float32(255), "light", random_state=0),
+    )
+    np.testing.assert_array_equal(
+        augment_images(as_bytes, None), as_bytes / np.float32(255)
+    )
+
+
+# ---- in the classifier ---------------------------------------------------------------
+
+
+def test_augmentation_is_in_training_only(digits):
+    classifier = quick(augmentation="strong").fit(*digits)
+    np.testing.assert_array_equal(
+        classifier.predict_proba(digits[0]), classifier.predict_proba(digits[0])
+    )
+    plain = quick().fit(*digits)
+    assert not np.array_equal(weights_of(classifier), weights_of(plain))
+    # Where nothing is learnt, the networks with and without it predict the same.
+    still = quick(optimizer="sgd", learning_rate=1e-30)
+    expected = still.fit(*digits).predict_proba(digits[0])
+    still.set_params(augmentation=["flip", "strong"]).fit(*digits)
+    np.testing.assert_array_equal(still.predict_proba(digits[0]), expected)
+
+
+@pytest.mark.parametrize("architecture", ["cnn", build_dense], ids=["name", "function"])
+def test_augmentation_works_with_other_architectures(digits, architecture):
+    classifier = quick(architecture=architecture, augmentation="light")
+    classifier.set_params(conv_filters=(2,)).fit(*digits)
+    assert classifier.predict_proba(digits[0]).shape == (300, 10)
+
+
+def test_augmentation_is_seeded(digits):
+    first, again, other = (
+        weights_of(quick(augmentation="strong", random_state=seed).fit(*digits))
+        for seed in (1, 1, 2)
+    )
+    np.testing.assert_array_equal(first, again)
+    assert not np.array_equal(first, other)
+
+
+def test_layers_serve_every_fit_and_stay_as_they_are(digits):
+    layers = [noise(), "light"]
+    state = np.array(layers[0].seed_generator.state)
+    classifier = quick(augmentation=layers)
+    first = weights_of(classifier.fit(*digits))
+    np.testing.assert_array_equal(weights_of(classifier.fit(*digits)), first)
+    np.testing.assert_array_equal(weights_of(clone(classifier).fit(*digits)), first)
+    np.testing.assert_array_equal(layers[0].seed_generator.state, state)
+    assert classifier.augmentation is layers
+
+
+_seen = []
+
+
+class Recorder(keras.layers.Layer):
+    """Note what passes through in training."""
+
+    def call(self, inputs, training=False):
+        def note(values):
+            _seen.append(values.numpy())
+            return values
+
+        if not training:
+            return inputs
+        outputs = tensorflow.py_function(note, [inputs], inputs.dtype)
+        outputs.set_shape(inputs.shape)
+        return outputs
+
+
+def test_augmentation_is_different_in_each_epoch(digits):
+    def build(image_shape):
+        layers = [keras.Input(image_shape), Recorder(), keras.layers.Flatten()]
+        return keras.Sequential(layers)
+
+    X, y = np.repeat(digits[0][:1], 4, axis=0), ["a", "b", "a", "b"]
+    quick(architecture=build, augmentation="strong", epochs=3, batch_size=4).fit(X, y)
+    changed = np.concatenate(_seen)
+    assert len(changed) == 12
+    assert len({image.tobytes() for image in changed}) == 12
+
+
+def test_augmentation_can_be_searched(digits):
+    search = GridSearchCV(
+        quick(),
+        {"augmentation": [None, "light", ["light", noise()]]},
+        cv=2,
+        error_score="raise",
+    ).fit(*digits)
+    assert np.isfinite(search.cv_results_["mean_test_score"]).all()
+
+
+def test_augmentation_works_in_sixteen_bits(digits):
+    policy = keras.config.dtype_policy()
+    keras.config.set_dtype_policy("mixed_bfloat16")
+    try:
+        classifier = quick(architecture="cnn", augmentation="strong").fit(*digits)
+    finally:
+        keras.config.set_dtype_policy(policy)
+    # Within 24 bits, though the layers in between compute in 16.
+    np.testing.assert_allclose(
+        classifier.predict_proba(digits[0]).sum(axis=1), 1, rtol=1e-5
+    )
+
+
+# ---- round trips ---------------------------------------------------------------------
+
+
+def joblib_copy(estimator):
+    file = io.BytesIO()
+    joblib.dump(estimator, file)
+    file.seek(0)
+    return joblib.load(file)
+
+
+def saved_copy(estimator, folder):
+    save_model(estimator, folder / "saved", include_optimizer=True)
+    return load_model(folder / "saved")
+
+
+COPIES = {
+    "pickle": lambda estimator, folder: pickle.loads(pickle.dumps(estimator)),
+    "joblib": lambda estimator, folder: joblib_copy(estimator),
+    "deepcopy": lambda estimator, folder: copy.deepcopy(estimator),
+    "save_model": saved_copy,
+}
+
+
+def everything(augmentation):
+    """Turn on all that has a state of its own: generators, means, the optimizer."""
+    return quick(
+        architecture="cnn",
+        conv_filters=(2,),
+        batch_norm=True,
+        dropout=0.4,
+        augmentation=augmentation,
+        warm_start=True,
+    )
+
+
+@pytest.fixture(scope="module", params=["strong", "layers"])
+def half_trained(request, digits):
+    augmentation = "strong" if request.param == "strong" else ["flip", noise()]
+    half = everything(augmentation).fit(*digits)
+    whole = pickle.loads(pickle.dumps(everything(augmentation).set_params(epochs=2)))
+    return half, whole.fit(*digits)
+
+
+@pytest.mark.parametrize("copied", COPIES.values(), ids=COPIES)
+def test_a_copy_goes_on_training_as_if_it_had_never_stopped(
+    half_trained, digits, copied, tmp_path
+):
+    half, whole = half_trained
+    loaded = copied(half, tmp_path)
+    np.testing.assert_array_equal(
+        loaded.predict_proba(digits[0]), half.predict_proba(digits[0])
+    )
+    for mine, theirs in zip(
+        loaded.model_.variables, half.model_.variables, strict=True
+    ):
+        np.testing.assert_array_equal(np.asarray(mine), np.asarray(theirs))
+    loaded.fit(*digits)
+    np.testing.assert_array_equal(weights_of(loaded), weights_of(whole))
+    assert loaded.history_ == whole.history_
+
+
+def test_training_further_with_another_augmentation_is_refused(half_trained, digits):
+    other = copy.deepcopy(half_trained[0]).set_params(augmentation=None)
+    with pytest.raises(ValueError, match="can't be trained further with augment"):
+        other.fit(*digits)
+
+
+@pytest.mark.parametrize("file_format", ["keras", "litert", "onnx"])
+def test_export_leaves_augmentation_out(digits, tmp_path, file_format):
+    X = digits[0][:5]
+    classifier = quick(architecture="cnn", conv_filters=(2,), augmentation="strong")
+    classifier.fit(*digits)
+    path = str(tmp_path / "network")
+    export_model(classifier, path, format=file_format)
+    expected = classifier.predict_proba(X)
+    if file_format == "keras":
+        (tmp_path / "network").rename(tmp_path / "network.keras")
+        network = keras.saving.load_model(tmp_path / "network.keras", compile=False)
+        assert AUGMENTATION_NAME not in [layer.name for layer in network.layers]
+        found = np.asarray(network(X, training=True))
+    elif file_format == "onnx":
+        onnxruntime = pytest.importorskip("onnxruntime")
+        session = onnxruntime.InferenceSession(path)
+        found = session.run(None, {session.get_inputs()[0].name: X})[0]
+    else:
+        assert (tmp_path / "network").read_bytes()[4:8] == b"TFL3"
+        return
+    np.testing.assert_allclose(found, expected, atol=1e-5)
+
+
+# ---- what is refused -----------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("layer", "sentence"),
+    [
+        (lambda: keras.layers.RandomBrightness(0.1), r"value_range=\(0, 1\)"),
+        (lambda: keras.layers.MixUp(), "labels can't be mixed"),
+        (lambda: keras.layers.Rescaling(2.0), "in training only"),
+        (lambda: keras.layers.RandomCrop(4, 4), "never their shape"),
+        (lambda: keras.layers.Flatten(), "never their shape"),
+        (lambda: Unregistered(), "register their classes"),
+        (
+            lambda: keras.layers.RandomFlip(data_format="channels_first"),
+            "data_format='channels_last'",
+        ),
+    ],
+)
+def test_layers_that_would_go_wrong_are_refused(digits, layer, sentence):
+    with pytest.raises(InvalidParameterError, match=sentence):
+        quick(augmentation=[layer()]).fit(*digits)
+
+
+class Unregistered(keras.layers.Layer):
+    """A layer that Keras can't build again."""
+
+
+def test_rows_are_refused():
+    with pytest.raises(ValueError, match=r"rows of 4 features.*augmentation=None"):
+        quick(augmentation="light").fit(np.eye(4), ["a", "b", "a", "b"])
+
+
+def test_augment_images_refuses_what_is_not_a_batch(photos):
+    with pytest.raises(ValueError, match=r"not an array of shape \(12, 16, 3\)"):
+        augment_images(photos[0], "light")
+
+
+def test_float64_is_refused_where_keras_can_not(digits):
+    keras.config.set_floatx("float64")
+    try:
+        with pytest.raises(ValueError, match="since Keras can't turn such images"):
+            quick(augmentation="light").fit(*digits)
+        quick(augmentation="flip").fit(*digits)
+    finally:
+        keras.config.set_floatx("float32")

@@ -1,0 +1,415 @@
+"""ImageEmbedder: images to the features of a backbone, the same in every process."""
+
+import copy
+import io
+import os
+import pickle
+import threading
+
+import joblib
+import keras
+import numpy as np
+import pytest
+from PIL import Image
+from sklearn.base import clone
+from sklearn.exceptions import NotFittedError
+from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import GridSearchCV
+from sklearn.pipeline import Pipeline, make_pipeline
+
+from skimgclf import ImageEmbedder, ImageLoader
+from skimgclf.exceptions import InvalidParameterError
+from skimgclf.models._backbones import find_inner_model, load_backbone
+
+
+@pytest.fixture(scope="module")
+def images():
+    return np.random.default_rng(0).random((5, 32, 40, 3), dtype="float32")
+
+
+@pytest.fixture(scope="module")
+def model():
+    keras.utils.set_random_seed(0)
+    return keras.Sequential(
+        [
+            keras.Input((None, None, 3)),
+            keras.layers.Conv2D(4, 3),
+            keras.layers.BatchNormalization(),
+            keras.layers.Dropout(0.5),
+        ]
+    )
+
+
+@pytest.fixture(scope="module")
+def model_path(model, tmp_path_factory):
+    path = tmp_path_factory.mktemp("backbone") / "model.keras"
+    model.save(path)
+    return str(path)
+
+
+def random_embedder(**parameters):
+    return ImageEmbedder(**{"weights": None, **parameters})
+
+
+# ---- features ------------------------------------------------------------------------
+
+
+def test_features_are_rows_of_float32(images):
+    features = random_embedder().fit_transform(images)
+    assert (features.shape, features.dtype) == ((5, 576), np.float32)
+
+
+def test_fit_and_transform_give_what_fit_transform_gives(images):
+    embedder = random_embedder()
+    expected = random_embedder().fit_transform(images)
+    np.testing.assert_array_equal(embedder.fit(images).transform(images), expected)
+
+
+def test_features_of_an_image_depend_on_no_other(images):
+    embedder = random_embedder(batch_size=2).fit(images)
+    features = embedder.transform(images)
+    single = np.concatenate([embedder.transform(images[i : i + 1]) for i in range(5)])
+    np.testing.assert_allclose(single, features, rtol=1e-5, atol=1e-6)
+    np.testing.assert_array_equal(embedder.transform(images), features)
+
+
+def test_bytes_are_divided_by_255(images):
+    as_bytes = (images * 255).astype("uint8")
+    embedder = random_embedder().fit(as_bytes)
+    np.testing.assert_array_equal(
+        embedder.transform(as_bytes),
+        embedder.transform(as_bytes / np.float32(255)),
+    )
+
+
+def test_gray_images_are_repeated_to_three_channels(images):
+    gray = images[..., :1]
+    np.testing.assert_array_equal(
+        random_embedder().fit_transform(gray),
+        random_embedder().fit_transform(np.repeat(gray, 3, axis=3)),
+    )
+
+
+def test_models_get_pixels_as_they_are(images, model):
+    features = ImageEmbedder(model).fit_transform(images)
+    maps = model(images, training=False)
+    np.testing.assert_allclose(features, np.mean(maps, axis=(1, 2)), rtol=1e-4)
+
+
+def test_paths_give_what_their_model_gives(images, model, model_path):
+    np.testing.assert_array_equal(
+        ImageEmbedder(model_path).fit_transform(images),
+        ImageEmbedder(model).fit_transform(images),
+    )
+
+
+def test_pooling_max_takes_the_largest(images, model):
+    features = ImageEmbedder(model, pooling="max").fit_transform(images)
+    maps = model(images, training=False)
+    np.testing.assert_allclose(features, np.max(maps, axis=(1, 2)), rtol=1e-4)
+
+
+def test_models_of_rows_need_no_pooling(images):
+    model = keras.Sequential([keras.Input((32, 40, 3)), keras.layers.Flatten()])
+    np.testing.assert_array_equal(
+        ImageEmbedder(model).fit_transform(images), images.reshape(5, -1)
+    )
+
+
+def test_random_weights_are_the_same_in_every_process(images, run_python):
+    printed = run_python(
+        "import numpy as np\n"
+        "from skimgclf import ImageEmbedder\n"
+        "images = np.random.default_rng(0).random((5, 32, 40, 3), dtype='float32')\n"
+        "embedder = ImageEmbedder(weights=None).fit(images)\n"
+        "print(embedder.weights_hash_, embedder.transform(images).tobytes().hex())"
+    )
+    here = random_embedder().fit(images)
+    assert printed == f"{here.weights_hash_} {here.transform(images).tobytes().hex()}"
+
+
+def test_weights_of_a_file_reach_the_backbone(images, tmp_path):
+    keras.utils.set_random_seed(1)
+    source = keras.applications.MobileNet(
+        include_top=False, weights=None, input_shape=(32, 40, 3)
+    )
+    source.save_weights(tmp_path / "mine.weights.h5")
+    embedder = ImageEmbedder("MobileNet", weights=str(tmp_path / "mine.weights.h5"))
+    maps = source(images * 2 - 1, training=False)
+    np.testing.assert_allclose(
+        embedder.fit_transform(images), np.mean(maps, axis=(1, 2)), rtol=1e-4, atol=1e-5
+    )
+    embedder.set_params(backbone="MobileNetV2")
+    with pytest.raises(InvalidParameterError, match="Keras' MobileNetV2 without its"):
+        embedder.fit(images)
+
+
+def test_feature_names_and_set_output(images):
+    embedder = random_embedder().set_output(transform="pandas")
+    frame = embedder.fit_transform(images)
+    assert list(frame.columns) == list(embedder.get_feature_names_out())
+    assert frame.columns[0] == "imageembedder0"
+    assert clone(embedder).fit_transform(images).shape == frame.shape  # still pandas
+    assert hasattr(clone(embedder).fit_transform(images), "columns")
+
+
+def test_sixteen_bits_give_features_of_32(images):
+    policy = keras.config.dtype_policy()
+    expected = random_embedder().fit_transform(images)
+    keras.config.set_dtype_policy("mixed_bfloat16")
+    try:
+        features = random_embedder().fit_transform(images)
+    finally:
+        keras.config.set_dtype_policy(policy)
+    assert features.dtype == np.float32
+    assert not np.array_equal(features, expected)
+    np.testing.assert_allclose(features, expected, atol=0.1 * np.abs(expected).max())
+
+
+def test_float64_gives_features_of_32(images, model_path):
+    expected = ImageEmbedder(model_path).fit_transform(images)
+    keras.config.set_floatx("float64")
+    try:
+        features = ImageEmbedder(model_path).fit_transform(images.astype("float64"))
+    finally:
+        keras.config.set_floatx("float32")
+    assert features.dtype == np.float32
+    np.testing.assert_allclose(features, expected, rtol=1e-4, atol=1e-6)
+
+
+# ---- copies --------------------------------------------------------------------------
+
+
+def joblib_copy(estimator):
+    file = io.BytesIO()
+    joblib.dump(estimator, file)
+    file.seek(0)
+    return joblib.load(file)
+
+
+@pytest.mark.parametrize(
+    "copied",
+    [lambda e: pickle.loads(pickle.dumps(e)), joblib_copy, copy.deepcopy],
+    ids=["pickle", "joblib", "deepcopy"],
+)
+@pytest.mark.parametrize("kind", ["name", "path", "model"])
+def test_a_copy_gives_the_same_bits(images, model, model_path, kind, copied):
+    given = {"name": "MobileNetV3Small", "path": model_path, "model": model}[kind]
+    embedder = random_embedder(backbone=given).fit(images)
+    np.testing.assert_array_equal(
+        copied(embedder).transform(images), embedder.transform(images)
+    )
+
+
+def test_what_can_be_named_again_is_not_pickled(images, model, model_path):
+    for given in ("MobileNetV3Small", model_path):
+        fitted = random_embedder(backbone=given).fit(images)
+        assert len(pickle.dumps(fitted)) < 1000
+    assert len(pickle.dumps(ImageEmbedder(model).fit(images))) > 4 * 112
+
+
+def test_clones_share_a_model_and_keep_the_output_container(images, model):
+    embedder = ImageEmbedder(model).set_output(transform="pandas").fit(images)
+    cloned = clone(embedder)
+    assert cloned.backbone is model
+    assert not hasattr(cloned, "image_shape_")
+    assert hasattr(cloned.fit_transform(images), "columns")
+
+
+def test_clones_share_the_loaded_backbone(images):
+    first, second = random_embedder().fit(images), random_embedder().fit(images)
+    assert first._load() is second._load()
+
+
+def test_other_content_than_in_fit_is_refused(images, model, tmp_path):
+    path = str(tmp_path / "model.keras")
+    model.save(path)
+    packed = pickle.dumps(ImageEmbedder(path).fit(images))
+    changed = keras.models.clone_model(model)
+    changed.save(path)
+    embedder = pickle.loads(packed)
+    with pytest.raises(ValueError, match=r"fitted with other weights.*fit it"):
+        embedder.transform(images)
+    embedder.fit(images).transform(images)
+    os.remove(path)
+    with pytest.raises(InvalidParameterError, match=r"a \.keras file that can be read"):
+        embedder.transform(images)
+
+
+def test_threads_get_the_same_features(images):
+    embedder = random_embedder().fit(images)
+    expected, found = embedder.transform(images), []
+    threads = [
+        threading.Thread(target=lambda: found.append(embedder.transform(images)))
+        for _ in range(4)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert all(np.array_equal(features, expected) for features in found)
+    assert len(found) == 4
+
+
+# ---- in scikit-learn -----------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def paths(images, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("images")
+    names = [str(folder / f"{i}.png") for i in range(12)]
+    for i, name in enumerate(names):
+        Image.new("RGB", (40, 32), (i * 20, 0, 255 - i * 20)).save(name)
+    return names
+
+
+def test_search_over_a_pipeline_from_paths(paths, model_path):
+    pipeline = Pipeline(
+        [
+            ("load", ImageLoader(image_size=(16, 16), color_mode="rgb")),
+            ("embed", ImageEmbedder(model_path)),
+            ("classify", LogisticRegression()),
+        ]
+    )
+    candidates = {"embed__pooling": ["avg", "max"], "classify__C": [1.0, 100.0]}
+    y = ["red"] * 6 + ["blue"] * 6
+    scores = []
+    for n_jobs in (None, 2):
+        search = GridSearchCV(
+            pipeline, candidates, cv=2, error_score="raise", n_jobs=n_jobs
+        )
+        search.fit(paths, y)
+        scores.append(search.cv_results_["mean_test_score"])
+    np.testing.assert_array_equal(*scores)
+    assert joblib_copy(search.best_estimator_).predict(paths[:1]) == search.predict(
+        paths[:1]
+    )
+
+
+def test_a_pipelines_memory_embeds_once_for_all_candidates(
+    paths, model_path, tmp_path, monkeypatch
+):
+    from skimgclf.models import _embedder
+
+    calls = []
+
+    def count(predict, X, **options):
+        calls.append(len(X))
+        return counted(predict, X, **options)
+
+    counted = _embedder.predict_in_batches
+    monkeypatch.setattr(_embedder, "predict_in_batches", count)
+    pipeline = make_pipeline(
+        ImageLoader(image_size=(8, 8), color_mode="rgb"),
+        ImageEmbedder(model_path),
+        LogisticRegression(),
+        memory=str(tmp_path / "memory"),
+    )
+    candidates = {"logisticregression__C": [0.1, 1.0, 10.0]}
+    search = GridSearchCV(pipeline, candidates, cv=2, refit=False, error_score="raise")
+    search.fit(paths, ["red"] * 6 + ["blue"] * 6)
+    # Of each fold the training part once, and the test part once for each candidate.
+    assert sorted(calls) == [6] * 2 + [6] * 2 * 3
+
+
+def test_tags_say_that_it_takes_images():
+    tags = ImageEmbedder().__sklearn_tags__()
+    assert tags.input_tags.three_d_array
+    assert not tags.input_tags.two_d_array
+    assert tags.requires_fit
+
+
+def test_transform_before_fit_is_refused(images):
+    with pytest.raises(NotFittedError):
+        random_embedder().transform(images)
+
+
+# ---- what is refused -----------------------------------------------------------------
+
+LOAD_RGB = r'ImageLoader\(image_size=\(224, 224\), color_mode="rgb"\)'
+
+
+@pytest.mark.parametrize(
+    ("shape", "sentence"),
+    [
+        ((1, 31, 40, 3), rf"needs at least 32 x 32 pixels. .*{LOAD_RGB}"),
+        ((1, 32, 40, 4), rf"needs n_channels=3. .*{LOAD_RGB}"),
+        ((1, 32, 40, 2), rf"needs n_channels=3. .*{LOAD_RGB}"),
+        ((1, 1000), rf"rows of 1000 features.*{LOAD_RGB}"),
+        ((32, 40, 3), r"X\[np.newaxis\]"),
+    ],
+    ids=str,
+)
+def test_images_that_do_not_fit_a_name_are_refused(shape, sentence):
+    embedder = random_embedder()
+    with pytest.raises(ValueError, match=sentence):
+        embedder.fit(np.zeros(shape))
+    assert vars(embedder) == embedder.get_params()
+
+
+@pytest.mark.parametrize(
+    ("input_shape", "sentence"),
+    [
+        ((32, 40, 1), r"n_channels=1.*\(32, 40\), color_mode=\"grayscale\""),
+        ((32, 41, 3), r"32 x 41 pixels.*\(32, 41\), color_mode=\"rgb\""),
+        ((None, 41, 3), r"needs any number of x 41 pixels"),
+        ((32, 40, 4), r"n_channels=4.*color_mode=\"rgba\""),
+    ],
+    ids=str,
+)
+def test_images_that_do_not_fit_a_model_are_refused(images, input_shape, sentence):
+    model = keras.Sequential([keras.Input(input_shape), keras.layers.Conv2D(2, 3)])
+    with pytest.raises(ValueError, match=sentence):
+        ImageEmbedder(model).fit(images)
+
+
+@pytest.mark.parametrize(
+    "layers",
+    [
+        [keras.Input((12,)), keras.layers.Dense(2)],
+        [keras.Input((32, 40, 3)), keras.layers.Reshape((40, 96))],
+        [keras.layers.Conv2D(2, 3)],
+    ],
+    ids=["rows", "sequences", "not built"],
+)
+def test_models_of_anything_else_are_refused(images, layers):
+    with pytest.raises(InvalidParameterError, match="maps images"):
+        ImageEmbedder(keras.Sequential(layers)).fit(images)
+
+
+def test_a_file_that_keras_can_not_read_is_refused(images, tmp_path):
+    (tmp_path / "no.keras").write_bytes(b"no model")
+    with pytest.raises(InvalidParameterError, match="Keras can read in safe mode"):
+        ImageEmbedder(tmp_path / "no.keras").fit(images)
+
+
+def test_images_of_another_shape_than_in_fit_are_refused(images):
+    embedder = random_embedder().fit(images)
+    with pytest.raises(ValueError, match=r"fitted on images of shape \(32, 40, 3\)"):
+        embedder.transform(images[:, :, :32])
+
+
+def test_a_failed_fit_changes_nothing(images):
+    embedder = random_embedder().fit(images)
+    before = dict(vars(embedder))
+    with pytest.raises(ValueError, match="at least 32"):
+        embedder.fit(images[:, :20])
+    assert vars(embedder) == before
+
+
+def test_a_failed_fit_names_paths_and_the_loader(paths):
+    with pytest.raises(ValueError, match="Put an ImageLoader in front"):
+        random_embedder().fit(paths)
+
+
+def test_inner_model_is_the_one_of_keras():
+    loaded = load_backbone(
+        "ImageEmbedder", "MobileNetV3Small", None, "avg", (32, 32, 1)
+    )
+    assert find_inner_model(loaded.network).name == "MobileNetV3Small"
+
+
+def test_warnings_of_range_come_once(images):
+    with pytest.warns(UserWarning, match="expected in \\[0, 1\\]") as caught:
+        random_embedder().fit_transform(images * 255)
+    assert len(caught) == 1

@@ -1,0 +1,374 @@
+"""A pretrained backbone in the classifier: frozen first, then trained from the end."""
+
+import copy
+import pickle
+
+import keras
+import numpy as np
+import pytest
+from sklearn.model_selection import GridSearchCV
+from sklearn.pipeline import make_pipeline
+
+from skimgclf import (
+    ImageEmbedder,
+    ImageLoader,
+    KerasImageClassifier,
+    load_model,
+    save_model,
+)
+from skimgclf.exceptions import InvalidParameterError
+from skimgclf.models._backbones import find_inner_model
+from skimgclf.models._embedder import restore_embedder
+
+
+@pytest.fixture(scope="module")
+def photos():
+    """24 images of 32x32, the red ones and the blue ones."""
+    X = np.random.default_rng(0).random((24, 32, 32, 3), dtype="float32")
+    X[:12, ..., 0] *= 0.3
+    X[12:, ..., 2] *= 0.3
+    return X, np.repeat(["blue", "red"], 12)
+
+
+@pytest.fixture(scope="module")
+def backbone(tmp_path_factory):
+    """Save a small network with batch normalization and dropout."""
+    keras.utils.set_random_seed(0)
+    inputs = keras.Input((None, None, 3))
+    x = keras.layers.Conv2D(4, 3, activation="relu")(inputs)
+    x = keras.layers.BatchNormalization()(x)
+    x = keras.layers.Dropout(0.5)(x)
+    x = keras.layers.Conv2D(6, 3, activation="relu")(x)
+    path = tmp_path_factory.mktemp("backbone") / "small.keras"
+    keras.Model(inputs, x).save(path)
+    return str(path)
+
+
+def tuned(backbone, **parameters):
+    given = {
+        "fine_tune": "all",
+        "epochs": 2,
+        "fine_tune_epochs": 3,
+        "learning_rate": 0.01,
+        "fine_tune_learning_rate": 0.001,
+        "random_state": 0,
+    }
+    return KerasImageClassifier(backbone, **{**given, **parameters})
+
+
+def weights_of(classifier):
+    return [np.array(v) for v in find_inner_model(classifier.model_).variables]
+
+
+def original(backbone):
+    return keras.saving.load_model(backbone).get_weights()
+
+
+def changed(before, after):
+    return [not np.array_equal(b, a) for b, a in zip(before, after, strict=True)]
+
+
+def test_the_backbone_is_frozen_without_fine_tuning(backbone, photos):
+    classifier = tuned(backbone, fine_tune=0).fit(*photos)
+    weights = find_inner_model(classifier.model_).get_weights()
+    assert not any(changed(original(backbone), weights))
+    assert classifier.n_iter_ == 2
+
+
+def test_features_are_those_of_the_embedder(backbone, photos):
+    classifier = tuned(backbone, fine_tune=0).fit(*photos)
+    features = ImageEmbedder(backbone).fit_transform(photos[0])
+    head = classifier.model_.layers[-1]
+    np.testing.assert_allclose(
+        classifier.predict_proba(photos[0]), np.asarray(head(features)), rtol=1e-4
+    )
+
+
+@pytest.mark.parametrize(
+    ("fine_tune", "expected"),
+    [
+        # Kernel and bias of two convolutions, and between them four weights of batch
+        # normalization, which never change.
+        (1, [False] * 6 + [True] * 2),
+        (2, [True] * 2 + [False] * 4 + [True] * 2),
+        (9, [True] * 2 + [False] * 4 + [True] * 2),
+        ("all", [True] * 2 + [False] * 4 + [True] * 2),
+    ],
+)
+def test_the_last_layers_are_fine_tuned(backbone, photos, fine_tune, expected):
+    classifier = tuned(backbone, fine_tune=fine_tune).fit(*photos)
+    weights = find_inner_model(classifier.model_).get_weights()
+    assert changed(original(backbone), weights) == expected
+
+
+def test_one_history_holds_both_parts(backbone, photos, capsys):
+    classifier = tuned(backbone, verbose=1).fit(
+        *photos, X_val=photos[0], y_val=photos[1]
+    )
+    assert {len(values) for values in classifier.history_.values()} == {5}
+    assert set(classifier.history_) == {"loss", "accuracy", "val_loss", "val_accuracy"}
+    assert (classifier.n_iter_, classifier.best_iter_) == (5, 5)
+    head = tuned(backbone, fine_tune=0).fit(*photos)
+    np.testing.assert_array_equal(
+        classifier.history_["loss"][:2], head.history_["loss"]
+    )
+    printed = capsys.readouterr().out.splitlines()
+    assert [line.split(":")[0] for line in printed] == [
+        "Epoch 1/2",
+        "Epoch 2/2",
+        "Epoch 3/5",
+        "Epoch 4/5",
+        "Epoch 5/5",
+    ]
+
+
+@pytest.mark.parametrize(
+    "parameters",
+    [
+        {"fine_tune_epochs": 1},
+        {"fine_tune_learning_rate": 0.01},
+        {"fine_tune": 1},
+        {"augmentation": "flip"},
+        {"dropout": 0.5},
+    ],
+    ids=lambda parameters: next(iter(parameters)),
+)
+def test_every_parameter_changes_something(backbone, photos, parameters):
+    first = tuned(backbone).fit(*photos)
+    other = tuned(backbone, **parameters).fit(*photos)
+    assert other.history_ != first.history_
+
+
+def test_optimizer_and_rates_are_those_of_each_part(backbone, photos):
+    rates = []
+
+    class Watch(keras.callbacks.Callback):
+        def on_epoch_end(self, epoch, logs=None):
+            rates.append(float(self.model.optimizer.learning_rate))
+
+    for given in (
+        {"optimizer": "sgd", "learning_rate": 0.5},
+        {"optimizer": keras.optimizers.SGD(0.5), "learning_rate": None},
+    ):
+        tuned(backbone, callbacks=Watch, fine_tune_learning_rate=0.25, **given).fit(
+            *photos
+        )
+    assert rates == [0.5, 0.5, 0.25, 0.25, 0.25] * 2
+
+
+def test_equal_rates_train_the_layers_too(backbone, photos):
+    classifier = tuned(backbone, fine_tune_learning_rate=0.01).fit(*photos)
+    weights = find_inner_model(classifier.model_).get_weights()
+    assert any(changed(original(backbone), weights))
+
+
+def test_early_stopping_keeps_the_better_of_both_parts(backbone, photos):
+    stopping = tuned(
+        backbone,
+        early_stopping=True,
+        validation_fraction=0.25,
+        n_iter_no_change=2,
+        epochs=6,
+        learning_rate=0.05,
+        fine_tune_learning_rate=10.0,  # does harm
+        optimizer="sgd",
+    )
+    stopping.fit(*photos)
+    losses = stopping.history_["val_loss"]
+    assert stopping.best_iter_ == np.argmin(losses) + 1
+    assert stopping.best_iter_ <= 6 < stopping.n_iter_
+    weights = find_inner_model(stopping.model_).get_weights()
+    assert not any(changed(original(backbone), weights))
+    stopping.set_params(fine_tune_learning_rate=0.05).fit(*photos)
+    losses = stopping.history_["val_loss"]
+    assert stopping.best_iter_ == np.argmin(losses) + 1
+    assert stopping.best_iter_ > 6
+
+
+def test_fits_are_seeded_and_share_nothing(backbone, photos):
+    first, second = tuned(backbone).fit(*photos), tuned(backbone).fit(*photos)
+    assert not any(changed(first.model_.get_weights(), second.model_.get_weights()))
+    mine = {id(variable) for variable in first.model_.variables}
+    assert not mine & {id(variable) for variable in second.model_.variables}
+
+
+def test_fine_tuning_can_be_searched(backbone, photos):
+    search = GridSearchCV(
+        tuned(backbone),
+        {"fine_tune": [0, "all"]},
+        cv=2,
+        error_score="raise",
+    ).fit(*photos)
+    assert np.isfinite(search.cv_results_["mean_test_score"]).all()
+
+
+def test_names_of_keras_are_architectures(photos, tmp_path):
+    classifier = KerasImageClassifier(
+        "MobileNet", weights=None, fine_tune=1, epochs=1, random_state=0
+    )
+    classifier.set_params(fine_tune_epochs=1).fit(*photos)
+    for copied in (pickle.loads(pickle.dumps(classifier)), copy.deepcopy(classifier)):
+        np.testing.assert_array_equal(
+            copied.predict_proba(photos[0]), classifier.predict_proba(photos[0])
+        )
+    save_model(classifier, tmp_path / "saved")
+    np.testing.assert_array_equal(
+        load_model(tmp_path / "saved").predict_proba(photos[0]),
+        classifier.predict_proba(photos[0]),
+    )
+    assert "imagenet" in repr(KerasImageClassifier().weights)
+
+
+def test_weights_of_a_file_reach_the_backbone(photos, tmp_path):
+    keras.utils.set_random_seed(1)
+    source = keras.applications.MobileNet(
+        include_top=False, weights=None, input_shape=(32, 32, 3)
+    )
+    path = tmp_path / "mine.weights.h5"
+    source.save_weights(path)
+    classifier = KerasImageClassifier("MobileNet", weights=path, epochs=1)
+    weights = find_inner_model(classifier.fit(*photos).model_).get_weights()
+    assert not any(changed(source.get_weights(), weights))
+    save_model(classifier, tmp_path / "saved")
+    path.unlink()
+    assert load_model(tmp_path / "saved").weights == str(path)
+
+
+# ---- round trips ---------------------------------------------------------------------
+
+
+def saved_copy(classifier, folder):
+    save_model(classifier, folder / "saved", include_optimizer=True)
+    return load_model(folder / "saved")
+
+
+@pytest.mark.parametrize(
+    "copied",
+    [
+        lambda classifier, folder: pickle.loads(pickle.dumps(classifier)),
+        lambda classifier, folder: copy.deepcopy(classifier),
+        saved_copy,
+    ],
+    ids=["pickle", "deepcopy", "save_model"],
+)
+@pytest.mark.parametrize("fine_tune", [0, 1])
+def test_a_copy_goes_on_training_as_if_it_had_never_stopped(
+    backbone, photos, tmp_path, copied, fine_tune
+):
+    classifier = tuned(
+        backbone,
+        fine_tune=fine_tune,
+        warm_start=True,
+        dropout=0.3,
+        augmentation=["flip", keras.layers.GaussianNoise(0.1)],
+    ).fit(*photos)
+    duplicate = copied(classifier, tmp_path)
+    np.testing.assert_array_equal(
+        duplicate.predict_proba(photos[0]), classifier.predict_proba(photos[0])
+    )
+    for estimator in (classifier, duplicate):
+        estimator.fit(*photos)
+    assert duplicate.history_ == classifier.history_
+    assert classifier.n_iter_ == (4 if fine_tune == 0 else 8)
+    assert not any(
+        changed(classifier.model_.get_weights(), duplicate.model_.get_weights())
+    )
+
+
+def test_a_saved_pipeline_needs_no_file_of_the_backbone(photos, tmp_path):
+    path = tmp_path / "gone.keras"
+    inputs = keras.Input((None, None, 3))
+    keras.Model(inputs, keras.layers.Conv2D(4, 3)(inputs)).save(path)
+    loader = ImageLoader(image_size=(16, 16), color_mode="rgb")
+    cells = list((photos[0] * 255).astype("uint8"))
+    pipeline = make_pipeline(loader, tuned(path)).fit(cells, photos[1])
+    expected = pipeline.predict_proba(cells)
+    save_model(pipeline, tmp_path / "saved")
+    packed = pickle.dumps(pipeline)
+    path.unlink()
+    for loaded in (load_model(tmp_path / "saved"), pickle.loads(packed)):
+        np.testing.assert_array_equal(loaded.predict_proba(cells), expected)
+        with pytest.raises(InvalidParameterError, match=r"file that can be read"):
+            loaded.fit(cells, photos[1])
+
+
+def test_a_saved_pipeline_keeps_an_embedder_by_its_name(photos, tmp_path):
+    pipeline = make_pipeline(
+        ImageEmbedder(weights=None),
+        KerasImageClassifier(hidden_layer_sizes=(), epochs=1),
+    ).fit(*photos)
+    save_model(pipeline, tmp_path / "saved")
+    assert (tmp_path / "saved").stat().st_size < 100_000
+    loaded = load_model(tmp_path / "saved")
+    np.testing.assert_array_equal(
+        loaded.predict_proba(photos[0]), pipeline.predict_proba(photos[0])
+    )
+    mine, theirs = (p.named_steps["imageembedder"] for p in (loaded, pipeline))
+    assert vars(mine) == vars(theirs)
+    assert list(mine.get_feature_names_out()) == list(theirs.get_feature_names_out())
+
+
+def test_a_saved_embedder_refuses_other_weights(backbone, photos, tmp_path):
+    path = tmp_path / "changing.keras"
+    model = keras.saving.load_model(backbone)
+    model.save(path)
+    pipeline = make_pipeline(ImageEmbedder(path), KerasImageClassifier(epochs=1))
+    save_model(pipeline.fit(*photos), tmp_path / "saved")
+    model.set_weights([weights + 1 for weights in model.get_weights()])
+    model.save(path)
+    with pytest.raises(ValueError, match="fitted with other weights"):
+        load_model(tmp_path / "saved").predict(photos[0])
+
+
+def test_an_embedder_of_a_model_is_not_saved(backbone, photos, tmp_path):
+    model = keras.saving.load_model(backbone)
+    pipeline = make_pipeline(ImageEmbedder(model), KerasImageClassifier(epochs=1))
+    with pytest.raises(InvalidParameterError, match=r"save\('backbone.keras'\)"):
+        save_model(pipeline.fit(*photos), tmp_path / "saved")
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"image_shape": [8, 8, 3]},
+        {"image_shape": (8, 8)},
+        {"image_shape": (8, 8, -3)},
+        {"n_features_out": 2.5},
+        {"weights_hash": None},
+        {"more": 1},
+    ],
+    ids=str,
+)
+def test_what_no_embedder_has_learnt_is_refused(wrong):
+    learnt = {"image_shape": (8, 8, 3), "n_features_out": 2, "weights_hash": "0"}
+    assert restore_embedder({}, learnt).n_features_in_ == 192
+    with pytest.raises(ValueError, match=r"must be|unknown entries"):
+        restore_embedder({}, {**learnt, **wrong})
+
+
+# ---- what is refused -----------------------------------------------------------------
+
+
+def test_rows_and_small_images_are_refused(photos):
+    classifier = KerasImageClassifier("MobileNet", weights=None)
+    with pytest.raises(ValueError, match=r"'MobileNet' needs images of shape"):
+        classifier.fit(np.eye(4), ["a", "b", "a", "b"])
+    with pytest.raises(ValueError, match=r"32 x 32 pixels.*image_size=\(224, 224\)"):
+        classifier.fit(photos[0][:, :20], photos[1])
+
+
+def test_partial_fit_trains_the_softmax_layer_only(backbone, photos):
+    with pytest.raises(InvalidParameterError, match="0 in partial_fit"):
+        tuned(backbone).partial_fit(*photos, classes=["blue", "red"])
+    classifier = tuned(backbone, fine_tune=0)
+    for _ in range(2):
+        classifier.partial_fit(*photos, classes=["blue", "red"])
+    whole = tuned(backbone, fine_tune=0).fit(*photos)
+    assert classifier.history_ == whole.history_
+
+
+def test_training_further_with_another_part_is_refused(backbone, photos):
+    classifier = tuned(backbone, fine_tune=0, warm_start=True).fit(*photos)
+    classifier.set_params(fine_tune=1)
+    with pytest.raises(ValueError, match="fine_tune=0 can't be trained further"):
+        classifier.fit(*photos)

@@ -1,0 +1,152 @@
+"""What the three displays share: scikit-learn's form, and a life without matplotlib."""
+
+import ast
+import inspect
+import pathlib
+import sys
+
+import numpy as np
+import pytest
+from numpydoc.docscrape import FunctionDoc
+from sklearn.dummy import DummyClassifier
+
+import skimgclf.plot
+from skimgclf import ImageGridDisplay, SaliencyDisplay, TrainingHistoryDisplay
+
+IMAGES = np.linspace(0, 1, 3 * 8 * 8).reshape(3, 8, 8, 1)
+HISTORY = {"loss": [0.9, 0.5], "accuracy": [0.5, 0.8]}
+
+# How each is made: from its own parameters, and by its class methods.
+MADE = {
+    "history": lambda: TrainingHistoryDisplay(HISTORY, best_iter=2),
+    "grid": lambda: ImageGridDisplay(list(IMAGES), ["a", "b", "a"]),
+    "saliency": lambda: SaliencyDisplay(IMAGES[0], IMAGES[0, :, :, 0], target="a"),
+}
+
+
+class Answerer(DummyClassifier):
+    """A classifier with a history, that answers the same to all images."""
+
+    history_ = HISTORY
+
+
+@pytest.fixture(scope="module")
+def answerer():
+    return Answerer().fit(IMAGES.reshape(3, -1), ["a", "b", "a"])
+
+
+def draw_all_ways(answerer, ax=None):
+    plots = {
+        f"{name}.plot": (lambda made=made: made().plot(ax=ax))
+        for name, made in MADE.items()
+    }
+    return plots | {
+        "history": lambda: TrainingHistoryDisplay.from_estimator(answerer, ax=ax),
+        "grid": lambda: ImageGridDisplay.from_estimator(
+            answerer, IMAGES, ["a", "b", "a"], ax=ax
+        ),
+        "predictions": lambda: ImageGridDisplay.from_predictions(
+            IMAGES, ["a", "b", "a"], ["a"] * 3, ax=ax
+        ),
+        "saliency": lambda: SaliencyDisplay.from_estimator(answerer, IMAGES[0], ax=ax),
+        **{
+            f"{name}.plot": (lambda m=made: m().plot(ax=ax))
+            for name, made in MADE.items()
+        },
+    }
+
+
+WAYS = list(draw_all_ways(None))
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_displays_draw_into_a_figure_of_their_own(way, answerer, pyplot):
+    display = draw_all_ways(answerer)[way]()
+    assert pyplot.get_fignums() == [display.figure_.number]
+    assert display.ax_.figure is display.figure_
+    display.figure_.canvas.draw()
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_displays_draw_on_given_axes_only(way, answerer, pyplot):
+    figure, (left, right) = pyplot.subplots(1, 2)
+    display = draw_all_ways(answerer, ax=right)[way]()
+    assert display.ax_ is right
+    assert display.figure_ is figure
+    assert pyplot.get_fignums() == [figure.number]
+    assert not left.has_data()
+    figure.canvas.draw()
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_displays_say_how_to_install_matplotlib(way, answerer, monkeypatch):
+    for name in ("matplotlib", "matplotlib.pyplot"):
+        monkeypatch.setitem(sys.modules, name, None)
+    with pytest.raises(ImportError, match=r'pip install "skimgclf\[plot\]"') as caught:
+        draw_all_ways(answerer)[way]()
+    assert "Display." in str(caught.value)
+
+
+@pytest.mark.parametrize("made", MADE.values(), ids=MADE)
+def test_displays_store_their_parameters_and_plot_leaves_them(made, pyplot):
+    display = made()
+    before = dict(vars(display))
+    assert set(before) == set(inspect.signature(type(display)).parameters)
+    assert display.plot() is display
+    for name, value in before.items():
+        assert getattr(display, name) is value
+    drawn = set(vars(display)) - set(before)
+    assert {"ax_", "figure_"} <= drawn
+    assert all(name.endswith("_") for name in drawn)
+
+
+@pytest.mark.parametrize("made", MADE.values(), ids=MADE)
+def test_displays_can_be_drawn_again(made, pyplot):
+    display = made()
+    first = display.plot().figure_
+    assert display.plot().figure_ is not first
+
+
+@pytest.mark.parametrize("name", skimgclf.plot.__all__)
+def test_docstrings_of_displays_list_parameters_and_result(name):
+    cls = getattr(skimgclf.plot, name)
+    methods = [method for method in vars(cls) if not method.startswith("_")]
+    assert "plot" in methods
+    for method in methods:
+        doc = FunctionDoc(getattr(cls, method))
+        documented = [
+            part.strip()
+            for entry in doc["Parameters"]
+            for part in entry.name.split(",")
+        ]
+        parameters = list(inspect.signature(getattr(cls, method)).parameters)
+        assert documented == [part for part in parameters if part != "self"]
+        assert doc["Returns"]
+
+
+def test_displays_read_public_names_only():
+    files = sorted(pathlib.Path(skimgclf.plot.__file__).parent.glob("*.py"))
+    assert len(files) > 3
+    private = [
+        f"{file.name}: {node.attr}"
+        for file in files
+        for node in ast.walk(ast.parse(file.read_text()))
+        if isinstance(node, ast.Attribute)
+        and node.attr.startswith("_")
+        and node.attr != "__name__"
+    ]
+    assert private == []
+
+
+def test_displays_of_other_classifiers_import_no_keras(run_python):
+    printed = run_python(
+        "import sys, numpy as np\n"
+        "from sklearn.dummy import DummyClassifier\n"
+        "from skimgclf import ImageGridDisplay, SaliencyDisplay\n"
+        "X = np.random.default_rng(0).random((4, 8, 8))\n"
+        "classifier = DummyClassifier().fit(X.reshape(4, -1), [0, 1, 0, 1])\n"
+        "ImageGridDisplay.from_estimator(classifier, X, [0, 1, 0, 1])\n"
+        "SaliencyDisplay.from_estimator(classifier, X[0])\n"
+        "print([m for m in ('keras', 'tensorflow') if m in sys.modules])"
+    )
+    assert printed == "[]"
