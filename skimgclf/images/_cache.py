@@ -9,7 +9,8 @@ import numpy as np
 import PIL
 
 import skimgclf
-from skimgclf._validation import is_int, parameter_error
+from skimgclf._validation import is_int, parameter_error, warn_user
+from skimgclf.exceptions import ImageCacheWarning
 from skimgclf.images._colour import N_CHANNELS
 from skimgclf.images._remote import fingerprint_url
 from skimgclf.images._source import find_file
@@ -156,3 +157,11 @@ class PixelCache:
     def take_problem(self):
         """Return what went wrong, in a sentence, the first time that it is asked."""
         return self._store.take_problem()
+
+
+def warn_of_problem(cache):
+    """Warn of what went wrong with a cache, the first time that it is asked."""
+    problem = cache.take_problem()
+    if problem is not None:
+        message = f"{problem}. What it doesn't give is computed anew each time."
+        warn_user(message, ImageCacheWarning)
