@@ -19,7 +19,8 @@ extensions = [
     "myst_parser",
     "sphinx_gallery.gen_gallery",
 ]
-exclude_patterns = ["_build"]
+# _scale.md is a part of cluster.md.
+exclude_patterns = ["_build", "user_guide/_scale.md"]
 templates_path = ["_templates"]
 
 # A link to a name that doesn't exist here is an error; other projects' pages aren't
@@ -43,8 +44,9 @@ sphinx_gallery_conf = {
     "gallery_dirs": "auto_examples",
     # The numbers in their names are the order in which to read them.
     "within_subsection_order": "FileNameSortKey",
-    # quickstart.py is run by the tests, and its gallery page is plot_1_quickstart.py.
-    "ignore_pattern": r"^quickstart\.py$",
+    # Both are run by the tests. The gallery page of the first is plot_1_quickstart.py,
+    # and the user guide shows the second.
+    "ignore_pattern": r"^(quickstart|search_on_dask)\.py$",
     # Figures and what is printed, not the names of objects.
     "capture_repr": (),
     "download_all_examples": False,

@@ -112,3 +112,19 @@ def test_saved_plots_are_svg(tmp_path):
     _report.save_lines(lines, [panel])
     for path in (bars, lines):
         assert "<svg" in path.read_text("utf-8")
+
+
+def test_scale_measures_and_multiplies(tmp_path, monkeypatch, capsys):
+    import scale
+
+    monkeypatch.setattr(scale, "N_SMALL", 2)
+    monkeypatch.setattr(scale, "N_LARGE", 12)
+    costs = scale.measure(tmp_path)
+    assert costs["array_bytes"] == 96 * 96 * 3
+    assert costs["cache_bytes"] >= 0
+    costs = {"decode": 0.0036, "from_cache": 0.00036, "train": 0.0144}
+    scale.show_scale({**costs, "cache_bytes": 2**15, "array_bytes": 2**14})
+    lines = [line.split("|")[1:-1] for line in capsys.readouterr().out.splitlines()]
+    rows = [[cell.strip() for cell in line] for line in lines if line]
+    assert ["1,000,000", "1", "31 GiB", "15 GiB"] in rows
+    assert ["100,000,000", "training from JPEG files", "500", "31", "2"] in rows

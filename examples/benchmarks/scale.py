@@ -32,7 +32,7 @@ from skimgclf import ImageLoader, KerasImageClassifier
 
 N_SMALL, N_LARGE = 64, 320
 N_IMAGES = (10**6, 10**8)
-N_WORKERS = (1, 16, 256)
+N_CORES = (1, 16, 256)
 LOADER = {"image_size": (96, 96), "color_mode": "rgb", "dtype": "uint8"}
 NETWORK = {"conv_filters": (16, 32), "hidden_layer_sizes": (64,), "random_state": 0}
 PAGE = Path(__file__).parents[2] / "docs" / "user_guide" / "_scale.md"
@@ -121,25 +121,32 @@ def show_scale(costs):
     rows = [
         [
             f"{n_images:,}",
-            f"{n_images * costs['decode'] / 3600:,.1f}",
+            format_hours(n_images * costs["decode"] / 3600),
             f"{n_images * costs['cache_bytes'] / 2**30:,.0f} GiB",
             f"{n_images * costs['array_bytes'] / 2**30:,.0f} GiB",
         ]
         for n_images in N_IMAGES
     ]
     print_table(["images", "decode-hours", "cache", "one array"], rows)
-    print("\nHours that one epoch of reading all images takes on N workers, one core")
-    print("each (divide by the cores of a worker):\n")
-    rows = [
-        [f"{n_images:,}", name]
-        + [
-            f"{n_images * costs[key] / 3600 / n_workers:,.2f}"
-            for n_workers in N_WORKERS
-        ]
-        for n_images in N_IMAGES
-        for name, key in {"JPEG files": "decode", "the cache": "from_cache"}.items()
-    ]
-    print_table(["images", "read from", *(f"N = {n:,}" for n in N_WORKERS)], rows)
+    print("\nHours of one epoch over all images on N cores that share the work:\n")
+    ways = {
+        "reading JPEG files": ("decode",),
+        "reading the cache": ("from_cache",),
+        "training from JPEG files": ("decode", "train"),
+        "training from the cache": ("from_cache", "train"),
+    }
+    rows = []
+    for n_images in N_IMAGES:
+        for way, parts in ways.items():
+            hours = n_images * sum(costs[part] for part in parts) / 3600
+            shares = [format_hours(hours / n_cores) for n_cores in N_CORES]
+            rows.append([f"{n_images:,}", way, *shares])
+    print_table(["images", "", *(f"N = {n:,}" for n in N_CORES)], rows)
+
+
+def format_hours(hours):
+    """Return hours in two digits or more."""
+    return f"{hours:,.0f}" if hours >= 10 else f"{hours:.2g}"
 
 
 def main(write=False):
