@@ -85,7 +85,7 @@ cnn = KerasImageClassifier(
 ways = {
     "cnn": cnn,
     "cnn + augmentation": KerasImageClassifier(
-        **{**cnn.get_params(), "augmentation": ["flip", "strong"]}
+        **{**cnn.get_params(), "augmentation": "flip"}
     ),
     "backbone + logistic regression": make_pipeline(
         ImageEmbedder(BACKBONE),
@@ -108,12 +108,15 @@ ways = {
 # %%
 # What augmentation does
 # ----------------------
-# One patch, and what the network is shown of it in seven epochs.
+# One patch, and what a network would be shown of it in seven epochs with
+# ``["flip", "light"]``. What moves and turns pixels also blurs them, and it is fine
+# structure that tells grass from gravel: with "light" the small network gets two thirds
+# right, with "flip" alone nearly all. So look, and search over `augmentation`.
 
 from skimgclf.models import augment_images
 
 patch = X_test[:1]
-shown = augment_images(np.repeat(patch, 7, axis=0), ["flip", "strong"], random_state=0)
+shown = augment_images(np.repeat(patch, 7, axis=0), ["flip", "light"], random_state=0)
 figure, axes = plt.subplots(1, 8, figsize=(8, 1.2))
 for ax, image in zip(axes, [patch[0] / 255, *shown], strict=True):
     ax.imshow(image[..., 0], cmap="gray", vmin=0, vmax=1)

@@ -62,7 +62,7 @@ def main(seed, n_files, folder):
             report["escaped"].append(repr(error))
             continue
         report["slowest"] = max(report["slowest"], time.perf_counter() - started)
-        checked = probe_image(path, 89_478_485)["reason"]
+        checked = probe_image(path, 89_478_485, {})["reason"]
         if (checked is None) != (reason is None):
             report["disagreed"].append((number, reason, checked))
     report["peak_mb"] = _read_peak_memory()

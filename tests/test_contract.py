@@ -270,6 +270,8 @@ WRONG = {
         "weights": ["no/such/file.h5", 3, True],
         "pooling": ["mean", None],
         "batch_size": [0, 1.5, None],
+        "cache": ["", 3, True, b"cache", "a\0b"],
+        "cache_limit": [0, -1, 1.5, None, "10GB", True],
     },
     ImageLoader: {
         "image_size": [(0, 8), (8,), 8, "8x8", (8, 8, 3), (8.5, 8), None, (True, 8)],
@@ -281,6 +283,7 @@ WRONG = {
         "flatten": ["yes", 1, None],
         "on_error": ["ignore", None],
         "max_pixels": [0, -1, 1.5, None, "many"],
+        "storage_options": [3, "anon", [("anon", True)], {1: 2}, True],
         "cache": ["", 3, True, b"cache", "a\0b"],
         "cache_limit": [0, -1, 1.5, None, "10GB", True],
         "lazy": ["yes", 1, None],

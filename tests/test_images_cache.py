@@ -27,7 +27,7 @@ from skimgclf.exceptions import (
     ImageLoadWarning,
     InvalidParameterError,
 )
-from skimgclf.images import ImageLoader, _loading
+from skimgclf.images import ImageLoader, _loading, _store
 
 SIZE = {"image_size": (9, 7), "color_mode": "rgb"}
 
@@ -51,9 +51,9 @@ def load(paths, cache=None, **parameters):
     return ImageLoader(cache=cache, **(SIZE | parameters)).transform(paths)
 
 
-def count_entries(cache):
+def count_entries(cache, table="entries"):
     with sqlite3.connect(find_file(cache)) as connection:
-        (count,) = connection.execute("SELECT COUNT(*) FROM entries").fetchone()
+        (count,) = connection.execute(f"SELECT COUNT(*) FROM {table}").fetchone()
     connection.close()
     return count
 
@@ -284,6 +284,29 @@ def test_cache_limit_bounds_the_file_and_evicts_what_was_not_used(tmp_path, deco
     load(paths, cache, cache_limit=limit, **options)
     assert os.path.getsize(find_file(cache)) < 1.5 * limit
     assert 10 < count_entries(cache) < 40
+    assert count_entries(cache) == count_entries(cache, "pixels")
+
+
+def test_cache_evicts_in_parts_between_which_others_write(tmp_path, monkeypatch):
+    """A look at a million entries must not keep other processes from writing."""
+    monkeypatch.setattr(_store, "_N_DELETED", 20)
+    store = _store.PixelStore(str(tmp_path / "cache"))
+    values = {row.to_bytes(2, "big") * 12: bytes(5_000) for row in range(1_000)}
+    store.store(values, set(), 10**9)
+    seen = set()
+    arguments = ({bytes(24): bytes(9)}, set(), 4_000_000)
+    evicting = threading.Thread(target=store.store, args=arguments)
+    with sqlite3.connect(find_file(tmp_path / "cache"), timeout=60) as other:
+        evicting.start()
+        while evicting.is_alive():
+            other.execute("BEGIN IMMEDIATE")
+            seen.add(other.execute("SELECT COUNT(*) FROM entries").fetchone())
+            other.execute("ROLLBACK")
+    other.close()
+    store.close()
+    assert store.take_problem() is None
+    assert len(seen) > 5
+    assert 300 < count_entries(tmp_path / "cache") < 900
 
 
 def test_cache_with_a_tiny_limit_still_loads(paths, tmp_path):

@@ -43,6 +43,7 @@ OTHER_VALUES = {
     "flatten": True,
     "on_error": "fill",
     "max_pixels": 10_000,
+    "storage_options": {"anon": True},
     "cache": "cache",
     "cache_limit": 1_000_000,
     "lazy": True,

@@ -236,14 +236,16 @@ CHANGES = {
     "early_stopping": (True,),
     "epochs": (2,),
     "batch_size": (7,),
+    "augmentation": ("light",),
     "class_weight": ({"3": 9.0},),
     "random_state": (1,),
 }
 
 
 def test_every_parameter_has_a_test_that_it_changes_something():
-    # These have theirs in test_models_training.py.
+    # These have theirs in test_models_training.py, and in test_models_fine_tuning.py.
     others = {"validation_fraction", "n_iter_no_change", "callbacks", "warm_start"}
+    others |= {"weights", "fine_tune", "fine_tune_epochs", "fine_tune_learning_rate"}
     assert {*CHANGES, *others, "verbose"} == set(KerasImageClassifier().get_params())
 
 

@@ -20,8 +20,6 @@ with strategy.scope():
         "cnn",
         conv_filters=(8,),
         hidden_layer_sizes=(32,),
-        batch_norm=True,
-        dropout=0.1,
         learning_rate=0.01,
         epochs=6,
         random_state=0,

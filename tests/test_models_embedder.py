@@ -18,8 +18,9 @@ from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import Pipeline, make_pipeline
 
 from skimgclf import ImageEmbedder, ImageLoader
-from skimgclf.exceptions import InvalidParameterError
+from skimgclf.exceptions import ImageCacheWarning, InvalidParameterError
 from skimgclf.models._backbones import find_inner_model, load_backbone
+from skimgclf.models._feature_cache import FeatureCache
 
 
 @pytest.fixture(scope="module")
@@ -310,6 +311,98 @@ def test_a_pipelines_memory_embeds_once_for_all_candidates(
     search.fit(paths, ["red"] * 6 + ["blue"] * 6)
     # Of each fold the training part once, and the test part once for each candidate.
     assert sorted(calls) == [6] * 2 + [6] * 2 * 3
+
+
+# ---- the cache -----------------------------------------------------------------------
+
+
+@pytest.fixture
+def embedded(monkeypatch):
+    """List how many images each call of a backbone was given."""
+    counts = []
+    complete = FeatureCache.complete
+
+    def count(self, predict):
+        def predict_and_count(X):
+            counts.append(len(X))
+            return predict(X)
+
+        return complete(self, predict_and_count)
+
+    monkeypatch.setattr(FeatureCache, "complete", count)
+    return counts
+
+
+def test_cache_embeds_each_image_once(images, model_path, tmp_path, embedded):
+    """Whatever its neighbours are, and whoever asks."""
+    cached = ImageEmbedder(model_path, cache=tmp_path / "cache", batch_size=3)
+    expected = ImageEmbedder(model_path, batch_size=3).fit_transform(images)
+    first = cached.fit_transform(images)
+    np.testing.assert_array_equal(first, expected)
+    assert sum(embedded) == 5
+    twice = np.concatenate([images[::-1], images[:2]])
+    np.testing.assert_array_equal(
+        clone(cached).fit_transform(twice), first[[4, 3, 2, 1, 0, 0, 1]]
+    )
+    assert sum(embedded) == 5
+    np.testing.assert_allclose(
+        cached.transform(images / 2),
+        ImageEmbedder(model_path).fit_transform(images / 2),
+        rtol=1e-5,
+    )
+    assert sum(embedded) == 10
+
+
+def test_cache_tells_networks_apart(images, model, model_path, tmp_path):
+    other = tmp_path / "other.keras"
+    changed = keras.models.clone_model(model)
+    changed.save(other)
+    cache = tmp_path / "cache"
+    for parameters in [
+        {"backbone": model_path},
+        {"backbone": model_path, "pooling": "max"},
+        {"backbone": other},
+        {"backbone": "MobileNetV3Small", "weights": None},
+    ]:
+        plain = ImageEmbedder(**parameters).fit_transform(images)
+        for _ in range(2):
+            cached = ImageEmbedder(**parameters, cache=cache).fit_transform(images)
+            np.testing.assert_array_equal(cached, plain)
+
+
+def test_cache_lets_a_search_embed_each_image_once(
+    paths, model_path, tmp_path, embedded
+):
+    """Training parts and test parts, of all folds and candidates."""
+    labels = np.arange(len(paths)) % 2
+    pipeline = make_pipeline(
+        ImageLoader(image_size=(32, 32), color_mode="rgb", lazy=True),
+        ImageEmbedder(model_path, cache=tmp_path / "cache"),
+        LogisticRegression(),
+    )
+    search = GridSearchCV(
+        pipeline, {"logisticregression__C": [0.1, 1]}, cv=2, error_score="raise"
+    )
+    search.fit(paths, labels).score(paths, labels)
+    assert sum(embedded) == len(set(map(read_content, paths)))
+
+
+def read_content(path):
+    with open(path, "rb") as file:
+        return file.read()
+
+
+def test_cache_is_refused_for_a_model_and_warned_of_once(
+    images, model, model_path, tmp_path
+):
+    with pytest.raises(InvalidParameterError, match="the path of its file"):
+        ImageEmbedder(model, cache=tmp_path).fit(images)
+    (tmp_path / "file").touch()
+    cached = ImageEmbedder(model_path, cache=tmp_path / "file")
+    with pytest.warns(ImageCacheWarning, match="it isn't a directory") as caught:
+        features = cached.fit_transform(images)
+    assert len(caught) == 1
+    np.testing.assert_array_equal(cached.transform(images), features)
 
 
 def test_tags_say_that_it_takes_images():

@@ -162,6 +162,22 @@ def test_a_pipeline_keeps_its_steps(paths, digits, tmp_path, options):
     assert loaded["load"].get_params() == pipeline["load"].get_params()
 
 
+def test_options_for_urls_are_neither_saved_nor_loaded(paths, digits, tmp_path):
+    """They may be credentials, or send a reader to a server of a stranger's."""
+    loader = ImageLoader(storage_options={"secret": "hush"})
+    classifier = KerasImageClassifier(hidden_layer_sizes=(), epochs=1)
+    pipeline = make_pipeline(loader, classifier).fit(paths, digits[1][:40])
+    loaded = save_and_load(pipeline, tmp_path)
+    expected = {**loader.get_params(), "storage_options": None}
+    assert loaded["imageloader"].get_params() == expected
+    document, network = read_parts(tmp_path / "saved")
+    assert "hush" not in json.dumps(document)
+    document["steps"][0]["parameters"]["storage_options"] = encode({"proxy": "evil"})
+    write_parts(tmp_path / "saved", document, network)
+    with pytest.raises(ModelFileError, match="brings options for opening URLs"):
+        load_model(tmp_path / "saved")
+
+
 def test_a_cache_stays_where_it_is(paths, digits, tmp_path):
     loader = ImageLoader(cache=tmp_path / "kept", cache_limit=10**6)
     classifier = KerasImageClassifier(hidden_layer_sizes=(), epochs=1)

@@ -200,10 +200,11 @@ def _load_all(paths):
 
 def _warm_up(pipeline):
     """Fit on a few images without files: TensorFlow loads much at the first fit."""
+    # With two classes: skimgclf shares a traced program between fits of one network.
     estimator, _ = pipeline
     classifier = estimator[-1] if hasattr(estimator, "steps") else estimator
     X = np.zeros((64, SIZE, SIZE, 1), dtype="float32")
-    classifier.set_params(epochs=1).fit(X, np.arange(64) % N_CLASSES).predict(X)
+    classifier.set_params(epochs=1).fit(X, np.arange(64) % 2).predict(X)
 
 
 def run_search(name, photos, n_files, grid):

@@ -1,14 +1,17 @@
 """What needs the content of the files: decoding, hashing, finding duplicates."""
 
+import functools
 import hashlib
 import os
 from concurrent.futures import ThreadPoolExecutor
 
+from skimgclf.datasets._listing import read_bytes
 from skimgclf.exceptions import DatasetError, ImageLoadError
 from skimgclf.images import check_images
+from skimgclf.images._remote import is_url
 
 
-def decode_all(filenames, source, on_bad, verbose):
+def decode_all(filenames, source, on_bad, storage_options, verbose):
     """Decode every file.
 
     Parameters
@@ -19,6 +22,8 @@ def decode_all(filenames, source, on_bad, verbose):
         What was read, for sentences.
     on_bad : {"raise", "drop"}
         Whether a bad file is an error.
+    storage_options : dict
+        Options of fsspec for URLs.
     verbose : int
         Above 0, a progress bar is shown on stderr.
 
@@ -38,7 +43,9 @@ def decode_all(filenames, source, on_bad, verbose):
     DatasetError
         If no image is good.
     """
-    checked = check_images(list(filenames), verbose=verbose)
+    checked = check_images(
+        list(filenames), storage_options=storage_options, verbose=verbose
+    )
     keep = checked["ok"].to_numpy(dtype=bool)
     bad = [
         (filenames[row], checked["reason"].iloc[row]) for row in (~keep).nonzero()[0]
@@ -53,7 +60,7 @@ def decode_all(filenames, source, on_bad, verbose):
     return keep, checked["sha256"].tolist(), bad
 
 
-def hash_all(filenames, source):
+def hash_all(filenames, source, storage_options):
     """Hash every file, in threads, since neither disks nor hashlib hold the GIL.
 
     Parameters
@@ -62,6 +69,8 @@ def hash_all(filenames, source):
         The images.
     source : str
         What was read, for sentences.
+    storage_options : dict
+        Options of fsspec for URLs.
 
     Returns
     -------
@@ -74,7 +83,8 @@ def hash_all(filenames, source):
         If files can't be read, naming all of them.
     """
     with ThreadPoolExecutor(max_workers=min(8, 2 * (os.cpu_count() or 1))) as pool:
-        hashes = list(pool.map(_hash_file, filenames))
+        hash_file = functools.partial(_hash_file, storage_options=storage_options)
+        hashes = list(pool.map(hash_file, filenames))
     problems = [
         f"{path!r}: {outcome.strerror}"
         for path, outcome in zip(filenames, hashes, strict=True)
@@ -120,9 +130,12 @@ def find_duplicates(filenames, labels, hashes):
     return [[filenames[row] for row in rows] for rows in repeated], conflicts
 
 
-def _hash_file(path):
+def _hash_file(path, storage_options):
     """Return the hash, or the error, so that one bad file doesn't hide the others."""
     try:
+        if is_url(path):
+            content = read_bytes(path, storage_options)
+            return hashlib.sha256(content).hexdigest()
         with open(path, "rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:

@@ -5,6 +5,7 @@ import os
 from skimgclf._validation import parameter_error
 from skimgclf.datasets._listing import check_existing
 from skimgclf.datasets._lookup import ImageLookup
+from skimgclf.datasets._remote import UrlLookup, parent_url
 from skimgclf.datasets._result import (
     alike_notes,
     check_common,
@@ -15,6 +16,7 @@ from skimgclf.datasets._result import (
 from skimgclf.datasets._selection import Selection
 from skimgclf.datasets._table import read_table
 from skimgclf.exceptions import describe_list
+from skimgclf.images._remote import check_storage_options, is_url
 
 _OWNER = "load_image_csv"
 
@@ -30,6 +32,7 @@ def load_image_csv(
     hash_files=False,
     on_bad="ignore",
     allow_outside=False,
+    storage_options=None,
     return_X_y=False,
     verbose=0,
 ):
@@ -48,11 +51,12 @@ def load_image_csv(
     Parameters
     ----------
     csv : str or os.PathLike
-        The table: a header, then one image a row. A line must have as many fields as
-        the header; blank lines are passed over.
+        The table, as a path or URL (see `ImageLoader`): a header, then one image a row.
+        A line must have as many fields as the header; blank lines are passed over.
     image_dir : str or os.PathLike, default=None
         The folder that ids start from; they may name sub-folders (``train/007.png``).
-        By default the folder in which the table lies.
+        By default the folder in which the table lies. As a URL, it must be one that can
+        be listed (``zip://train::pets.zip``, ``s3://bucket/train``).
     id_column : str, default="id"
         The column with the file names, with or without their extension.
     label_column : str or None, default="label"
@@ -74,7 +78,9 @@ def load_image_csv(
         and row of `frame` together, and warns with the list.
     allow_outside : bool, default=False
         Whether ids may be absolute paths or lead out of `image_dir`, by ``..`` or
-        through links.
+        through links. Out of a URL, they never may.
+    storage_options : dict, default=None
+        Options of fsspec for URLs, by their names.
     return_X_y : bool, default=False
         Whether to return only ``(filenames, target)``.
     verbose : int, default=0
@@ -85,8 +91,8 @@ def load_image_csv(
     data : :class:`~sklearn.utils.Bunch`
         With the attributes
 
-        - filenames : ndarray of shape (n_images,), dtype object: the paths as str, in
-          the order of the table
+        - filenames : ndarray of shape (n_images,), dtype object: the paths or URLs as
+          str, in the order of the table
         - target : ndarray of shape (n_images,), dtype object: the labels as str; None
           for an unlabelled table
         - target_names : list of str: the classes, sorted; None for an unlabelled table
@@ -117,6 +123,8 @@ def load_image_csv(
         earlier row has for the same image.
     ImageLoadError
         If files can't be decoded, with ``on_bad="raise"``.
+    ImportError
+        If there are URLs, and what reads them isn't installed.
 
     Warns
     -----
@@ -161,15 +169,25 @@ def load_image_csv(
         verbose=verbose,
     )
     _check_format(id_column, label_column, sep, encoding)
+    storage_options = check_storage_options(_OWNER, storage_options)
     csv = check_existing(_OWNER, "csv", csv, folder=False)
     if image_dir is None:
-        image_dir = os.path.dirname(csv)
+        image_dir = parent_url(csv) if is_url(csv) else os.path.dirname(csv)
     else:
         image_dir = check_existing(_OWNER, "image_dir", image_dir, folder=True)
 
-    table = read_table(csv, sep=sep, encoding=encoding, owner=_OWNER)
+    table = read_table(
+        csv,
+        sep=sep,
+        encoding=encoding,
+        storage_options=storage_options,
+        owner=_OWNER,
+    )
     selection = Selection(csv, table, id_column, label_column, sep)
-    lookup = ImageLookup(image_dir, allow_outside=allow_outside)
+    if is_url(image_dir):
+        lookup = UrlLookup(image_dir, storage_options)
+    else:
+        lookup = ImageLookup(image_dir, allow_outside=allow_outside)
     selection.select(lookup)
     if selection.problems:
         raise selection.error(image_dir)
@@ -187,6 +205,7 @@ def load_image_csv(
         source=source,
         on_bad=on_bad,
         hash_files=hash_files,
+        storage_options=storage_options,
         verbose=verbose,
     )
     warn_all(_label_notes(bunch, source) + notes)

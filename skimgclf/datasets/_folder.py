@@ -1,10 +1,10 @@
 """load_image_folder: images in one folder per class."""
 
 import os
-from collections import Counter
 
 from skimgclf._validation import check_bool, parameter_error
-from skimgclf.datasets._listing import check_existing, composed, split_name
+from skimgclf.datasets._listing import check_existing, composed
+from skimgclf.datasets._remote import UrlTree
 from skimgclf.datasets._result import (
     alike_notes,
     check_common,
@@ -15,6 +15,7 @@ from skimgclf.datasets._result import (
 )
 from skimgclf.datasets._tree import ClassTree
 from skimgclf.exceptions import DatasetError, describe_list
+from skimgclf.images._remote import check_storage_options, is_url
 
 _OWNER = "load_image_folder"
 
@@ -33,6 +34,7 @@ def load_image_folder(
     follow_links=False,
     allow_outside=False,
     allow_empty=False,
+    storage_options=None,
     return_X_y=False,
     verbose=0,
 ):
@@ -52,7 +54,8 @@ def load_image_folder(
     Parameters
     ----------
     root : str or os.PathLike
-        The folder that holds the class folders.
+        The folder that holds the class folders, as a path or as a URL that can be
+        listed (``zip://train::pets.zip``, ``s3://bucket/train``; see `ImageLoader`).
     classes : list of str, default=None
         The classes to read; by default all.
     hash_files : bool, default=False
@@ -71,6 +74,8 @@ def load_image_folder(
         Whether links may lead out of `root`.
     allow_empty : bool, default=False
         Whether a class folder may hold no image.
+    storage_options : dict, default=None
+        Options of fsspec for a URL, by their names. Links don't concern URLs.
     return_X_y : bool, default=False
         Whether to return only ``(filenames, target)``.
     verbose : int, default=0
@@ -82,7 +87,7 @@ def load_image_folder(
         With the attributes
 
         - filenames : ndarray of shape (n_images,), dtype object: the paths as str,
-          which start with `root`
+          or URLs, which start with `root`
         - target : ndarray of shape (n_images,), dtype object: the labels as str
         - target_names : list of str: the classes that have images, sorted
         - frame : DataFrame of shape (n_images, 2): the columns filename and label
@@ -112,6 +117,8 @@ def load_image_folder(
         another label; the error lists all of these.
     ImageLoadError
         If files can't be decoded, with ``on_bad="raise"``.
+    ImportError
+        If `root` is a URL, and what reads it isn't installed.
 
     Warns
     -----
@@ -147,11 +154,15 @@ def load_image_folder(
     )
     check_bool(_OWNER, "follow_links", follow_links)
     check_bool(_OWNER, "allow_empty", allow_empty)
+    storage_options = check_storage_options(_OWNER, storage_options)
     root = check_existing(_OWNER, "root", root, folder=True)
     classes = _check_classes(classes)
     source = f"the folder {root!r}"
 
-    tree = ClassTree(root, follow_links=follow_links, allow_outside=allow_outside)
+    if is_url(root):
+        tree = UrlTree(root, storage_options)
+    else:
+        tree = ClassTree(root, follow_links=follow_links, allow_outside=allow_outside)
     chosen, unknown = _choose_classes(tree, classes)
     tree.walk(chosen)
     found = {image.label for image in tree.images}
@@ -174,6 +185,7 @@ def load_image_folder(
         source=source,
         on_bad=on_bad,
         hash_files=hash_files,
+        storage_options=storage_options,
         verbose=verbose,
     )
     notes = _class_notes(bunch, tree, classes, source) + notes
@@ -217,13 +229,10 @@ def _choose_classes(tree, classes):
 
 
 def _describe_empty(tree, label):
-    below = os.path.join(tree.root, label, "")
-    extensions = _count_extensions(
-        path for path in tree.skipped if path.startswith(below)
-    )
+    extensions = tree.count_skipped(label)
     held = ", ".join(f"{count} x {name!r}" for name, count in extensions.items())
     return (
-        f"the class folder {below[:-1]!r} holds no image"
+        f"the class folder {tree.folder_of(label)!r} holds no image"
         f"{f' (but files with the extensions {held})' if held else ''}; remove it or "
         f"pass allow_empty=True"
     )
@@ -259,7 +268,7 @@ def _make_frame(tree):
 
 def _make_report(tree, empty):
     return {
-        "skipped": _count_extensions(tree.skipped),
+        "skipped": tree.count_skipped(),
         "skipped_files": tree.skipped,
         "root_files": tree.root_files,
         "links_not_followed": sorted(tree.root_links + tree.links),
@@ -269,11 +278,6 @@ def _make_report(tree, empty):
     }
 
 
-def _count_extensions(paths):
-    counts = Counter(os.path.splitext(path)[1].lower() for path in paths)
-    return dict(sorted(counts.items()))
-
-
 def _tree_notes(tree, classes, source):
     """List the warnings on what was left out."""
     # Beside the class folders that were chosen, nothing is asked for.
@@ -281,7 +285,7 @@ def _tree_notes(tree, classes, source):
     left_out = [
         (
             "images outside of any class folder, which were left out:",
-            [path for path in tree.root_files if split_name(path)[1]],
+            tree.root_images,
         ),
         ("pictures in formats that aren't read, which were left out:", tree.unreadable),
         (

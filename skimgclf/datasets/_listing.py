@@ -2,8 +2,10 @@
 
 import os
 import unicodedata
+from collections import Counter
 
 from skimgclf._validation import parameter_error
+from skimgclf.images._remote import explain_url_error, is_url, local_path, read_url
 
 # Names under which images are looked for. What a file really is, its content decides
 # when it is decoded.
@@ -86,6 +88,12 @@ def split_name(name):
     return name, ""
 
 
+def count_extensions(names):
+    """Count files by their extensions, in lower case."""
+    counts = Counter(os.path.splitext(name)[1].lower() for name in names)
+    return dict(sorted(counts.items()))
+
+
 def composed(text):
     """Return a text in Unicode's composed form (NFC).
 
@@ -128,10 +136,15 @@ def check_existing(owner, name, value, *, folder):
     Returns
     -------
     path : str
-        With a leading ``~`` replaced by the home folder.
+        With a leading ``~`` replaced by the home folder. A URL is returned as it is:
+        whether it exists is seen when it is read.
     """
     kind = "folder" if folder else "file"
     path = check_path(owner, name, value, kind=f"an existing {kind}")
+    if is_url(path):
+        if local_path(path) is None:
+            return path
+        path = local_path(path)
     # A NUL in a name makes isdir and isfile answer False.
     if not (os.path.isdir if folder else os.path.isfile)(path):
         where = "" if os.path.isabs(path) else f" (looked in {os.getcwd()!r})"
@@ -150,3 +163,22 @@ def check_path(owner, name, value, *, kind):
         )
     # NumPy's str would make every path that starts with it one, too.
     return os.path.expanduser(str(path))
+
+
+def read_bytes(path, storage_options):
+    """Read a file on this machine or behind a URL.
+
+    Raises
+    ------
+    OSError
+        If that isn't possible; its `strerror` says why.
+    """
+    if not is_url(path):
+        with open(path, "rb") as file:
+            return file.read()
+    try:
+        return read_url(path, storage_options)
+    except ImportError:
+        raise
+    except Exception as error:
+        raise OSError(None, explain_url_error(error), path) from error

@@ -69,7 +69,7 @@ class ImageLookup:
                 raise
             return self.find(image_id.replace("\\", "/"))
         folder.used.add(name)
-        path = folder.prefix + name
+        path = folder.path_of(name)
         if folder.kinds[name] == "file":
             return path, folder.real_prefix + name
         return path, self._resolve(path)
@@ -83,7 +83,7 @@ class ImageLookup:
             Sorted; only of the folders in which ids were looked for.
         """
         return sorted(
-            folder.prefix + name
+            folder.path_of(name)
             for folder in self._folders_by_real_path.values()
             for name, kind in folder.kinds.items()
             if kind in _FILES
@@ -117,7 +117,7 @@ class ImageLookup:
                 f"(allow_outside=True accepts it)"
             )
         if real_path not in self._folders_by_real_path:
-            self._folders_by_real_path[real_path] = _Folder(path, real_path)
+            self._folders_by_real_path[real_path] = _list_folder(path, real_path)
         return self._folders_by_real_path[real_path]
 
     def _resolve(self, link):
@@ -132,19 +132,26 @@ class ImageLookup:
         return real_path
 
 
-class _Folder:
-    """One listed folder, and which of its files ids have asked for."""
+class ListedFolder:
+    """One listed folder, and which of its files ids have asked for.
 
-    def __init__(self, path, real_path):
-        self.prefix = os.path.join(path, "")
-        self.real_prefix = os.path.join(real_path, "")
+    Parameters
+    ----------
+    prefix : str
+        What stands before a name in its path, and the folder's own name in sentences.
+    real_prefix : str
+        The same without links.
+    kinds : dict of str to str
+        What each entry is.
+    """
+
+    def __init__(self, prefix, real_prefix, kinds):
+        self.prefix, self.real_prefix, self.kinds = prefix, real_prefix, kinds
         self.used = set()
         self._by_stem = self._similar = None
-        try:
-            with os.scandir(path or ".") as entries:
-                self.kinds = {entry.name: _kind(entry) for entry in entries}
-        except OSError as error:
-            raise LookupError(f"no folder {path!r} ({error.strerror})") from error
+
+    def path_of(self, name):
+        return self.prefix + name
 
     def match(self, name):
         """Find the file that a name means: itself, or itself in another spelling."""
@@ -188,12 +195,21 @@ class _Folder:
     def _describe_missing(self, name):
         kind = self.kinds.get(name)
         if kind is not None:
-            return f"{self.prefix + name!r} is a {kind}, not a file"
+            return f"{self.path_of(name)!r} is a {kind}, not a file"
         if self._similar is None:
             self._similar = {stem.casefold(): stem for stem in self._by_stem}
         similar = self._similar.get(composed(split_name(name)[0]).casefold())
         hint = f" (there is {self._by_stem[similar][0]!r})" if similar else ""
         return f"no image {name!r} in {self.prefix or '.'!r}{hint}"
+
+
+def _list_folder(path, real_path):
+    try:
+        with os.scandir(path or ".") as entries:
+            kinds = {entry.name: _kind(entry) for entry in entries}
+    except OSError as error:
+        raise LookupError(f"no folder {path!r} ({error.strerror})") from error
+    return ListedFolder(os.path.join(path, ""), os.path.join(real_path, ""), kinds)
 
 
 def _kind(entry):

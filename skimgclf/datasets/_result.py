@@ -44,7 +44,16 @@ def object_array(items):
 
 
 def make_bunch(
-    filenames, labels, frame, report, *, source, on_bad, hash_files, verbose
+    filenames,
+    labels,
+    frame,
+    report,
+    *,
+    source,
+    on_bad,
+    hash_files,
+    storage_options,
+    verbose,
 ):
     """Decode and hash the files where that is asked for, and collect the result.
 
@@ -64,6 +73,8 @@ def make_bunch(
         As in the readers.
     hash_files : bool
         As in the readers.
+    storage_options : dict
+        As in the readers.
     verbose : int
         As in the readers.
 
@@ -78,13 +89,15 @@ def make_bunch(
     labels = None if labels is None else object_array(labels)
     notes, hashes, dropped = [], None, []
     if on_bad != "ignore":
-        keep, hashes, dropped = decode_all(filenames, source, on_bad, verbose)
+        keep, hashes, dropped = decode_all(
+            filenames, source, on_bad, storage_options, verbose
+        )
         notes += _drop_notes(dropped, labels, keep, source)
         filenames, hashes = filenames[keep], object_array(hashes)[keep]
         frame = frame[keep].reset_index(drop=True)
         labels = None if labels is None else labels[keep]
     elif hash_files:
-        hashes = object_array(hash_all(filenames, source))
+        hashes = object_array(hash_all(filenames, source, storage_options))
     duplicates, conflicts = find_duplicates(filenames, labels, hashes)
     notes += _conflict_notes(conflicts, source, on_bad)
     counts = None if labels is None else _count_labels(labels)

@@ -12,6 +12,7 @@ import threading
 from collections import namedtuple
 
 from skimgclf._validation import parameter_error
+from skimgclf.datasets._listing import read_bytes
 from skimgclf.exceptions import DatasetError
 
 # First bytes of files that are often taken for a csv table, and what they are.
@@ -53,17 +54,19 @@ class Table(
     __slots__ = ()
 
 
-def read_table(path, *, sep, encoding, owner):
+def read_table(path, *, sep, encoding, storage_options, owner):
     """Read a csv table.
 
     Parameters
     ----------
     path : str
-        A regular file.
+        A regular file, or a URL.
     sep : str
         The one character between two fields.
     encoding : str
         The name of a text encoding.
+    storage_options : dict
+        Options of fsspec for a URL.
     owner : str
         The public function, for parameter errors.
 
@@ -76,7 +79,7 @@ def read_table(path, *, sep, encoding, owner):
     DatasetError
         If the file has no header, has no rows, or isn't text in that encoding.
     """
-    text = _read_text(path, encoding, owner)
+    text = _decode(read_bytes(path, storage_options), path, encoding, owner)
     rows, lines, problems, n_blank_lines = _parse(text, sep)
     if not rows or (problems and problems[0][0] < lines[0]):
         what = "can't be used; its header can't be read:" if problems else "is empty."
@@ -105,9 +108,7 @@ def read_table(path, *, sep, encoding, owner):
     )
 
 
-def _read_text(path, encoding, owner):
-    with open(path, "rb") as file:
-        raw = file.read()
+def _decode(raw, path, encoding, owner):
     for signature, what in _SIGNATURES.items():
         if raw.startswith(signature):
             raise DatasetError(f"The table {path!r} isn't a csv file: it is {what}.")

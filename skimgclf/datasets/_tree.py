@@ -5,6 +5,7 @@ from collections import namedtuple
 
 from skimgclf.datasets._listing import (
     UNREADABLE_EXTENSIONS,
+    count_extensions,
     is_clutter,
     is_folder,
     is_inside,
@@ -12,7 +13,7 @@ from skimgclf.datasets._listing import (
 )
 from skimgclf.images._source import name_format
 
-_Image = namedtuple("_Image", ["path", "label", "real_path"])
+Image = namedtuple("Image", ["path", "label", "real_path"])
 
 
 class ClassTree:
@@ -33,8 +34,9 @@ class ClassTree:
         The class folders, sorted.
     images : list of namedtuple
         The path, label and real_path of each, filled by `walk`.
-    root_files : list of str
-        Files beside the class folders, which belong to no class.
+    root_files, root_images : list of str
+        Files beside the class folders, which belong to no class, and those of them that
+        are images.
     skipped : list of str
         Files in class folders that have no image extension.
     unreadable : list of str
@@ -97,6 +99,19 @@ class ClassTree:
         for paths in (*left_out, self.links, self.repeated):
             paths.sort()
 
+    @property
+    def root_images(self):
+        return [path for path in self.root_files if split_name(path)[1]]
+
+    def folder_of(self, label):
+        """Return the path of a class folder."""
+        return os.path.join(self.root, label)
+
+    def count_skipped(self, label=None):
+        """Count the skipped files by extension, of one class or of all."""
+        below = "" if label is None else os.path.join(self.root, label, "")
+        return count_extensions(path for path in self.skipped if path.startswith(below))
+
     def _label(self, path):
         """Return the first part of a path below the root."""
         return path[len(os.path.join(self.root, "")) :].split(os.sep)[0]
@@ -156,7 +171,7 @@ class ClassTree:
 
     def _add_file(self, entry, real_path, label):
         if split_name(entry.name)[1]:
-            self.images.append(_Image(entry.path, label, real_path))
+            self.images.append(Image(entry.path, label, real_path))
         else:
             self._skip(entry)
 
@@ -201,7 +216,7 @@ class ClassTree:
         elif not self._allow_outside and not is_inside(real_path, self._real_root):
             self._refuse_outside(path)
         elif real_path not in taken:
-            image = taken[real_path] = _Image(path, label, real_path)
+            image = taken[real_path] = Image(path, label, real_path)
             self.images.append(image)
         else:
             self.repeated.append(path)

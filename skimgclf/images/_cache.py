@@ -9,8 +9,11 @@ import numpy as np
 import PIL
 
 import skimgclf
-from skimgclf._validation import is_int, parameter_error
+from skimgclf._validation import is_int, parameter_error, warn_user
+from skimgclf.exceptions import ImageCacheWarning
 from skimgclf.images._colour import N_CHANNELS
+from skimgclf.images._remote import fingerprint_url
+from skimgclf.images._source import find_file
 from skimgclf.images._store import open_store
 
 # 10 GiB: a million images of 100 x 100 pixels in gray.
@@ -69,6 +72,7 @@ class PixelCache:
     def __init__(self, directory, limit, options):
         self._store = open_store(directory)
         self._limit = limit
+        self._storage_options = options.storage_options
         self._shape = (*options.image_size, N_CHANNELS[options.color_mode])
         # Another version of Pillow or of this package may decode another way.
         versions = (PIL.__version__, skimgclf.__version__)
@@ -79,7 +83,8 @@ class PixelCache:
         """Return the key of a source, or None for what isn't cached.
 
         Of a file it is made of the path and of what the file system tells: size, times,
-        inode. Bytes are hashed themselves; PIL images and arrays have no key.
+        inode; of a URL, of what tells of its content. Bytes are hashed themselves; PIL
+        images and arrays have no key.
         """
         key = self._start.copy()
         if isinstance(source, bytes):
@@ -89,7 +94,10 @@ class PixelCache:
         if not isinstance(source, str | os.PathLike):
             return None
         try:
-            path = os.fsencode(source)
+            path = find_file(source)
+            if path is None:
+                return self._key_of_url(key, source)
+            path = os.fsencode(path)
             # As it was given: "link/../a" is another file than "a", and "a/" is none.
             status = os.stat(path)
             path = os.path.abspath(path)
@@ -108,6 +116,13 @@ class PixelCache:
             )
         )
         key.update(path)
+        return key.digest()
+
+    def _key_of_url(self, key, url):
+        fingerprint = fingerprint_url(url, self._storage_options)
+        if fingerprint is None:
+            return None
+        key.update(f"{url} {fingerprint}".encode())
         return key.digest()
 
     def load(self, keys):
@@ -142,3 +157,11 @@ class PixelCache:
     def take_problem(self):
         """Return what went wrong, in a sentence, the first time that it is asked."""
         return self._store.take_problem()
+
+
+def warn_of_problem(cache):
+    """Warn of what went wrong with a cache, the first time that it is asked."""
+    problem = cache.take_problem()
+    if problem is not None:
+        message = f"{problem}. What it doesn't give is computed anew each time."
+        warn_user(message, ImageCacheWarning)

@@ -4,11 +4,19 @@ from skimgclf._validation import check_int, check_verbose
 from skimgclf.images._cells import list_cells
 from skimgclf.images._decode import probe_image
 from skimgclf.images._options import DEFAULT_MAX_PIXELS
+from skimgclf.images._remote import check_storage_options
 from skimgclf.images._source import describe_source
 from skimgclf.images._threads import check_n_jobs, run_chunks
 
 
-def check_images(paths, *, max_pixels=DEFAULT_MAX_PIXELS, n_jobs=None, verbose=0):
+def check_images(
+    paths,
+    *,
+    max_pixels=DEFAULT_MAX_PIXELS,
+    storage_options=None,
+    n_jobs=None,
+    verbose=0,
+):
     """Decode images and report which can't be read, and why.
 
     Looking at their first bytes finds only half of the bad files, so each is decoded
@@ -21,6 +29,8 @@ def check_images(paths, *, max_pixels=DEFAULT_MAX_PIXELS, n_jobs=None, verbose=0
         What `ImageLoader.transform` takes.
     max_pixels : int, default=89_478_485
         Images with more pixels are reported and not decoded.
+    storage_options : dict, default=None
+        Options of fsspec for URLs, by their names (see `ImageLoader`).
     n_jobs : int, default=None
         How many threads decode. None means 1 unless in a :func:`joblib.parallel_config`
         context; -1 means one per processor.
@@ -47,6 +57,8 @@ def check_images(paths, *, max_pixels=DEFAULT_MAX_PIXELS, n_jobs=None, verbose=0
     InvalidParameterError
         If a parameter has a bad value, or `paths` isn't a list of images. Never for a
         bad image.
+    ImportError
+        If images are URLs, and what reads them isn't installed.
 
     Examples
     --------
@@ -69,6 +81,7 @@ def check_images(paths, *, max_pixels=DEFAULT_MAX_PIXELS, n_jobs=None, verbose=0
     import pandas as pd
 
     check_int("check_images", "max_pixels", max_pixels, minimum=1)
+    storage_options = check_storage_options("check_images", storage_options)
     check_n_jobs("check_images", n_jobs)
     check_verbose("check_images", verbose)
     cells = list_cells("check_images", paths)
@@ -76,7 +89,7 @@ def check_images(paths, *, max_pixels=DEFAULT_MAX_PIXELS, n_jobs=None, verbose=0
 
     def check_chunk(chunk):
         for row in chunk:
-            reports[row] = probe_image(cells[row], max_pixels)
+            reports[row] = probe_image(cells[row], max_pixels, storage_options)
 
     run_chunks(
         check_chunk, len(cells), n_jobs=n_jobs, verbose=verbose, description="Checking"

@@ -58,6 +58,11 @@ default="bilinear"
         all, or become `background` with one `ImageLoadWarning` that lists them.
     max_pixels : int, default=89_478_485
         Images with more pixels are refused before they are decoded.
+    storage_options : dict, default=None
+        Options of fsspec for URLs, by their names, as ``fsspec.open`` takes them:
+        ``{"endpoint_url": ...}``, or for a chain of protocols
+        ``{"s3": {"endpoint_url": ...}}``. Leave credentials to the environment, where
+        services look for them: parameters are shown, and pickled with the loader.
     cache : str or os.PathLike, default=None
         A directory on a local disk in which decoded images are kept, so that each file
         is decoded once, for all folds, candidates and processes of a search and for
@@ -86,10 +91,17 @@ default="bilinear"
     In searches, set ``error_score="raise"``: scikit-learn's default turns a bad image
     into NaN scores.
 
+    A string with ``://`` or ``::`` that is no file on disk is a URL, which fsspec reads
+    (``pip install "skimgclf[remote]"``): ``https://host/cat.png``,
+    ``zip://cat.png::train.zip``, ``s3://bucket/cat.png`` and so on. A file is read
+    whole, of up to 1 GiB.
+
     The cache knows a file by its absolute path, size, times of change and inode, and
     keeps images for each set of options and each version of Pillow and of this package.
     It can't see that a file was rewritten with all of these the same. Files that
-    changed within the last 20 ms aren't kept. A cache that is damaged, full or can't be
+    changed within the last 20 ms aren't kept. It knows a URL by what its file system
+    tells of the content (ETag, MD5 or CRC), and doesn't keep it if that is nothing. A
+    cache that is damaged, full or can't be
     written costs time and an `ImageCacheWarning`, but never an error or wrong pixels.
     It doesn't work on network mounts, where SQLite's write-ahead log doesn't.
 
@@ -121,6 +133,7 @@ default="bilinear"
         flatten=False,
         on_error="raise",
         max_pixels=DEFAULT_MAX_PIXELS,
+        storage_options=None,
         cache=None,
         cache_limit=DEFAULT_CACHE_LIMIT,
         lazy=False,
@@ -136,6 +149,7 @@ default="bilinear"
         self.flatten = flatten
         self.on_error = on_error
         self.max_pixels = max_pixels
+        self.storage_options = storage_options
         self.cache = cache
         self.cache_limit = cache_limit
         self.lazy = lazy
@@ -171,10 +185,10 @@ default="bilinear"
         ----------
         X : list, tuple, array, Series or one-column DataFrame of length n_samples
             One image a cell (an array may have the shape (n_samples, 1)). A cell is a
-            path (str or os.PathLike), the bytes of an image file, a PIL image, or an
-            array of shape (height, width) or (height, width, 1, 3 or 4), uint8 or float
-            in [0, 1]. An array of shape (n_samples, height, width[, n_channels]) is
-            n_samples decoded images.
+            path (str or os.PathLike), a URL, the bytes of an image file, a PIL image,
+            or an array of shape (height, width) or (height, width, 1, 3 or 4), uint8 or
+            float in [0, 1]. An array of shape (n_samples, height, width[, n_channels])
+            is n_samples decoded images.
 
         Returns
         -------
@@ -189,6 +203,8 @@ default="bilinear"
             If a parameter has a bad value, or if X isn't a list of images.
         ImageLoadError
             If images can't be read rightly and `on_error` is "raise"; all are listed.
+        ImportError
+            If images are URLs, and what reads them isn't installed.
 
         Warns
         -----
@@ -220,6 +236,7 @@ default="bilinear"
             background=self.background,
             dtype=self.dtype,
             max_pixels=self.max_pixels,
+            storage_options=self.storage_options,
             flatten=self.flatten,
             on_error=self.on_error,
             cache=self.cache,

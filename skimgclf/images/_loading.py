@@ -4,10 +4,10 @@ from collections import namedtuple
 
 import numpy as np
 
-from skimgclf._validation import warn_user
-from skimgclf.exceptions import ImageCacheWarning, ImageLoadError
-from skimgclf.images._cache import PixelCache
-from skimgclf.images._decode import decode_pixels, make_background, write_pixels
+from skimgclf.exceptions import ImageLoadError
+from skimgclf.images._cache import PixelCache, warn_of_problem
+from skimgclf.images._decode import decode_pixels
+from skimgclf.images._pixels import make_background, write_pixels
 from skimgclf.images._threads import run_chunks
 
 # How images are loaded: DecodeOptions and the checked parameters of ImageLoader.
@@ -66,7 +66,8 @@ def load_images(cells, plan, rows=None):
         verbose=plan.verbose,
         description="Loading",
     )
-    _warn_of_cache(cache)
+    if cache is not None:
+        warn_of_problem(cache)
     errors = [
         (place if rows is None else int(rows[place]), error.path, error.reason)
         for place, error in sorted(failures.items())
@@ -112,10 +113,3 @@ def _forget_frames(error):
         part.__traceback__ = None
         part = part.__cause__ or part.__context__
     return error
-
-
-def _warn_of_cache(cache):
-    problem = None if cache is None else cache.take_problem()
-    if problem is not None:
-        message = f"{problem}. Images that it doesn't give are decoded each time."
-        warn_user(message, ImageCacheWarning)

@@ -13,6 +13,7 @@ from skimgclf._validation import (
 )
 from skimgclf.images._colour import N_CHANNELS
 from skimgclf.images._geometry import RESAMPLING, RESIZE_MODES
+from skimgclf.images._remote import check_storage_options
 
 # What Pillow warns of as a possible decompression bomb: a quarter of a gigabyte as RGB.
 DEFAULT_MAX_PIXELS = 89_478_485
@@ -27,6 +28,7 @@ DecodeOptions = namedtuple(
         "background",
         "dtype",
         "max_pixels",
+        "storage_options",
     ],
 )
 
@@ -41,6 +43,7 @@ def check_options(
     background,
     dtype,
     max_pixels,
+    storage_options,
 ):
     """Check the parameters of `read_image`, on behalf of `owner`.
 
@@ -66,6 +69,7 @@ def check_options(
         background,
         dtype,
         int(max_pixels),
+        check_storage_options(owner, storage_options),
     )
 
 

@@ -9,6 +9,14 @@ from contextlib import contextmanager
 import numpy as np
 from PIL import Image
 
+from skimgclf.images._remote import (
+    MissingPackageError,
+    explain_url_error,
+    is_url,
+    local_path,
+    read_url,
+)
+
 FORMATS_IN_WORDS = "JPEG, PNG, GIF, BMP, TIFF, WEBP, PPM or ICO"
 
 _SPECIAL_FILES = (
@@ -65,25 +73,40 @@ class UnreadableImage(Exception):
 
 
 @contextmanager
-def open_source(source):
-    """Open a path or bytes as a binary stream, refusing what isn't a regular file."""
+def open_source(source, storage_options):
+    """Open a path, URL or bytes as a binary stream, refusing other than files."""
     if isinstance(source, bytes):
         if not source:
             raise UnreadableImage("the bytes are empty")
         yield io.BytesIO(source)
         return
-    path = _check_path(source)
+    path = find_file(source)
+    if path is None:
+        yield io.BytesIO(_read_url(source, storage_options))
+        return
+    _check_path(path)
     with open(path, "rb") as stream:
         yield stream
 
 
-def _check_path(source):
-    path = os.fspath(source)
-    is_url = isinstance(source, str) and ("://" in source or "::" in source)
-    if is_url and not os.path.lexists(source):
-        raise UnreadableImage(
-            "it is a URL, and only files on disk are read: download it first"
-        )
+def find_file(source):
+    """Return the path on this machine that a source means, or None for a URL."""
+    return local_path(source) if is_url(source) else os.fspath(source)
+
+
+def _read_url(url, storage_options):
+    try:
+        content = read_url(url, storage_options)
+    except MissingPackageError:
+        raise
+    except Exception as error:
+        raise UnreadableImage(explain_url_error(error)) from error
+    if not content:
+        raise UnreadableImage("the file is empty")
+    return content
+
+
+def _check_path(path):
     if not path:
         raise UnreadableImage("the path is empty")
     if "\0" in os.fsdecode(path):
@@ -95,7 +118,6 @@ def _check_path(source):
             raise UnreadableImage(reason)
     if status.st_size == 0:
         raise UnreadableImage("the file is empty")
-    return path
 
 
 def check_n_pixels(n_pixels, max_pixels):
@@ -176,7 +198,9 @@ def name_format(start):
 
 
 def explain_error(error, max_pixels):
-    """Say in words why a decode failed."""
+    """Say in words why a decode failed, or raise what isn't the image's fault."""
+    if isinstance(error, MissingPackageError):
+        raise error
     if isinstance(error, UnreadableImage):
         return str(error)
     if isinstance(error, MemoryError):

@@ -40,6 +40,13 @@ _USE_RESOLUTION = 3600
 # Eviction goes on until this share of the limit is left.
 _KEPT_SHARE = 0.9
 
+# Entries that are found by one look at all (at most a tenth of them), and those that
+# are deleted in one transaction, half a second's work. Then others have their turn:
+# SQLite looks every 0.1 seconds whether it may write.
+_N_OLDEST = 50_000
+_N_DELETED = 5_000
+_PAUSE = 0.15
+
 
 class PixelStore:
     """The store of one directory, for this process.
@@ -110,13 +117,8 @@ class PixelStore:
         limit : int
             Bytes to keep in all; the least recently used leave first.
         """
-
-        def write(connection):
-            _insert(connection, values, damaged)
-            _evict(connection, limit)
-
         if values:
-            self._write(write)
+            self._write(lambda connection: _insert(connection, values, damaged), limit)
 
     def take_problem(self):
         """Return the first thing that went wrong, once, or None."""
@@ -134,8 +136,8 @@ class PixelStore:
         """Tell whether it failed on what isn't there any more."""
         return not self._is_writable and self._failed_on != self._identify_place()
 
-    def _write(self, work):
-        """Change the file in one transaction; one that fails is the last."""
+    def _write(self, work, limit=None):
+        """Change the file in one transaction, and evict; what fails is the last."""
         if not self._is_writable:
             return
         try:
@@ -144,7 +146,9 @@ class PixelStore:
                     raise OSError("it is read-only, and doesn't hold all images")
                 with _transaction(connection):
                     work(connection)
-        except (sqlite3.Error, OSError) as error:
+                if limit is not None:
+                    _evict(connection, limit)
+        except (sqlite3.Error, OSError, OverflowError) as error:
             self._give_up(error)
 
     def _mark_used(self, rows):
@@ -154,13 +158,9 @@ class PixelStore:
             for identifier, (used, _, _) in rows.items()
             if not isinstance(used, int) or now - used > _USE_RESOLUTION
         ]
-
-        def mark(connection):
-            statement = "UPDATE entries SET used = ? WHERE id = ?"
-            connection.executemany(statement, stale)
-
+        statement = "UPDATE entries SET used = ? WHERE id = ?"
         if stale and not self._is_read_only:
-            self._write(mark)
+            self._write(lambda connection: connection.executemany(statement, stale))
 
     @contextlib.contextmanager
     def _connect(self):
@@ -343,19 +343,32 @@ def _insert(connection, values, damaged):
 
 
 def _evict(connection, limit):
-    """Delete the least recently used tenth, until what is left fits well."""
+    """Delete the least recently used, until what is left fits well."""
     if _n_bytes(connection) <= limit:
         return
-    oldest = (
-        "(SELECT number FROM entries ORDER BY used, number LIMIT "
-        "(SELECT COUNT(*) / 10 + 1 FROM entries))"
+    while _n_bytes(connection) > _KEPT_SHARE * limit:
+        oldest = connection.execute(
+            "SELECT id, number FROM entries ORDER BY used, number LIMIT "
+            f"(SELECT MIN(COUNT(*) / 10 + 1, {_N_OLDEST}) FROM entries)"
+        ).fetchall()
+        if not oldest:
+            return
+        while oldest and _n_bytes(connection) > _KEPT_SHARE * limit:
+            part, oldest = oldest[:_N_DELETED], oldest[_N_DELETED:]
+            with _transaction(connection):
+                _delete(connection, part)
+            if oldest:
+                time.sleep(_PAUSE)
+
+
+def _delete(connection, rows):
+    """Delete entries and their pixels, unless another process was faster."""
+    connection.executemany(
+        "DELETE FROM pixels WHERE number = ?2 AND EXISTS "
+        "(SELECT 1 FROM entries WHERE id = ?1 AND number = ?2)",
+        rows,
     )
-    n_deleted = 1
-    while n_deleted and _n_bytes(connection) > _KEPT_SHARE * limit:
-        connection.execute(f"DELETE FROM pixels WHERE number IN {oldest}")
-        n_deleted = connection.execute(
-            f"DELETE FROM entries WHERE number IN {oldest}"
-        ).rowcount
+    connection.executemany("DELETE FROM entries WHERE id = ? AND number = ?", rows)
 
 
 def _n_bytes(connection):

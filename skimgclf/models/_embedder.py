@@ -6,6 +6,7 @@ import os
 
 import keras
 import numpy as np
+import tensorflow
 from sklearn.base import (
     BaseEstimator,
     ClassNamePrefixFeaturesOutMixin,
@@ -19,12 +20,19 @@ from skimgclf._validation import (
     check_keys,
     parameter_error,
 )
+from skimgclf.images._cache import (
+    DEFAULT_CACHE_LIMIT,
+    check_cache,
+    warn_of_problem,
+)
 from skimgclf.models._backbones import (
+    BACKBONES,
     check_backbone,
     check_weights_source,
     load_backbone,
 )
 from skimgclf.models._batches import predict_in_batches
+from skimgclf.models._feature_cache import FeatureCache
 from skimgclf.models._inputs import check_samples
 from skimgclf.models._keras_file import dump_keras_bytes, load_keras_bytes
 from skimgclf.models._learner import adopt, detach
@@ -57,6 +65,13 @@ class ImageEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstim
         What becomes of a feature map: the mean or the maximum of each feature.
     batch_size : int, default=32
         Number of images computed at once.
+    cache : str or os.PathLike, default=None
+        A directory on a local disk in which features are kept, so that each image is
+        embedded once, for all folds, candidates and processes of a search; it may be
+        that of :class:`~skimgclf.ImageLoader`. None for no cache.
+    cache_limit : int, default=10_737_418_240
+        Bytes that the cache may take (10 GiB): the features that weren't used for
+        longest leave first.
 
     Attributes
     ----------
@@ -77,6 +92,10 @@ class ImageEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstim
     -----
     The network runs in inference mode: the features of an image depend on nothing but
     its pixels. Gray images are repeated to three channels.
+
+    The cache knows an image by its pixels, and a network by its name, the content of
+    its weights, and the versions of Keras and TensorFlow. In other batches, features
+    may differ in the last digits; those of the cache are the ones that came first.
 
     Backbones are loaded on first use, and those used last are shared within a process.
     A fitted embedder is pickled without its backbone, unless that is a `keras.Model`:
@@ -102,11 +121,15 @@ class ImageEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstim
         weights="imagenet",
         pooling="avg",
         batch_size=32,
+        cache=None,
+        cache_limit=DEFAULT_CACHE_LIMIT,
     ):
         self.backbone = backbone
         self.weights = weights
         self.pooling = pooling
         self.batch_size = batch_size
+        self.cache = cache
+        self.cache_limit = cache_limit
 
     def fit(self, X, y=None):
         """Load the backbone for images of this shape; nothing is learnt.
@@ -182,8 +205,29 @@ class ImageEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstim
                 f"weights={self.weights!r} hold now ({loaded.digest}). Bring the old "
                 "file back, or fit it and what follows it again."
             )
-        features = predict_in_batches(loaded.predict, X, batch_size=self.batch_size)
+        predict, cache = loaded.predict, self._open_cache()
+        if cache is not None:
+            predict = cache.complete(predict)
+        features = predict_in_batches(predict, X, batch_size=self.batch_size)
+        if cache is not None:
+            warn_of_problem(cache)
         return features.astype(np.float32, copy=False)
+
+    def _open_cache(self):
+        directory = check_cache(_OWNER, self.cache, self.cache_limit)
+        if directory is None:
+            return None
+        name = self.backbone if self.backbone in BACKBONES else None
+        network = (
+            name,
+            self.weights_hash_,
+            self.pooling,
+            self.image_shape_,
+            keras.config.dtype_policy().name,
+            keras.__version__,
+            tensorflow.__version__,
+        )
+        return FeatureCache(directory, self.cache_limit, network)
 
     def _load(self):
         return load_backbone(
@@ -199,6 +243,13 @@ class ImageEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstim
         check_weights_source(_OWNER, self.weights)
         check_choice(_OWNER, "pooling", self.pooling, _POOLINGS)
         check_int(_OWNER, "batch_size", self.batch_size, minimum=1)
+        check_cache(_OWNER, self.cache, self.cache_limit)
+        if self.cache is not None and isinstance(self.backbone, keras.Model):
+            expected = (
+                "None where the backbone is a model, whose weights may change: give "
+                "the path of its file"
+            )
+            raise parameter_error(_OWNER, "cache", expected, self.cache)
 
     def __sklearn_clone__(self):
         # All parameters are plain values, or a model that is only read.
@@ -261,6 +312,7 @@ def describe_embedder(embedder):
             "), and fit with backbone='backbone.keras'"
         )
         raise parameter_error(_OWNER, "backbone", expected, embedder.backbone)
+    parameters["cache"] = None  # a folder of this machine
     parameters = {
         name: os.fspath(value) if isinstance(value, os.PathLike) else value
         for name, value in parameters.items()
@@ -287,6 +339,8 @@ def restore_embedder(parameters, learnt):
         Fitted; its backbone is loaded on first use.
     """
     check_keys("what the embedder has learnt", learnt, _LEARNT)
+    if parameters.get("cache") is not None:
+        raise ValueError("an embedder names a folder of this machine as its cache")
     embedder = ImageEmbedder(**parameters)
     embedder._check_parameters()
     shape, digest = learnt["image_shape"], learnt["weights_hash"]

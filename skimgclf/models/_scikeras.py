@@ -233,7 +233,10 @@ class _Trainer(KerasClassifier):
     def _ensure_compiled_model(self):
         if not self.model_.compiled:
             compile_network(self.model_, self._get_compile_kwargs()["optimizer"])
-        steps = 1 if any(map(_has_batch_hook, self.callbacks)) else _STEPS_PER_EXECUTION
+        one_by_one = any(map(_has_batch_hook, self.callbacks))
+        # Keras 3.15 can't loop over the data of several devices within an execution.
+        one_by_one |= tensorflow.distribute.has_strategy()
+        steps = 1 if one_by_one else _STEPS_PER_EXECUTION
         if self.model_.steps_per_execution != steps:
             self.model_.steps_per_execution = steps
             # They are made for a number of steps, and made anew when missing.

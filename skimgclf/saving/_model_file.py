@@ -31,6 +31,9 @@ _ENTRIES = ["format", "date", "versions", "pipeline", "steps", "learnt"]
 _DATE = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\+00:00"
 _MAX_MESSAGE = 300
 
+# What stays here of a loader: its folder, and options that may be credentials.
+_OF_THIS_MACHINE = {"cache": None, "storage_options": None}
+
 
 def save_model(model, path, *, include_optimizer=False):
     """Save a trained classifier or pipeline in one file that holds no code.
@@ -69,7 +72,8 @@ def save_model(model, path, *, include_optimizer=False):
     What is kept are the parameters and what `fit` has learnt; other attributes, such as
     the requests of `set_fit_request`, are not. The network's layers and the optimizer
     must be Keras' own, and without `keras.layers.Lambda`; `callbacks` must be None. A
-    loader's `cache` is left out: who loads the file has other folders.
+    loader's `cache` is left out, since who loads the file has other folders, and so are
+    its `storage_options`, which may hold credentials.
 
     Of a callable ``architecture`` only the name is kept. The loaded classifier predicts
     and can be trained further; before it can be fitted anew, it needs
@@ -212,7 +216,7 @@ def _describe_step(name, step, classifier_parameters):
     parameters, learnt = classifier_parameters, {}
     if type(step) is ImageLoader:
         step.fit(None)  # bad values would be refused when the file is loaded
-        parameters = {**step.get_params(deep=False), "cache": None}
+        parameters = {**step.get_params(deep=False), **_OF_THIS_MACHINE}
     elif type(step) is ImageEmbedder:
         parameters, described = describe_embedder(step)
         learnt = {"learnt": _encode_all("what fit has learnt", described)}
@@ -319,6 +323,8 @@ def _restore_step(step):
         raise ValueError(f"unknown step {name!r} of type {kind!r}")
     if parameters.get("cache") is not None:
         raise ValueError(f"step {name!r} names a folder of this machine as its cache")
+    if parameters.get("storage_options") is not None:
+        raise ValueError(f"step {name!r} brings options for opening URLs")
     return name, ImageLoader(**parameters).fit(None)
 
 

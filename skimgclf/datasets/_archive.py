@@ -1,0 +1,232 @@
+"""fetch_image_archive: a zip or tar file from somewhere, as a folder."""
+
+import contextlib
+import hashlib
+import os
+import re
+import shutil
+import urllib.parse
+from collections import namedtuple
+
+from sklearn.datasets import get_data_home
+
+from skimgclf._validation import check_bool, parameter_error
+from skimgclf.datasets._download import download_file, download_from_drive
+from skimgclf.datasets._listing import check_path
+from skimgclf.datasets._unpack import unpack_archive
+from skimgclf.exceptions import DatasetError
+
+_OWNER = "fetch_image_archive"
+
+# What Google Drive's ids are made of; those in use have 28, 33 or 44 characters.
+_DRIVE_ID = r"[\w-]{25,}"
+_DRIVE_HOSTS = {"drive.google.com", "drive.usercontent.google.com"}
+_DRIVE_LINK = rf"/file/(?:u/\d+/)?d/({_DRIVE_ID})(?:/.*)?"
+
+# Where an archive comes from: `kind` is "url", "drive" or "path", `address` what it is
+# found by, `identity` what is different for another archive.
+_Origin = namedtuple("_Origin", ["kind", "address", "identity", "stem"])
+
+
+def fetch_image_archive(source, *, sha256=None, data_home=None, progress=True):
+    """Fetch a zip or tar file of images and unpack it, once.
+
+    The folder it returns is for :func:`load_image_folder` and :func:`load_image_csv`.
+    A download that breaks off goes on at the next call, if the server has parts of the
+    same file, and starts anew otherwise. The folder appears when all of it is unpacked,
+    and later calls return it without looking at `source` again: delete it to fetch it
+    anew.
+
+    Parameters
+    ----------
+    source : str or os.PathLike
+        An http or https URL, the link or id of a file of Google Drive that everybody
+        with the link may read (needs the extra ``fetch``), or the path of an archive
+        here, of which later changes are noticed. Zip and tar files are unpacked, the
+        latter also compressed with gzip, bzip2 or xz.
+    sha256 : str, default=None
+        The SHA-256 of the archive, in 64 hexadecimal digits: without it, nobody knows
+        that the archive is the one that was meant. It is compared before unpacking.
+    data_home : str or os.PathLike, default=None
+        The folder below which it is kept, as ``skimgclf/archives/<name>``. By default
+        scikit-learn's data home (:func:`sklearn.datasets.get_data_home`).
+    progress : bool, default=True
+        Whether to show progress bars on stderr.
+
+    Returns
+    -------
+    folder : str
+        What the archive holds. Often that is a single folder: look into it.
+
+    Raises
+    ------
+    InvalidParameterError
+        If a parameter has a bad value, or `source` is none of those.
+    DatasetError
+        If the SHA-256 is another one, or what came is a web page (as Google Drive sends
+        instead of files that were downloaded too often), or is damaged, or holds
+        absolute paths, paths that lead out of the folder, links, other things than
+        files, a name twice, encrypted files, more than 2,000,000 files, or more than
+        200 GiB or than the disk has.
+    ImportError
+        If `source` is a file of Google Drive, and gdown isn't installed.
+    OSError
+        If the archive can't be downloaded, or not be written here.
+
+    Examples
+    --------
+    >>> import os, tempfile, zipfile
+    >>> from skimgclf.datasets import fetch_image_archive
+    >>> with tempfile.TemporaryDirectory() as home:
+    ...     path = os.path.join(home, "pets.zip")
+    ...     with zipfile.ZipFile(path, "w") as archive:
+    ...         archive.writestr("cat/tom.png", b"...")
+    ...     folder = fetch_image_archive(path, data_home=home, progress=False)
+    ...     print(os.listdir(folder), os.path.basename(folder).split("-")[0])
+    ['cat'] pets
+    """
+    check_bool(_OWNER, "progress", progress)
+    sha256 = _check_sha256(sha256)
+    if data_home is not None:
+        data_home = check_path(_OWNER, "data_home", data_home, kind="a folder")
+    origin = _find_origin(source)
+    home = os.path.join(get_data_home(data_home), "skimgclf", "archives")
+    # With the same SHA-256, it is the same archive wherever it comes from.
+    identity = sha256 or hashlib.sha256(origin.identity.encode()).hexdigest()
+    name = f"{origin.stem}-{identity[:12]}"
+    folder = os.path.join(home, name)
+    if not os.path.isdir(folder):
+        os.makedirs(home, exist_ok=True)
+        with _locked(os.path.join(home, f".{name}.lock")):
+            if not os.path.isdir(folder):
+                work = os.path.join(home, f".{name}")
+                _fetch(origin, folder, work, sha256, progress)
+    return folder
+
+
+def _check_sha256(sha256):
+    if sha256 is None:
+        return None
+    if not isinstance(sha256, str) or not re.fullmatch("[0-9A-Fa-f]{64}", sha256):
+        raise parameter_error(_OWNER, "sha256", "64 hexadecimal digits or None", sha256)
+    return sha256.lower()
+
+
+def _find_origin(source):
+    """Tell what kind of source is given."""
+    path = check_path(_OWNER, "source", source, kind="an archive, or its URL,")
+    if os.path.isfile(path):
+        path = os.path.realpath(path)
+        status = os.stat(path)
+        identity = f"{path} {status.st_size} {status.st_mtime_ns} {status.st_ino}"
+        return _Origin("path", path, identity, _make_stem(path))
+    file_id = _find_drive_id(path)
+    if file_id is not None:
+        return _Origin("drive", file_id, f"drive {file_id}", _make_stem(file_id))
+    parts = urllib.parse.urlsplit(path)
+    is_web = parts.scheme in {"http", "https"} and parts.netloc
+    if is_web and parts.hostname not in _DRIVE_HOSTS:  # such as a folder's
+        stem = _make_stem(urllib.parse.unquote(parts.path))
+        return _Origin("url", path, path, stem)
+    raise parameter_error(
+        _OWNER,
+        "source",
+        "an http or https URL, the link or id of a file of Google Drive, or the path "
+        "of a file that exists",
+        source,
+    )
+
+
+def _find_drive_id(text):
+    """Return the id of a file of Google Drive from its link, or itself, or None."""
+    if re.fullmatch(_DRIVE_ID, text):
+        return text
+    parts = urllib.parse.urlsplit(text)
+    if parts.hostname not in _DRIVE_HOSTS:
+        return None
+    match = re.fullmatch(_DRIVE_LINK, parts.path)
+    ids = [match[1]] if match else urllib.parse.parse_qs(parts.query).get("id", [])
+    return ids[0] if len(ids) == 1 and re.fullmatch(_DRIVE_ID, ids[0]) else None
+
+
+def _make_stem(path):
+    """Make the readable part of a folder's name."""
+    stem = os.path.basename(path.rstrip("/")).split(".")[0]
+    return re.sub("[^A-Za-z0-9_]+", "_", stem)[:40].strip("_") or "archive"
+
+
+@contextlib.contextmanager
+def _locked(path):
+    """Wait until no other process fetches the same; a killed one doesn't count."""
+    with open(path, "ab") as file:
+        with contextlib.suppress(ImportError, OSError):  # not on every file system
+            import fcntl
+
+            fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def _fetch(origin, folder, work, sha256, progress):
+    """Fetch into a folder of its own, and move what is unpacked to its place."""
+    unpacked = os.path.join(work, "unpacked")
+    os.makedirs(work, exist_ok=True)
+    shutil.rmtree(unpacked, ignore_errors=True)  # half of it, by a process that ended
+    try:
+        path = _bring(origin, work, sha256, progress)
+        _check_content(path, origin.address, sha256)
+        with _make_bar("Unpacking", progress, unit=" files") as bar:
+            unpack_archive(path, unpacked, origin.address, bar)
+        # A name must not outlive a loss of power without its content.
+        os.sync()
+        os.rename(unpacked, folder)
+    except DatasetError:
+        shutil.rmtree(work)  # another download may be a good one
+        raise
+    finally:
+        shutil.rmtree(unpacked, ignore_errors=True)
+    shutil.rmtree(work)
+
+
+def _bring(origin, work, sha256, progress):
+    """Return the path of the archive on this machine."""
+    if origin.kind == "path":
+        return origin.address
+    path = os.path.join(work, "archive")
+    if os.path.isfile(path):  # but not unpacked
+        return path
+    if origin.kind == "url":
+        with _make_bar("Downloading", progress, unit="B", unit_scale=True) as bar:
+            download_file(origin.address, path, bar)
+        return path
+    if sha256 is None:
+        for name in os.listdir(work):  # nothing would tell whether the parts fit
+            os.unlink(os.path.join(work, name))
+    download_from_drive(
+        origin.address, path, resume=sha256 is not None, progress=progress
+    )
+    return path
+
+
+def _make_bar(description, progress, **options):
+    from tqdm import tqdm
+
+    return tqdm(desc=description, disable=not progress, **options)
+
+
+def _check_content(path, source, sha256):
+    """Refuse another file than was meant, and web pages."""
+    with open(path, "rb") as file:
+        start = file.read(512).removeprefix(b"\xef\xbb\xbf").lstrip()
+        file.seek(0)
+        if start.startswith(b"<"):
+            raise DatasetError(
+                f"{source!r} gives a web page instead of an archive. Google Drive does "
+                "so when a file isn't shared with everybody who has the link, or was "
+                "downloaded too often; other servers, when one must sign in."
+            )
+        found = hashlib.file_digest(file, "sha256").hexdigest() if sha256 else None
+    if found != sha256:
+        raise DatasetError(
+            f"{source!r} has the SHA-256 {found}, and {sha256} was expected: it is "
+            "another archive, or was changed on its way."
+        )

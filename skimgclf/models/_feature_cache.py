@@ -1,0 +1,64 @@
+"""Features of images that were computed before, in the same store as decoded images."""
+
+import hashlib
+
+import numpy as np
+
+from skimgclf.images._store import open_store
+
+
+class FeatureCache:
+    """The features that one network gives, by the pixels of images.
+
+    Parameters
+    ----------
+    directory : str
+        Absolute path of the store.
+    limit : int
+        Bytes to keep in all.
+    network : tuple
+        Plain values that tell the network, its weights and how it computes.
+    """
+
+    def __init__(self, directory, limit, network):
+        self._store = open_store(directory)
+        self._limit = limit
+        self._start = hashlib.blake2b(repr(network).encode(), digest_size=24)
+
+    def complete(self, predict):
+        """Make a function that computes only the features that aren't kept.
+
+        Parameters
+        ----------
+        predict : callable
+            Takes images (n_samples, height, width, n_channels) and returns their
+            features (n_samples, n_features).
+
+        Returns
+        -------
+        predict_new : callable
+            Returns the same, as float32.
+        """
+
+        def predict_new(X):
+            keys = [self._key_of(image) for image in X]
+            values, damaged = self._store.load(keys)
+            new = {key: row for row, key in enumerate(keys) if key not in values}
+            if new:
+                features = predict(X[list(new.values())]).astype(np.float32)
+                rows = map(np.ndarray.tobytes, features)
+                computed = dict(zip(new, rows, strict=True))
+                self._store.store(computed, damaged, self._limit)
+                values |= computed
+            return np.stack([np.frombuffer(values[key], np.float32) for key in keys])
+
+        return predict_new
+
+    def take_problem(self):
+        """Return what went wrong, in a sentence, the first time that it is asked."""
+        return self._store.take_problem()
+
+    def _key_of(self, image):
+        key = self._start.copy()
+        key.update(np.ascontiguousarray(image))
+        return key.digest()
