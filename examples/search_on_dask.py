@@ -53,15 +53,9 @@ def score_and_note_process(estimator, X, y):
 
 def make_search(cache):
     """Make the search, which doesn't know where it will run."""
-    pipeline = Pipeline(
-        [
-            ("load", ImageLoader(image_size=(16, 16), cache=cache)),
-            (
-                "classify",
-                KerasImageClassifier(epochs=2, learning_rate=0.01, random_state=0),
-            ),
-        ]
-    )
+    loader = ImageLoader(image_size=(16, 16), cache=cache)
+    classifier = KerasImageClassifier(epochs=15, learning_rate=0.01, random_state=0)
+    pipeline = Pipeline([("load", loader), ("classify", classifier)])
     return GridSearchCV(
         pipeline,
         {"classify__architecture": ["dense", build_pooled]},
