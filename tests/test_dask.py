@@ -10,7 +10,6 @@ import joblib
 import numpy as np
 import pytest
 from dask.distributed import Client, LocalCluster
-from distributed.client import FutureCancelledError
 from PIL import Image
 from sklearn.model_selection import GridSearchCV, StratifiedKFold
 from sklearn.pipeline import Pipeline
@@ -166,16 +165,6 @@ def test_dask_search_survives_a_killed_worker(client, files, tmp_path, expected)
     np.testing.assert_array_equal(scores_of(search), expected)
     client.wait_for_workers(2)
     assert len(before - set(client.run(os.getpid).values())) == 1
-
-
-@pytest.mark.slow
-def test_dask_search_needs_data_on_every_worker(client, files, tmp_path):
-    """What the user guide warns of; without it, its three lines can go."""
-    with (
-        joblib.parallel_config(backend="dask"),
-        pytest.raises(FutureCancelledError, match="cancelled"),
-    ):
-        make_search(ScoreAndDie(tmp_path / "mark")).fit(*files)
 
 
 def enter_home(home):
