@@ -105,6 +105,7 @@ def main(names, page, is_quick):
     """
     load = os.getloadavg()[0]
     plots = page.parent / "_static" / "benchmarks"
+    page.parent.mkdir(parents=True, exist_ok=True)
     started = time.perf_counter()
     sections, outcomes = [], []
     for name in names:
@@ -112,7 +113,15 @@ def main(names, page, is_quick):
         section, is_complete = run_script(name, plots, is_quick)
         sections.append(section)
         outcomes.append(is_complete)
-    minutes = (time.perf_counter() - started) / 60
+        minutes = (time.perf_counter() - started) / 60
+        # After each script: what is measured isn't lost if the next one is stopped.
+        head = write_head(minutes, load, is_quick)
+        page.write_text("\n\n".join([*head, *sections]) + "\n", encoding="utf-8")
+    return all(outcomes)
+
+
+def write_head(minutes, load, is_quick):
+    """Write the paragraphs above the sections."""
     head = [INTRODUCTION.strip()]
     if is_quick:
         head.append(
@@ -123,9 +132,7 @@ def main(names, page, is_quick):
         f"{describe_machine()}. All of it took {minutes:.0f} minutes; before it began, "
         f"{load:.1f} other processes were running on average."
     )
-    page.parent.mkdir(parents=True, exist_ok=True)
-    page.write_text("\n\n".join([*head, *sections]) + "\n", encoding="utf-8")
-    return all(outcomes)
+    return head
 
 
 if __name__ == "__main__":
