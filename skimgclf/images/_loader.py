@@ -72,7 +72,7 @@ default="bilinear"
         Bytes that the cache may take (10 GiB): the images that weren't used for longest
         leave first.
     lazy : bool, default=False
-        Whether to return :class:`~skimgclf.images.LazyImages`, which
+        Whether to return :class:`~skimgclf.LazyImages`, which
         `KerasImageClassifier` decodes batch by batch, instead of an array: for more
         images than memory holds. Without `cache`, they are decoded in each epoch.
     n_jobs : int, default=None
