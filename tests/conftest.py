@@ -25,9 +25,10 @@ def digits():
 
 @pytest.fixture
 def pyplot():
-    """Import matplotlib.pyplot, and close the figures of a test."""
+    """Import matplotlib.pyplot, and close the figures of this test and of others."""
     import matplotlib.pyplot as plt
 
+    plt.close("all")
     yield plt
     plt.close("all")
 

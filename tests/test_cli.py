@@ -82,6 +82,8 @@ def start(*arguments, options=(), **settings):
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
+        # A shell lets what it starts in the background ignore Ctrl-C, and so on.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
         **settings,
     )
 
@@ -574,7 +576,10 @@ def test_interrupted_training_writes_nothing(images):
         if line.startswith("Epoch"):
             break
     process.send_signal(signal.SIGINT)
-    _, err = process.communicate(timeout=60)
+    try:
+        _, err = process.communicate(timeout=60)
+    finally:
+        process.kill()
     assert process.returncode == 130
     assert err == "skimgclf: Interrupted: nothing was written.\n"
     assert os.listdir() == []

@@ -1,5 +1,7 @@
 """Images in one array on disk, np.memmap: written in parallel, read batch by batch."""
 
+import time
+
 import joblib
 import numpy as np
 import pytest
@@ -76,6 +78,7 @@ def test_mapped_images_fill_a_cache_in_parallel(digits, tmp_path, decodes):
     for row, image in enumerate(digits[0][:50]):
         paths.append(str(tmp_path / f"{row}.png"))
         Image.fromarray((image[:, :, 0] * 255).astype(np.uint8)).save(paths[-1])
+    time.sleep(0.03)  # files that are younger may still change unseen, and aren't kept
     loader = ImageLoader(image_size=(8, 8), cache=tmp_path / "cache")
     with joblib.Parallel(n_jobs=2) as parallel:
         parts = parallel(
