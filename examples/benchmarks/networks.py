@@ -182,10 +182,12 @@ def make_scikeras(architecture, epochs):
     """Make scikeras' classifier."""
     from scikeras.wrappers import KerasClassifier
 
+    def build(meta):
+        loss = "sparse_categorical_crossentropy"
+        return build_network(architecture, loss, n_classes=meta["n_classes_"])
+
     return KerasClassifier(
-        build_network,
-        model__architecture=architecture,
-        model__loss="sparse_categorical_crossentropy",
+        build,
         epochs=epochs,
         batch_size=BATCH_SIZE,
         verbose=0,
