@@ -33,6 +33,8 @@ def count_threads(n_jobs):
     -------
     n_threads : int
     """
+    if n_jobs == 1:
+        return 1  # whatever the context; asked for each batch that is streamed
     n_jobs = _make_parallel(n_jobs).n_jobs
     # In a context of Dask or Ray, the workers of the whole cluster would be counted.
     with parallel_config(backend="threading"):

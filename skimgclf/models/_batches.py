@@ -40,9 +40,8 @@ class Batches(keras.utils.PyDataset):
         super().__init__()
         self.reader = BatchReader(samples.X, batch_size)
         self._samples = samples
-        self._batch_size = batch_size
         self._order = order
-        self._rows = None
+        self._has_begun = False
 
     @property
     def num_batches(self):
@@ -51,20 +50,18 @@ class Batches(keras.utils.PyDataset):
 
     def on_epoch_begin(self):
         """Draw the order of the next epoch."""
-        n_samples = len(self._samples.codes)
-        if self._order is None:
-            self._rows = np.arange(n_samples)
-        else:
-            self._rows = self._order.permutation(n_samples)
-        self.reader.start(self._rows)
+        rows = None
+        if self._order is not None:
+            rows = self._order.permutation(len(self._samples.codes))
+        self.reader.start(rows)
+        self._has_begun = True
 
     def __getitem__(self, index):
-        if self._rows is None:
+        if not self._has_begun:
             # Before the first epoch, Keras looks for shapes and types only.
-            return self._join(self.reader.make_blank(), slice(self._batch_size))
-        start = index * self._batch_size
-        rows = self._rows[start : start + self._batch_size]
-        return self._join(self.reader.read(index), rows)
+            X = self.reader.make_blank()
+            return self._join(X, slice(len(X)))
+        return self._join(self.reader.read(index), self.reader.key_of(index))
 
     def close(self):
         """Let go of the samples, and stop reading ahead.
@@ -73,12 +70,12 @@ class Batches(keras.utils.PyDataset):
         with them this object, but not what it holds.
         """
         self.reader.close()
-        self._samples = self._rows = None
+        self._samples = None
 
-    def _join(self, X, rows):
+    def _join(self, X, key):
         _, codes, weights = self._samples
-        batch = (X, codes[rows])
-        return batch if weights is None else (*batch, weights[rows])
+        batch = (X, codes[key])
+        return batch if weights is None else (*batch, weights[key])
 
 
 @contextlib.contextmanager

@@ -70,10 +70,10 @@ class BatchReader:
         samples : ndarray of shape (n_batch, ...)
         """
         if self._pool is None:
-            return scale_samples(self._X[self._key_of(index)])
+            return scale_samples(self._X[self.key_of(index)])
         for ahead in range(index, min(index + self._n_ahead, self.n_batches)):
             if ahead not in self._pending:
-                key = self._key_of(ahead)
+                key = self.key_of(ahead)
                 self._pending[ahead] = self._pool.submit(self._decode, key)
         try:
             return self._pending.pop(index).result()
@@ -93,7 +93,8 @@ class BatchReader:
         self._X = None
         self._pending = {}
 
-    def _key_of(self, index):
+    def key_of(self, index):
+        """Return which samples a batch of the pass has: a slice or an array of int."""
         batch = slice(index * self._batch_size, (index + 1) * self._batch_size)
         return batch if self._rows is None else self._rows[batch]
 
