@@ -8,7 +8,7 @@ from sklearn.utils.validation import check_is_fitted
 from skimgclf._validation import check_choice, check_int, parameter_error
 from skimgclf.exceptions import ImageLoadError, InvalidParameterError
 from skimgclf.images import ImageLoader
-from skimgclf.images._cells import list_cells
+from skimgclf.images._cells import list_images
 from skimgclf.images._source import describe_source
 
 _OWNER = "predict_frame"
@@ -106,12 +106,7 @@ def predict_frame(pipeline, paths, *, top_k=1, on_error="raise"):
     if top_k > len(classes):
         expected = f"an int from 1 to {len(classes)}, the number of classes"
         raise parameter_error(_OWNER, "top_k", expected, top_k)
-    cells = list_cells(_OWNER, paths)
-    if not cells:
-        raise InvalidParameterError(
-            f"{_OWNER} needs at least one image. Got an empty {type(paths).__name__} "
-            "instead."
-        )
+    cells = list_images(_OWNER, paths)
     probabilities, errors = _predict_cells(
         loader, classifier, cells, len(classes), stop_at_errors=on_error == "raise"
     )

@@ -44,6 +44,17 @@ def list_cells(owner, X):
     return _list_array(owner, X if isinstance(X, np.ndarray) else np.asarray(X))
 
 
+def list_images(owner, X):
+    """Split what a user gave, as `list_cells` does, and refuse it if there is none."""
+    cells = list_cells(owner, X)
+    if not cells:
+        raise InvalidParameterError(
+            f"{owner} needs at least one image. Got an empty {type(X).__name__} "
+            "instead."
+        )
+    return cells
+
+
 def _list_column(owner, frame):
     n_columns = len(frame.columns)
     if n_columns != 1:

@@ -9,9 +9,9 @@ from skimgclf._validation import (
     parameter_error,
     warn_user,
 )
-from skimgclf.exceptions import ImageLoadWarning, InvalidParameterError
+from skimgclf.exceptions import ImageLoadWarning
 from skimgclf.images._cache import DEFAULT_CACHE_LIMIT, check_cache
-from skimgclf.images._cells import list_cells
+from skimgclf.images._cells import list_images
 from skimgclf.images._lazy import LazyImages
 from skimgclf.images._loading import LoadPlan, load_images
 from skimgclf.images._options import DEFAULT_MAX_PIXELS, check_options
@@ -214,12 +214,7 @@ default="bilinear"
             If the cache can't be used, once for each directory and process.
         """
         plan = self._check_parameters()
-        cells = list_cells(type(self).__name__, X)
-        if not cells:
-            raise InvalidParameterError(
-                f"{type(self).__name__} needs at least one image. Got an empty "
-                f"{type(X).__name__} instead."
-            )
+        cells = list_images(type(self).__name__, X)
         if self.lazy:
             return LazyImages(cells, plan)
         images, errors = load_images(cells, plan)

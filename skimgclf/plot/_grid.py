@@ -6,8 +6,7 @@ import numpy as np
 from sklearn.utils import check_consistent_length, column_or_1d
 
 from skimgclf._validation import check_choice, check_int
-from skimgclf.exceptions import InvalidParameterError
-from skimgclf.images._cells import list_cells
+from skimgclf.images._cells import list_images
 from skimgclf.plot._figure import import_pyplot, make_axes, measure_axes, split_axes
 from skimgclf.plot._pictures import read_pictures
 from skimgclf.plot._ranking import WHICH, check_probabilities, rank_rows
@@ -139,7 +138,7 @@ class ImageGridDisplay:
         """
         import_pyplot(f"{cls.__name__}.from_estimator")
         _check_choice_of_rows(cls.__name__, which, n_images)
-        cells = _list_images(cls.__name__, X)
+        cells = list_images(cls.__name__, X)
         y_pred = estimator.predict(X)
         proba = classes = None
         if hasattr(estimator, "predict_proba"):
@@ -227,7 +226,7 @@ class ImageGridDisplay:
         owner = cls.__name__
         import_pyplot(f"{owner}.from_predictions")
         _check_choice_of_rows(owner, which, n_images)
-        cells = _list_images(owner, images)
+        cells = list_images(owner, images)
         y_true, y_pred = column_or_1d(y_true), column_or_1d(y_pred)
         check_consistent_length(cells, y_true, y_pred, proba)
         of_true, of_pred, margin = check_probabilities(
@@ -275,7 +274,7 @@ class ImageGridDisplay:
         caller = f"{owner}.plot"
         import_pyplot(caller)
         check_int(owner, "n_columns", n_columns, minimum=1, none_means="about a square")
-        cells = _list_images(owner, self.images)
+        cells = list_images(owner, self.images)
         check_consistent_length(
             cells, self.y_true, self.y_pred, self.probability, self.indices
         )
@@ -307,13 +306,6 @@ class ImageGridDisplay:
 def _check_choice_of_rows(owner, which, n_images):
     check_choice(owner, "which", which, WHICH)
     check_int(owner, "n_images", n_images, minimum=1)
-
-
-def _list_images(owner, images):
-    cells = list_cells(owner, images)
-    if not cells:
-        raise InvalidParameterError(f"{owner} needs at least one image. Got none.")
-    return cells
 
 
 def _picture_height(pictures):
