@@ -5,6 +5,8 @@ import pickle
 import subprocess
 import sys
 import threading
+import time
+import types
 import warnings
 from pathlib import Path
 
@@ -30,7 +32,7 @@ from skimgclf.exceptions import (
     ImageLoadWarning,
     InvalidParameterError,
 )
-from skimgclf.images import ImageLoader, read_image
+from skimgclf.images import ImageLoader, _threads, read_image
 
 # For each parameter a value that isn't its default.
 OTHER_VALUES = {
@@ -263,26 +265,55 @@ def test_loader_row_does_not_depend_on_its_batch():
         assert np.array_equal(loader.transform(cells), X)
 
 
-def test_loader_n_jobs_decides_on_threads():
-    """Several threads decode with n_jobs=2 or in a parallel_config, one without."""
+class SlowPath:
+    """A path that takes a while, and notes which threads read it."""
 
-    class NotingPath:
-        def __fspath__(self):
-            names.add(threading.current_thread().name)
-            barrier.wait()
-            return "missing.png"
+    def __init__(self):
+        self.threads = set()
 
-    cells = [NotingPath(), NotingPath()]
-    for n_jobs, config in [(2, {}), (None, {"n_jobs": 2})]:
-        # Passed only when two threads meet at it.
-        barrier, names = threading.Barrier(2, timeout=20), set()
-        with joblib.parallel_config(**config), pytest.raises(ImageLoadError):
-            ImageLoader(n_jobs=n_jobs).transform(cells)
-        assert len(names) == 2
-    barrier, names = threading.Barrier(1), set()
+    def __fspath__(self):
+        time.sleep(0.01)
+        self.threads.add(threading.current_thread().name)
+        return "missing.png"
+
+
+@pytest.mark.parametrize(("n_jobs", "config"), [(2, {}), (None, {"n_jobs": 2})])
+def test_loader_n_jobs_decides_on_threads(n_jobs, config):
+    """Several threads read slow images with n_jobs=2 or in a parallel_config."""
+    path = SlowPath()
+    with joblib.parallel_config(**config), pytest.raises(ImageLoadError) as caught:
+        ImageLoader(n_jobs=n_jobs).transform([path] * 20)
+    assert [row for row, _, _ in caught.value.errors] == list(range(20))
+    # The first few show that they are slow; then two others share the work.
+    assert len(path.threads) == 3
+
+
+def test_loader_reads_in_one_thread_without_n_jobs():
+    """However slow the images are."""
+    path = SlowPath()
     with pytest.raises(ImageLoadError):
-        ImageLoader().transform(cells)
-    assert names == {threading.current_thread().name}
+        ImageLoader().transform([path] * 20)
+    assert path.threads == {threading.current_thread().name}
+
+
+def test_loader_reads_quick_images_in_one_thread(monkeypatch):
+    """One hold-up brings no threads in; rows that are slow at last do."""
+    clock = 0.0
+    rows = {}
+    milliseconds = [0.1] * 200 + [50] + [0.1] * 200 + [1] * 200
+
+    def work(chunk):
+        nonlocal clock
+        for row in chunk:
+            clock += milliseconds[row] / 1000
+            rows[row] = threading.current_thread() is threading.main_thread()
+
+    clocks = types.SimpleNamespace(perf_counter=lambda: clock)
+    monkeypatch.setattr(_threads, "time", clocks)
+    _threads.run_chunks(work, 601, n_jobs=2, verbose=0, description="")
+    assert sorted(rows) == list(range(601))
+    assert all(rows[row] for row in range(401))
+    assert not rows[600]
 
 
 @pytest.mark.parametrize("backend", ["loky", "threading", "multiprocessing"])

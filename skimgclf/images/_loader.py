@@ -77,7 +77,8 @@ default="bilinear"
         images than memory holds. Without `cache`, they are decoded in each epoch.
     n_jobs : int, default=None
         How many threads decode. None means 1 unless in a :func:`joblib.parallel_config`
-        context; -1 means one per processor.
+        context; -1 means one per processor. Images that are read within 0.3 ms stay in
+        one thread, which is faster then.
     verbose : int, default=0
         Above 0, a progress bar is shown on stderr.
 

@@ -1,5 +1,7 @@
 """Rows worked on by threads, with a progress bar."""
 
+import itertools
+import time
 from contextlib import nullcontext
 
 from joblib import Parallel, delayed, effective_n_jobs, parallel_config
@@ -9,6 +11,16 @@ from skimgclf._validation import is_int, parameter_error
 # Rows that a thread takes at once: enough that handing them over costs nothing beside
 # decoding, few enough for the progress bar to move.
 _MAX_CHUNK = 32
+
+# Rows that take fewer seconds stay in one thread: most of them pass inside of Python's
+# lock, which several threads only hand to and fro. On two cores two threads take 1.8
+# times as long as one for PNG of 28x28 (0.1 ms each), as long as one at 0.27 ms, and
+# 0.6 times for JPEG of 500x375 (examples/benchmarks/loading.py).
+_WORTH_A_THREAD = 300e-6
+
+# The first row isn't timed, since Pillow imports its formats then. After it, single
+# rows: so that what is slow doesn't wait for its threads.
+_FIRST_CHUNKS = (1, 1, 1, 8)
 
 
 def check_n_jobs(owner, n_jobs):
@@ -42,10 +54,11 @@ def count_threads(n_jobs):
 
 
 def run_chunks(function, n_rows, *, max_size=_MAX_CHUNK, n_jobs, verbose, description):
-    """Call a function for each chunk of rows, by threads.
+    """Call a function for each chunk of rows, by threads where they gain time.
 
     Threads suffice, since Pillow decodes and resizes outside of Python's lock, and
-    nothing has to be copied between processes.
+    nothing has to be copied between processes. What is quickly done stays in the
+    calling thread.
 
     Parameters
     ----------
@@ -64,21 +77,53 @@ def run_chunks(function, n_rows, *, max_size=_MAX_CHUNK, n_jobs, verbose, descri
     """
     n_threads = count_threads(n_jobs)
     size = min(max_size, _MAX_CHUNK)
-    if n_threads > 1:
-        size = max(1, min(size, n_rows // (4 * n_threads)))
-    chunks = [range(n_rows)[start : start + size] for start in range(0, n_rows, size)]
     with _make_bar(n_rows, description, verbose) as bar:
-        for n_done in _run(function, chunks, n_jobs, n_threads):
+        for n_done in _run(function, n_rows, size, n_jobs, n_threads):
             if bar is not None:
                 bar.update(n_done)
 
 
-def _run(function, chunks, n_jobs, n_threads):
-    if n_threads == 1 or len(chunks) == 1:
-        # joblib would take a millisecond to start, ten times what a small image takes.
-        return (_run_chunk(function, chunk) for chunk in chunks)
-    parallel = _make_parallel(n_jobs)
-    return parallel(delayed(_run_chunk)(function, chunk) for chunk in chunks)
+def _run(function, n_rows, size, n_jobs, n_threads):
+    """Work on all rows, and yield how many are done each time."""
+    start = 0
+    for n_done, is_worth in _run_alone(function, n_rows, size):
+        yield n_done
+        start += n_done
+        if n_threads > 1 and is_worth:
+            break
+    rest = range(start, n_rows)
+    if rest:
+        size = max(1, min(size, len(rest) // (4 * n_threads)))
+        tasks = (delayed(_run_chunk)(function, chunk) for chunk in _cut(rest, size))
+        yield from _make_parallel(n_jobs)(tasks)
+
+
+def _run_alone(function, n_rows, size):
+    """Work in this thread, and tell each time whether more threads are worth it.
+
+    Yields
+    ------
+    n_done : int
+        How many rows were worked on.
+    is_worth : bool
+        Whether this chunk of rows and the one before it were slow: one alone may have
+        been held up.
+    """
+    sizes = itertools.chain(_FIRST_CHUNKS, itertools.repeat(size))
+    start, n_slow = 0, 0
+    while start < n_rows:
+        chunk = range(start, min(start + min(next(sizes), size), n_rows))
+        started = time.perf_counter()
+        function(chunk)
+        seconds = time.perf_counter() - started
+        is_slow = start > 0 and seconds > _WORTH_A_THREAD * len(chunk)
+        n_slow = n_slow + 1 if is_slow else 0
+        yield len(chunk), n_slow > 1
+        start = chunk.stop
+
+
+def _cut(rows, size):
+    return (rows[start : start + size] for start in range(0, len(rows), size))
 
 
 def _make_parallel(n_jobs):
