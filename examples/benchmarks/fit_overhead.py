@@ -19,7 +19,9 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import argparse
 import functools
+import itertools
 import math
+import operator
 import statistics
 import tempfile
 import time
@@ -27,6 +29,7 @@ from pathlib import Path
 
 import keras
 import numpy as np
+from _measure import print_goals
 from _report import describe_run, print_table
 from PIL import Image
 from sklearn.pipeline import Pipeline
@@ -93,8 +96,13 @@ def compare(what, seconds, first, second):
     ]
 
 
+def take_median(seconds, combine, first, second):
+    """Return the median over rounds of what two of the timed functions give."""
+    return statistics.median(map(combine, seconds[first], seconds[second]))
+
+
 def measure_fixed_cost(X, y, n_rounds):
-    """Time fits of one epoch on few images."""
+    """Time fits of one epoch on few images; return rows and goals."""
     few = X[:N_FEW], y[:N_FEW], 1
     seconds = time_in_turn(
         {
@@ -108,7 +116,9 @@ def measure_fixed_cost(X, y, n_rounds):
         },
         n_rounds,
     )
-    return [
+    cost = take_median(seconds, operator.sub, "own program", "Keras tuned alike")
+    goals = [("fixed cost of a fit over Keras, ms", "at most", 50, 1000 * cost)]
+    rows = [
         compare("short fit", seconds, *pair)
         for pair in [
             ("own program", "Keras tuned alike"),
@@ -118,10 +128,11 @@ def measure_fixed_cost(X, y, n_rounds):
             ("Keras again", "Keras tuned alike"),
         ]
     ]
+    return rows, goals
 
 
 def measure_long_fits(X, y, n_rounds, at_least):
-    """Time fits of at least so many seconds."""
+    """Time fits of at least so many seconds; return rows and goals."""
     seconds = time_in_turn(
         {n: functools.partial(fit_keras, X, y, n) for n in (1, 9)}, n_rounds=2
     )
@@ -139,7 +150,7 @@ def measure_long_fits(X, y, n_rounds, at_least):
         },
         n_rounds,
     )
-    return [
+    rows = [
         compare(f"fit of {epochs} epochs", seconds, *pair)
         for pair in [
             ("own program", "Keras tuned alike"),
@@ -147,10 +158,21 @@ def measure_long_fits(X, y, n_rounds, at_least):
             ("own program", "Keras' defaults"),
         ]
     ]
+    others = {"Keras tuned alike": 1.1, "Keras' defaults": 1}
+    goals = [
+        (
+            f"fit of {epochs} epochs, ours / {other}",
+            "at most",
+            most,
+            take_median(seconds, operator.truediv, "own program", other),
+        )
+        for other, most in others.items()
+    ]
+    return rows, goals
 
 
 def measure_prediction(X, y, n_rounds):
-    """Time the prediction of one image, as array and as file, and of many."""
+    """Time one image, as array and as file, and many; return rows and goals."""
     classifier = fit_skimgclf(X[:N_FEW], y[:N_FEW], 1)
     pipeline = Pipeline([("load", ImageLoader()), ("classify", classifier)])
     predict = functools.partial(classifier.model_.predict, verbose=0, batch_size=32)
@@ -173,22 +195,45 @@ def measure_prediction(X, y, n_rounds):
         },
         n_rounds,
     )
-    return [
+    names = "predict_proba", "keras.Model.predict"
+    rows = [
         compare("a file", one, "pipeline", "loader alone"),
-        compare("an image", one, "predict_proba", "keras.Model.predict"),
-        compare(f"{len(X)} images", many, "predict_proba", "keras.Model.predict"),
+        compare("an image", one, *names),
+        compare(f"{len(X)} images", many, *names),
     ]
+    besides = take_median(one, operator.sub, "pipeline", "loader alone")
+    faster = 1 / take_median(one, operator.truediv, *names)
+    goals = [
+        ("a file, besides decoding, ms", "at most", 3, 1000 * besides),
+        ("an image, keras.Model.predict / ours", "at least", 20, faster),
+        (
+            f"{len(X)} images, ours / keras.Model.predict",
+            "at most",
+            1,
+            take_median(many, operator.truediv, *names),
+        ),
+    ]
+    return rows, goals
 
 
 def measure(*, is_quick=False):
-    """Return the rows of all comparisons, in the columns of `HEADER`."""
+    """Run all comparisons.
+
+    Returns
+    -------
+    rows : list of list of str
+        In the columns of `HEADER`.
+    goals : list of tuple
+        As `print_goals` takes them.
+    """
     X, y = make_images()
     n_rounds, at_least = (3, 0.5) if is_quick else (15, 5)
-    return [
-        *measure_fixed_cost(X, y, n_rounds),
-        *measure_long_fits(X, y, n_rounds, at_least),
-        *measure_prediction(X, y, n_rounds),
+    parts = [
+        measure_fixed_cost(X, y, n_rounds),
+        measure_long_fits(X, y, n_rounds, at_least),
+        measure_prediction(X, y, n_rounds),
     ]
+    return [list(itertools.chain(*kind)) for kind in zip(*parts, strict=True)]
 
 
 def main():
@@ -197,7 +242,9 @@ def main():
     parser.add_argument("--quick", action="store_true", help="fewer, shorter fits")
     arguments = parser.parse_args()
     print(describe_run("scikit-learn", "scikeras", "keras", "tensorflow"), end="\n\n")
-    print_table(HEADER, measure(is_quick=arguments.quick))
+    rows, goals = measure(is_quick=arguments.quick)
+    print_table(HEADER, rows)
+    print_goals(goals)
 
 
 if __name__ == "__main__":
