@@ -491,7 +491,9 @@ def test_a_failed_fit_changes_nothing(images):
 
 
 def test_a_failed_fit_names_paths_and_the_loader(paths):
-    with pytest.raises(ValueError, match="Put an ImageLoader in front"):
+    with pytest.raises(
+        ValueError, match=r"in front: make_pipeline\(ImageLoader\(\), ImageEmbedder"
+    ):
         random_embedder().fit(paths)
 
 

@@ -7,8 +7,8 @@ one image and of many. "Tuned alike" is Keras with 16 steps per execution and wi
 XLA, beside it stand Keras' defaults. Runs are interleaved, and each ratio is the
 median of the ratios within a round; bare Keras against itself shows the noise.
 
-Needs nothing beyond skimgclf's own dependencies. Takes about ten minutes on two cores,
-one with ``--quick``.
+Needs nothing beyond skimgclf's own dependencies. Takes about twelve minutes on two
+cores, one with ``--quick``.
 
 Run it with ``python examples/benchmarks/fit_overhead.py``.
 """

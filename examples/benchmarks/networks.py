@@ -18,7 +18,7 @@ fifty predictions of one image. Medians over rounds, ratios round by round. Memo
 the most that the process held, with all that is imported; "before" is the most until
 the fit that is timed began.
 
-Takes about three minutes on two cores; less than one with ``--quick``.
+Takes about seven minutes on two cores; less than one with ``--quick``.
 
 Run it with ``python examples/benchmarks/networks.py``.
 """

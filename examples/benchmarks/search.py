@@ -21,7 +21,7 @@ Where an alternative would take many minutes, fewer of the candidates run and th
 is projected, marked by a ~: every candidate after the first has the same work to do,
 and GridSearchCV says how long each took. ``--whole`` projects nothing.
 
-Takes about seven minutes on two cores; a minute with ``--quick``.
+Takes about seventeen minutes on two cores; a minute with ``--quick``.
 
 Run it with ``python examples/benchmarks/search.py``.
 """

@@ -46,7 +46,7 @@ def check_samples(estimator, X, *, reset, name="X"):
         In Keras' float type, but uint8 images stay uint8, and lazy ones lazy.
     """
     if not isinstance(X, LazyImages):
-        _refuse_files(X, name)
+        _refuse_files(estimator, X, name)
         X = _stack_images(X, name)
     if len(getattr(X, "shape", ())) > 2:
         X = _check_images(estimator, X, reset, name)
@@ -59,7 +59,7 @@ def check_samples(estimator, X, *, reset, name="X"):
     return X
 
 
-def _refuse_files(X, name):
+def _refuse_files(estimator, X, name):
     """Refuse paths, text and PIL images, for which ImageLoader is there."""
     first = X if isinstance(X, str | bytes | os.PathLike) else _first_cell(X)
     is_text = isinstance(first, str | bytes | os.PathLike)
@@ -67,8 +67,8 @@ def _refuse_files(X, name):
         kind = "paths or text" if is_text else "PIL images"
         raise ValueError(
             f"{name} holds {kind}, not pixels: its first cell is {first!r}. Put an "
-            "ImageLoader in front: Pipeline([('load', ImageLoader()), ('classify', "
-            "KerasImageClassifier())])."
+            "ImageLoader in front: make_pipeline(ImageLoader(), "
+            f"{type(estimator).__name__}())."
         )
 
 
