@@ -316,6 +316,19 @@ def test_loader_reads_quick_images_in_one_thread(monkeypatch):
     assert not rows[600]
 
 
+def test_loader_without_threads_works_in_whole_chunks():
+    """So that a batch from the cache takes one look at its file."""
+    sizes = []
+    _threads.run_chunks(
+        lambda chunk: sizes.append(len(chunk)),
+        70,
+        n_jobs=1,
+        verbose=0,
+        description="",
+    )
+    assert sizes == [32, 32, 6]
+
+
 @pytest.mark.parametrize("backend", ["loky", "threading", "multiprocessing"])
 def test_loader_uses_threads_under_any_backend(backend, paths):
     """A process backend asked for elsewhere doesn't take the output array away."""

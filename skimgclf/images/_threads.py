@@ -86,7 +86,9 @@ def run_chunks(function, n_rows, *, max_size=_MAX_CHUNK, n_jobs, verbose, descri
 def _run(function, n_rows, size, n_jobs, n_threads):
     """Work on all rows, and yield how many are done each time."""
     start = 0
-    for n_done, is_worth in _run_alone(function, n_rows, size):
+    # joblib would take a millisecond to start, ten times what a small image takes.
+    sizes = _FIRST_CHUNKS if n_threads > 1 else ()
+    for n_done, is_worth in _run_alone(function, n_rows, size, sizes):
         yield n_done
         start += n_done
         if n_threads > 1 and is_worth:
@@ -98,8 +100,17 @@ def _run(function, n_rows, size, n_jobs, n_threads):
         yield from _make_parallel(n_jobs)(tasks)
 
 
-def _run_alone(function, n_rows, size):
+def _run_alone(function, n_rows, size, first_sizes):
     """Work in this thread, and tell each time whether more threads are worth it.
+
+    Parameters
+    ----------
+    function : callable
+    n_rows : int
+    size : int
+        How many rows a chunk has.
+    first_sizes : tuple of int
+        How many rows the first chunks have, if fewer.
 
     Yields
     ------
@@ -109,7 +120,7 @@ def _run_alone(function, n_rows, size):
         Whether this chunk of rows and the one before it were slow: one alone may have
         been held up.
     """
-    sizes = itertools.chain(_FIRST_CHUNKS, itertools.repeat(size))
+    sizes = itertools.chain(first_sizes, itertools.repeat(size))
     start, n_slow = 0, 0
     while start < n_rows:
         chunk = range(start, min(start + min(next(sizes), size), n_rows))
