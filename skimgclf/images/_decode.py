@@ -318,7 +318,7 @@ def _convert_picture(picture, options):
         image = convert_eight_bits(image, mode, options.background)
         colour = colour if len(colour) > 1 else colour[0]
         image = resize(image, margins, image_size, resize_mode, interpolation, colour)
-        return np.array(image).reshape(*image_size, -1)
+        return np.asarray(image).reshape(*image_size, -1)
     pixels = image if white is None else scale_deep(image, white)
     pixels = convert_floats(pixels, mode, options.background)
     return resize_floats(pixels, image_size, resize_mode, interpolation, colour)
