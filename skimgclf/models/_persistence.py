@@ -109,7 +109,7 @@ def _rebuild(packed):
 
 def _copy_values(owner):
     # All variables: get_weights() leaves out the state of dropout's generators.
-    return [np.array(variable) for variable in owner.variables]
+    return [variable.numpy() for variable in owner.variables]
 
 
 def _assign_values(variables, values):

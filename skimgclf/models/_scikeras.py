@@ -366,7 +366,7 @@ def _restored_on_failure(network):
 
 
 def _copy_values(variables):
-    return [(variable, np.array(variable)) for variable in variables]
+    return [(variable, variable.numpy()) for variable in variables]
 
 
 @contextlib.contextmanager
