@@ -328,6 +328,15 @@ def test_cache_directory_is_made_if_its_parent_exists(paths, tmp_path, monkeypat
     load(paths[:2], tmp_path / "no" / "cache")  # warned of once only
 
 
+def test_cache_in_a_working_directory_that_was_deleted(paths, tmp_path, monkeypatch):
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+    with pytest.warns(ImageCacheWarning, match="'cache' can't be made"):
+        images = load(paths[:2], "cache")
+    np.testing.assert_array_equal(images, load(paths[:2]))
+
+
 @pytest.mark.parametrize(
     "name", ["a b", "100%41", "what?mode=ro", "a#b&c", "ü\n", os.fsdecode(b"\xff"), "~"]
 )

@@ -101,6 +101,12 @@ def test_lazy_images_refuse_other_keys(paths, key):
         load_lazily(paths)[key]
 
 
+@pytest.mark.parametrize("key", [12, [0, 12]])
+def test_lazy_images_say_how_many_they_are(paths, key):
+    with pytest.raises(IndexError, match=r"index 12 .* with size 12"):
+        load_lazily(paths)[key]
+
+
 def test_lazy_images_are_a_sequence(paths):
     lazy = load_lazily(paths)
     np.testing.assert_array_equal(np.stack(list(lazy)), load(paths))

@@ -1,5 +1,6 @@
 """Decode once: which pixels are whose, and when they may be taken from a store."""
 
+import contextlib
 import hashlib
 import os
 import struct
@@ -30,7 +31,7 @@ def check_cache(owner, cache, cache_limit):
     Returns
     -------
     directory : str or None
-        Absolute path.
+        Absolute path, unless the working directory doesn't exist.
     """
     expected = "the path of a directory (str or os.PathLike) or None"
     if not is_int(cache_limit, minimum=1):
@@ -44,7 +45,11 @@ def check_cache(owner, cache, cache_limit):
     directory = os.fsdecode(cache)
     if not directory or "\0" in directory or not _is_encodable(directory):
         raise parameter_error(owner, "cache", expected, cache)
-    return os.path.abspath(os.path.expanduser(directory))
+    directory = os.path.expanduser(directory)
+    # In a working directory that was deleted, the store says what is missing.
+    with contextlib.suppress(OSError):
+        directory = os.path.abspath(directory)
+    return directory
 
 
 def _is_encodable(name):

@@ -114,7 +114,8 @@ class LazyImages:
         if isinstance(key, slice):
             return self._select(self._cells[key], self._rows[key])
         if isinstance(key, int):
-            return self._select([self._cells[key]], self._rows[[key]])._load()[0]
+            rows = self._rows[[key]]  # first, since NumPy says what is out of bounds
+            return self._select([self._cells[key]], rows)._load()[0]
         rows = self._rows[key]
         places = np.flatnonzero(key) if key.dtype.kind == "b" else key
         return self._select([self._cells[place] for place in places.tolist()], rows)
