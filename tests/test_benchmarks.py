@@ -1,6 +1,7 @@
 """The benchmarks' parts work, in their smallest setting; nothing here is timed."""
 
 import pathlib
+import time
 
 import numpy as np
 import pytest
@@ -26,6 +27,18 @@ def test_loading_contestants_load_the_same_photographs(tmp_path):
         assert images is None or images.shape == reference.shape
         assert images is None or np.abs(images - reference).mean() < 0.1
     assert np.abs(loading.load_ours(paths) - reference).mean() < 0.01
+
+
+def test_cache_hits_are_compared_with_decoding(tmp_path):
+    import cache_hits
+    from _photos import make_photos
+
+    paths = make_photos(tmp_path / "icons", "icons", 3)
+    time.sleep(0.05)  # until then they may still change, and aren't kept
+    times, ratio = cache_hits.compare(paths, 28, "rgb", tmp_path, n_rounds=1)
+    assert all(microseconds > 0 for microseconds in times.values())
+    assert ratio == pytest.approx(times["from the cache"] / times["decoded"])
+    assert sorted(entry.name for entry in tmp_path.iterdir()) == ["cache", "icons"]
 
 
 def test_photos_are_of_the_size_they_say(tmp_path):

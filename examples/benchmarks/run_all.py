@@ -29,6 +29,7 @@ PAGE = FOLDER.parents[1] / "docs" / "benchmarks.md"
 # Script -> heading, and what its plot shows (None: it draws none).
 SECTIONS = {
     "loading": ("Loading", "Images loaded in a second, by each way and kind of file."),
+    "cache_hits": ("The cache", None),
     "search": ("A search", "Seconds of a search, by each way and kind of file."),
     "networks": ("Fitting and predicting", "Seconds of one fit, by each way."),
     "fit_overhead": ("What a fit costs beside the training", None),
