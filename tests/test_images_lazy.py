@@ -1,6 +1,7 @@
 """LazyImages: the shape and the indexing of an array, decoded when needed."""
 
 import pickle
+import warnings
 
 import numpy as np
 import pytest
@@ -135,8 +136,10 @@ def test_lazy_images_become_arrays_of_any_dtype(paths):
 def test_lazy_images_warn_before_they_fill_the_memory(decodes):
     """The warning comes first: here it is an error, and nothing is decoded."""
     lazy = ImageLoader(image_size=(8192, 8192), lazy=True).transform(["a.png"] * 5)
-    with pytest.raises(SkimgclfWarning, match=r"All 5 images .* of 1\.2 GiB"):
-        np.asarray(lazy)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", SkimgclfWarning)
+        with pytest.raises(SkimgclfWarning, match=r"All 5 images .* of 1\.2 GiB"):
+            np.asarray(lazy)
     assert decodes == []
 
 
