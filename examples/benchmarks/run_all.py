@@ -5,10 +5,10 @@ with the plot that it draws, below the machine, the versions, the date and how b
 machine was. The other scripts of this folder, which prove claims rather than measure
 speed, have their own commands.
 
-Needs the extra packages of ``pip install "skimgclf[benchmark]"``. Takes about forty
-minutes on two cores that nothing else uses; three with ``--quick``, which only tries
-that all of it runs. Names choose some of the
-scripts: the page then holds these alone.
+Needs the extra packages of ``pip install "skimgclf[benchmark]"``. Takes about three
+quarters of an hour on two cores that nothing else uses; three minutes with ``--quick``,
+which only tries that all of it runs. Names choose some of the scripts: the page then
+holds these alone.
 
 Run it with ``python examples/benchmarks/run_all.py``.
 """
