@@ -50,9 +50,13 @@ class Batches(keras.utils.PyDataset):
 
     def on_epoch_begin(self):
         """Draw the order of the next epoch."""
-        rows = None
-        if self._order is not None:
-            rows = self._order.permutation(len(self._samples.codes))
+        n_samples = len(self._samples.codes)
+        if self._order is None:
+            # Numbers, not slices: they copy. TensorFlow computes in the very memory of
+            # arrays that a data set yields, which must not be the samples' own.
+            rows = np.arange(n_samples)
+        else:
+            rows = self._order.permutation(n_samples)
         self.reader.start(rows)
         self._has_begun = True
 
@@ -60,8 +64,26 @@ class Batches(keras.utils.PyDataset):
         if not self._has_begun:
             # Before the first epoch, Keras looks for shapes and types only.
             X = self.reader.make_blank()
-            return self._join(X, slice(len(X)))
-        return self._join(self.reader.read(index), self.reader.key_of(index))
+            return self._add_labels(X, slice(len(X)))
+        return self.read(index)
+
+    def read(self, index, n_joined=1):
+        """Return batches as one, from a given one on.
+
+        Parameters
+        ----------
+        index : int
+            The first of them, from 0.
+        n_joined : int, default=1
+            How many, those that exist.
+
+        Returns
+        -------
+        batch : tuple of ndarray
+            Samples, codes, and weights if there are any.
+        """
+        X = self.reader.read(index, n_joined)
+        return self._add_labels(X, self.reader.key_of(index, n_joined))
 
     def close(self):
         """Let go of the samples, and stop reading ahead.
@@ -72,7 +94,7 @@ class Batches(keras.utils.PyDataset):
         self.reader.close()
         self._samples = None
 
-    def _join(self, X, key):
+    def _add_labels(self, X, key):
         _, codes, weights = self._samples
         batch = (X, codes[key])
         return batch if weights is None else (*batch, weights[key])

@@ -57,29 +57,25 @@ class BatchReader:
         self._pending = {}
         self._rows = rows
 
-    def read(self, index):
-        """Return a batch of the pass; it should be the one after the last.
+    def read(self, index, n_joined=1):
+        """Return batches of the pass as one; they should be those after the last.
 
         Parameters
         ----------
         index : int
-            From 0.
+            The first of them, from 0.
+        n_joined : int, default=1
+            How many, those that exist.
 
         Returns
         -------
-        samples : ndarray of shape (n_batch, ...)
+        samples : ndarray of shape (n_joined * n_batch, ...)
         """
         if self._pool is None:
-            return scale_samples(self._X[self.key_of(index)])
-        for ahead in range(index, min(index + self._n_ahead, self.n_batches)):
-            if ahead not in self._pending:
-                key = self.key_of(ahead)
-                self._pending[ahead] = self._pool.submit(self._decode, key)
-        try:
-            return self._pending.pop(index).result()
-        except Exception as error:
-            self.failure = error
-            raise
+            return scale_samples(self._X[self.key_of(index, n_joined)])
+        last = min(index + n_joined, self.n_batches)
+        parts = [self._read_ahead(each) for each in range(index, last)]
+        return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
     def make_blank(self):
         """Return a batch of the right shape and type, without reading anything."""
@@ -93,10 +89,22 @@ class BatchReader:
         self._X = None
         self._pending = {}
 
-    def key_of(self, index):
-        """Return which samples a batch of the pass has: a slice or an array of int."""
-        batch = slice(index * self._batch_size, (index + 1) * self._batch_size)
-        return batch if self._rows is None else self._rows[batch]
+    def key_of(self, index, n_joined=1):
+        """Return which samples batches of the pass have: a slice or an array of int."""
+        size = self._batch_size
+        samples = slice(index * size, (index + n_joined) * size)
+        return samples if self._rows is None else self._rows[samples]
+
+    def _read_ahead(self, index):
+        for ahead in range(index, min(index + self._n_ahead, self.n_batches)):
+            if ahead not in self._pending:
+                key = self.key_of(ahead)
+                self._pending[ahead] = self._pool.submit(self._decode, key)
+        try:
+            return self._pending.pop(index).result()
+        except Exception as error:
+            self.failure = error
+            raise
 
     def _decode(self, key):
         images, errors = self._X.read(key)
