@@ -1,6 +1,7 @@
 """The benchmarks' parts work, in their smallest setting; nothing here is timed."""
 
 import pathlib
+import re
 import time
 
 import numpy as np
@@ -114,6 +115,30 @@ def test_run_all_writes_a_page_of_a_script_that_fails(tmp_path, monkeypatch):
     text = page.read_text("utf-8")
     assert "## Broken\n\nWhat it measures." in text
     assert "failed with exit status 1" in text
+
+
+def test_run_all_keeps_the_other_sections_of_its_page(tmp_path, monkeypatch):
+    import run_all
+
+    for name in "one", "two":
+        (tmp_path / f"{name}.py").write_text(f'"""T.\n\nWhat.\n"""\nprint("{name}!")\n')
+    monkeypatch.setattr(run_all, "FOLDER", tmp_path)
+    monkeypatch.setattr(run_all, "SECTIONS", {n: (n, None) for n in ("one", "two")})
+    page = tmp_path / "docs" / "page.md"
+    assert run_all.main(["two"], page, is_quick=True)
+    assert run_all.main(["one"], page, is_quick=True)
+    both = page.read_text("utf-8")
+    assert both.index("one!") < both.index("two!")
+    assert run_all.main(["two"], page, is_quick=True)
+    assert page.read_text("utf-8") == both
+
+
+def test_run_all_says_where_figures_were_measured():
+    import run_all
+
+    words = run_all.describe_conditions(9.2, run_all.measure_others(0.1), False)
+    assert re.match(r"Measured in 9 minutes on .* cores, .* GiB", words)
+    assert "--quick" in run_all.describe_conditions(0, None, True)
 
 
 def test_saved_plots_are_svg(tmp_path):

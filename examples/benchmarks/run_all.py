@@ -1,14 +1,14 @@
 """Run the benchmarks of speed, one after the other, and write docs/benchmarks.md.
 
 Each script runs in a process of its own; what it prints becomes a section of the page,
-with the plot that it draws, below the machine, the versions, the date and how busy the
-machine was. The other scripts of this folder, which prove claims rather than measure
-speed, have their own commands.
+with the plot that it draws, the versions, the date, the machine and how busy that was.
+The other scripts of this folder, which prove claims rather than measure speed, have
+their own commands.
 
 Needs the extra packages of ``pip install "skimgclf[benchmark]"``. Takes about three
 quarters of an hour on two cores that nothing else uses; three minutes with ``--quick``,
-which only tries that all of it runs. Names choose some of the scripts: the page then
-holds these alone.
+which only tries that all of it runs. Names choose some of the scripts: the page keeps
+its other sections.
 
 Run it with ``python examples/benchmarks/run_all.py``.
 """
@@ -17,6 +17,7 @@ import argparse
 import ast
 import os
 import pathlib
+import re
 import subprocess
 import sys
 import time
@@ -71,6 +72,33 @@ def read_description(script):
     return "\n\n".join(text for text in paragraphs if not text.startswith(commands))
 
 
+def measure_others(seconds=5):
+    """Measure how many cores other processes keep busy; None where Linux can't say.
+
+    Parameters
+    ----------
+    seconds : float, default=5
+        How long to look.
+
+    Returns
+    -------
+    n_cores : float or None
+    """
+
+    def count_ticks():
+        with open("/proc/stat") as file:
+            ticks = list(map(int, file.readline().split()[1:9]))
+        return sum(ticks), ticks[3] + ticks[4]  # all; idle and waiting for disks
+
+    if not os.path.exists("/proc/stat"):
+        return None
+    before, before_idle = count_ticks()
+    time.sleep(seconds)
+    after, after_idle = count_ticks()
+    idle = (after_idle - before_idle) / max(after - before, 1)
+    return os.cpu_count() * (1 - idle)
+
+
 def run_script(name, plots, is_quick):
     """Run one script.
 
@@ -86,14 +114,39 @@ def run_script(name, plots, is_quick):
     command = [sys.executable, str(script)]
     command += ["--quick"] if is_quick else []
     command += ["--plots", str(plots)] if caption is not None else []
+    others = None if is_quick else measure_others()
+    started = time.perf_counter()
     done = subprocess.run(command, stdout=subprocess.PIPE, text=True)
+    minutes = (time.perf_counter() - started) / 60
     lines = [f"## {heading}", read_description(script), done.stdout.strip()]
     plot = plots / f"{name}.svg"
     if caption is not None and plot.exists():
         lines.append(f"![{caption}]({plot.relative_to(plots.parents[1])})")
+    lines.append(describe_conditions(minutes, others, is_quick))
     if done.returncode:
         lines.append(f"The script failed with exit status {done.returncode}.")
     return "\n\n".join(lines), done.returncode == 0
+
+
+def describe_conditions(minutes, others, is_quick):
+    """Say how long a script took, where, and what else went on there."""
+    if is_quick:
+        return (
+            "**These figures come from `--quick`, which only tries that everything "
+            "runs: they say nothing about speed.**"
+        )
+    text = f"Measured in {minutes:.0f} minutes on {describe_machine()}"
+    if others is not None:
+        text += f"; just before, other processes kept {others:.1f} cores busy"
+    return f"{text}."
+
+
+def read_sections(page):
+    """Return the sections that a page has, by heading."""
+    if not page.exists():
+        return {}
+    sections = re.split(r"^## ", page.read_text("utf-8"), flags=re.MULTILINE)[1:]
+    return {text.partition("\n")[0]: f"## {text.strip()}" for text in sections}
 
 
 def main(names, page, is_quick):
@@ -104,36 +157,19 @@ def main(names, page, is_quick):
     is_complete : bool
         Whether all scripts ended well.
     """
-    load = os.getloadavg()[0]
     plots = page.parent / "_static" / "benchmarks"
     page.parent.mkdir(parents=True, exist_ok=True)
-    started = time.perf_counter()
-    sections, outcomes = [], []
+    outcomes = []
     for name in names:
         print(f"{name}.py", file=sys.stderr, flush=True)
         section, is_complete = run_script(name, plots, is_quick)
-        sections.append(section)
         outcomes.append(is_complete)
-        minutes = (time.perf_counter() - started) / 60
         # After each script: what is measured isn't lost if the next one is stopped.
-        head = write_head(minutes, load, is_quick)
-        page.write_text("\n\n".join([*head, *sections]) + "\n", encoding="utf-8")
+        sections = {**read_sections(page), SECTIONS[name][0]: section}
+        ordered = [sections[h] for h, _ in SECTIONS.values() if h in sections]
+        text = "\n\n".join([INTRODUCTION.strip(), *ordered])
+        page.write_text(f"{text}\n", encoding="utf-8")
     return all(outcomes)
-
-
-def write_head(minutes, load, is_quick):
-    """Write the paragraphs above the sections."""
-    head = [INTRODUCTION.strip()]
-    if is_quick:
-        head.append(
-            "**These figures come from `--quick`, which only tries that everything "
-            "runs: they say nothing about speed.**"
-        )
-    head.append(
-        f"{describe_machine()}. All of it took {minutes:.0f} minutes; before it began, "
-        f"{load:.1f} other processes were running on average."
-    )
-    return head
 
 
 if __name__ == "__main__":

@@ -10,18 +10,18 @@ and once of 2048x1536:
 - skimgclf's classifier alone, on the array of all images: what training costs when
   there is nothing to load
 
-Training alone and skimgclf with a cache run first and once more last, to show how much
-runs differ. Each has a process of its own, in which a small fit comes first and isn't
-timed (it loads what TensorFlow loads late); the workers of a search with two processes
-start within the time. Decodes are counted by the openings of image files, which Python
-reports to an audit hook in every process that takes part. "Decode pass" is what loading
-all files once takes with skimgclf, in one thread.
+Training alone and skimgclf with a cache run five times, in turn, to show how much runs
+differ, and the medians are given. Each run has a process of its own, in which a small
+fit comes first and isn't timed (it loads what TensorFlow loads late); the workers of a
+search with two processes start within the time. Decodes are counted by the openings of
+image files, which Python reports to an audit hook in every process that takes part.
+"Decode pass" is what loading all files once takes with skimgclf, in one thread.
 
 Where an alternative would take many minutes, fewer of the candidates run and the rest
 is projected, marked by a ~: every candidate after the first has the same work to do,
 and GridSearchCV says how long each took. ``--whole`` projects nothing.
 
-Takes about seventeen minutes on two cores; a minute with ``--quick``.
+Takes about twenty minutes on two cores; a minute with ``--quick``.
 
 Run it with ``python examples/benchmarks/search.py``.
 """
@@ -52,6 +52,8 @@ N_FOLDS, EPOCHS, BATCH_SIZE, N_CLASSES, SIZE = 5, 10, 32, 4, 28
 N_QUICK_FOLDS, N_QUICK_CANDIDATES, N_QUICK_FILES = 2, 2, 40
 
 N_FILES = 1000
+# How often training alone and skimgclf with a cache run: their times are close.
+N_ROUNDS = 5
 SETS = {"crops": "500x375", "mosaics": "2048x1536"}
 # So many files of a set differ; the others are hard links (to save a gigabyte).
 N_DISTINCT = {"crops": 1000, "mosaics": 100}
@@ -280,11 +282,10 @@ def compare(photos, n_files, grid, n_run, is_quick):
     Returns
     -------
     results : dict of str to dict
-        As from `run_search`; medians of those that run twice.
+        As from `run_search`; medians of those that run several times.
     """
-    order = [ALONE, CACHED, ALONE_TWO, CACHED_TWO, MEMORY, PLAIN]
-    if not is_quick:
-        order += [CACHED, ALONE]
+    order = [ALONE, CACHED] * (1 if is_quick else N_ROUNDS)
+    order += [ALONE_TWO, CACHED_TWO, MEMORY, PLAIN]
     runs = {name: [] for name in order}
     for name in order:
         report_progress(name)
