@@ -137,7 +137,7 @@ def test_run_all_says_where_figures_were_measured():
     import run_all
 
     words = run_all.describe_conditions(9.2, run_all.measure_others(0.1), False)
-    assert re.match(r"Measured in 9 minutes on .* cores, .* GiB", words)
+    assert re.match(r"Measured in 9 min on .* cores, .* GiB", words)
     assert "--quick" in run_all.describe_conditions(0, None, True)
 
 

@@ -135,7 +135,7 @@ def describe_conditions(minutes, others, is_quick):
             "**These figures come from `--quick`, which only tries that everything "
             "runs: they say nothing about speed.**"
         )
-    text = f"Measured in {minutes:.0f} minutes on {describe_machine()}"
+    text = f"Measured in {minutes:.0f} min on {describe_machine()}"
     if others is not None:
         text += f"; just before, other processes kept {others:.1f} cores busy"
     return f"{text}."
