@@ -566,9 +566,14 @@ def test_warnings_are_a_line_on_stderr(run, images):
 # ---- Ctrl-C, pipes and files ---------------------------------------------------------
 
 
-def test_interrupted_training_writes_nothing(images):
+def test_interrupted_training_writes_nothing(images, pytestconfig):
     arguments = ["fit", f"{images}/train.csv", "--epochs", "100000", "--output", "m"]
-    process = start(*arguments, options=["-u"])
+    options = ["-u"]
+    if not pytestconfig.getoption("pythonwarnings"):  # as with old versions
+        # With warnings as errors, even those of imports; what Keras warns of is its
+        # own, as said in pyproject.toml.
+        options += ["-W", "error", "-W", "ignore:__array__ implementation"]
+    process = start(*arguments, options=options)
     for line in process.stdout:
         if line.startswith("Epoch"):
             break

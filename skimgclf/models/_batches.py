@@ -72,10 +72,8 @@ class Batches(keras.utils.PyDataset):
 
         Parameters
         ----------
-        index : int
-            The first of them, from 0.
-        n_joined : int, default=1
-            How many, those that exist.
+        index, n_joined : int
+            As in `BatchReader.read`.
 
         Returns
         -------

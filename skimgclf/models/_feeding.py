@@ -40,7 +40,7 @@ def feed(batches):
     n_batches = tensorflow.data.experimental.assert_cardinality(batches.num_batches)
     dataset = dataset.rebatch(len(first[0])).apply(n_batches)
     # Left to tune itself, TensorFlow begins each epoch with a short queue and spends a
-    # thread on lengthening it: a fit of many short epochs takes a sixth longer.
+    # thread on lengthening it, which shows in a fit of many short epochs.
     options = tensorflow.data.Options()
     options.autotune.enabled = False
     return dataset.prefetch(n_joined).with_options(options)
