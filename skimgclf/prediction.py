@@ -8,8 +8,8 @@ from sklearn.utils.validation import check_is_fitted
 from skimgclf._validation import check_choice, check_int, parameter_error
 from skimgclf.exceptions import ImageLoadError, InvalidParameterError
 from skimgclf.images import ImageLoader
-from skimgclf.images._cells import list_images
-from skimgclf.images._source import describe_source
+from skimgclf.images._decoding.open import describe_source
+from skimgclf.images._input_forms import list_images
 
 _OWNER = "predict_frame"
 _ON_ERROR = ("raise", "fill")

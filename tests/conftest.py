@@ -13,7 +13,7 @@ import sys
 import pytest
 from sklearn.datasets import load_digits
 
-from skimgclf.images import _loading
+from skimgclf.images import _load_many
 
 
 @pytest.fixture(scope="session")
@@ -55,11 +55,11 @@ def run_python():
 def decodes(monkeypatch):
     """List the sources that `ImageLoader` decodes, in their order."""
     sources = []
-    decode = _loading.decode_pixels
+    decode = _load_many.decode_pixels
 
     def note(source, options):
         sources.append(source)
         return decode(source, options)
 
-    monkeypatch.setattr(_loading, "decode_pixels", note)
+    monkeypatch.setattr(_load_many, "decode_pixels", note)
     return sources

@@ -627,7 +627,7 @@ def test_folder_files_that_vanish_before_hashing_are_named(root, monkeypatch):
     def vanish(path, mode="r"):
         raise FileNotFoundError(2, "No such file or directory", path)
 
-    monkeypatch.setattr("skimgclf.datasets._content.open", vanish, raising=False)
+    monkeypatch.setattr("skimgclf.datasets._duplicates.open", vanish, raising=False)
     with pytest.raises(DatasetError) as caught:
         load_image_folder(root, hash_files=True)
     assert len(caught.value.problems) == 4

@@ -21,13 +21,14 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import Pipeline
 
+from skimgclf import _store
 from skimgclf.exceptions import (
     ImageCacheWarning,
     ImageLoadError,
     ImageLoadWarning,
     InvalidParameterError,
 )
-from skimgclf.images import ImageLoader, _loading, _store
+from skimgclf.images import ImageLoader, _load_many
 
 SIZE = {"image_size": (9, 7), "color_mode": "rgb"}
 
@@ -238,10 +239,10 @@ def test_cache_sees_a_link_that_is_turned_while_it_is_read(tmp_path, monkeypatch
         link.unlink(missing_ok=True)
         link.symlink_to(tmp_path / f"{gray}.bmp")
 
-    decode = _loading.decode_pixels
+    decode = _load_many.decode_pixels
     with monkeypatch.context() as patched:
         patched.setattr(
-            _loading, "decode_pixels", lambda *given: (turn(20), decode(*given))[1]
+            _load_many, "decode_pixels", lambda *given: (turn(20), decode(*given))[1]
         )
         turn(10)
         load([link], tmp_path / "cache", dtype="uint8")

@@ -33,7 +33,7 @@ from sklearn.utils.parallel import Parallel, delayed
 
 from skimgclf.exceptions import ImageLoadError, InvalidParameterError
 from skimgclf.images import read_image
-from skimgclf.images._isolation import isolated
+from skimgclf.images._decoding.pillow_repairs import isolated
 
 FULL_SIZE = (HEIGHT, WIDTH)
 CORPUS = make_corpus()
@@ -931,9 +931,9 @@ def test_names_that_look_like_urls_are_read_when_the_file_exists(tmp_path):
 
 def test_a_forked_child_reads_pil_images_while_a_thread_of_its_parent_did():
     """The lock for PIL images is renewed: no thread of the child holds it."""
-    from skimgclf.images import _decode
+    from skimgclf.images._decoding import decode
 
-    with _decode._pil_image_lock:
+    with decode._pil_image_lock:
         child = os.fork()
         if child == 0:
             read_image(Image.new("L", (4, 4), 9), image_size=(1, 1))

@@ -20,7 +20,7 @@ from sample_images import make_scene
 from skimgclf import ImageLoader, check_images
 from skimgclf.datasets import load_image_folder
 from skimgclf.exceptions import ImageLoadError, InvalidParameterError
-from skimgclf.images import _remote, read_image
+from skimgclf.images import _urls, read_image
 
 SIZE = {"image_size": (9, 7), "color_mode": "rgb"}
 NAMES = [f"train/{row:02}.png" for row in range(20)]
@@ -182,8 +182,8 @@ def test_url_in_a_forked_child_has_its_own_archive(contents, expected, tmp_path)
 
 def _reads_from_its_parents():
     """Tell whether a forked child has an archive that its parent opened."""
-    parents = [a.fs for group in _remote._parents_archives for a in group.values()]
-    own = [archive.fs for archive in _remote._archives.values()]
+    parents = [a.fs for group in _urls._parents_archives for a in group.values()]
+    own = [archive.fs for archive in _urls._archives.values()]
     return any(fs is other for fs in own for other in parents)
 
 
@@ -235,7 +235,7 @@ def test_archives_that_stay_open_are_few(contents, expected, tmp_path):
         (tmp_path / f"{row}.zip").write_bytes(make_zip({"x.png": contents[name]}))
         urls.append(f"zip://x.png::{tmp_path}/{row}.zip")
     np.testing.assert_array_equal(load(urls, n_jobs=4), expected)
-    assert len(_remote._archives) <= _remote._MAX_ARCHIVES
+    assert len(_urls._archives) <= _urls._MAX_ARCHIVES
 
 
 def test_archive_with_a_flipped_bit_is_an_error(contents, tmp_path):
@@ -331,7 +331,7 @@ def test_zip_behind_a_server_without_ranges_says_what_helps(server, contents):
 
 
 def test_url_without_end_is_refused(server, monkeypatch):
-    monkeypatch.setattr(_remote, "_MAX_BYTES", 3 * 2**20)
+    monkeypatch.setattr(_urls, "_MAX_BYTES", 3 * 2**20)
     server.files["/large.png"] = bytes(4 * 2**20)
     with pytest.raises(ImageLoadError, match="larger than 3,145,728 bytes"):
         load([f"{server.url}/large.png"])

@@ -7,7 +7,7 @@ import pytest
 
 from skimgclf.exceptions import InvalidParameterError
 from skimgclf.models import build_cnn, build_dense
-from skimgclf.models._architectures import (
+from skimgclf.models._networks.architectures import (
     ARCHITECTURES,
     build_network,
 )

@@ -16,7 +16,7 @@ from sklearn.model_selection import GridSearchCV
 from skimgclf import KerasImageClassifier, export_model, load_model, save_model
 from skimgclf.exceptions import InvalidParameterError
 from skimgclf.models import augment_images, build_dense
-from skimgclf.models._augmentation import AUGMENTATION_NAME, PRESETS
+from skimgclf.models._networks.augmentation import AUGMENTATION_NAME, PRESETS
 
 
 @pytest.fixture(scope="module")

@@ -6,7 +6,7 @@ import keras
 import numpy as np
 import pytest
 
-from skimgclf.models._backbones import (
+from skimgclf.models._networks.pretrained import (
     BACKBONES,
     FAMILIES,
     _prepare,

@@ -313,7 +313,7 @@ def test_fit_twice_starts_anew(digits):
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt, RuntimeError])
 def test_an_interrupted_fit_leaves_the_estimator_as_it_was(digits, monkeypatch, error):
-    from skimgclf.models import _progress
+    from skimgclf.models._training import callbacks
 
     X, y = digits
     classifier = quick(verbose=1).fit(X, y)
@@ -322,7 +322,7 @@ def test_an_interrupted_fit_leaves_the_estimator_as_it_was(digits, monkeypatch, 
     def interrupt(*arguments):
         raise error
 
-    monkeypatch.setattr(_progress.EpochPrinter, "on_epoch_end", interrupt)
+    monkeypatch.setattr(callbacks.EpochPrinter, "on_epoch_end", interrupt)
     with pytest.raises(error):
         classifier.fit(X[:, :4], y)
     np.testing.assert_array_equal(classifier.predict_proba(X), before)

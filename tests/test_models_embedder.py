@@ -19,8 +19,8 @@ from sklearn.pipeline import Pipeline, make_pipeline
 
 from skimgclf import ImageEmbedder, ImageLoader
 from skimgclf.exceptions import ImageCacheWarning, InvalidParameterError
-from skimgclf.models._backbones import find_inner_model, load_backbone
 from skimgclf.models._feature_cache import FeatureCache
+from skimgclf.models._networks.pretrained import find_inner_model, load_backbone
 
 
 @pytest.fixture(scope="module")

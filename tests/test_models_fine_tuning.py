@@ -17,8 +17,8 @@ from skimgclf import (
     save_model,
 )
 from skimgclf.exceptions import InvalidParameterError
-from skimgclf.models._backbones import find_inner_model
 from skimgclf.models._embedder import restore_embedder
+from skimgclf.models._networks.pretrained import find_inner_model
 
 
 @pytest.fixture(scope="module")

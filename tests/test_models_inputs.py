@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from skimgclf import KerasImageClassifier
-from skimgclf.models._inputs import check_samples
+from skimgclf.models._checks.images import check_samples
 
 IMAGES = np.linspace(0, 1, 4 * 6 * 6).reshape(4, 6, 6, 1)
 

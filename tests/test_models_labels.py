@@ -5,7 +5,8 @@ import pandas as pd
 import pytest
 
 from skimgclf.exceptions import InvalidParameterError
-from skimgclf.models._labels import check_labels, check_weights
+from skimgclf.models._checks.labels import check_labels
+from skimgclf.models._checks.weights import check_weights
 
 
 def test_labels_come_back_as_they_were_given():

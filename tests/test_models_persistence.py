@@ -11,7 +11,7 @@ import pytest
 
 from skimgclf import KerasImageClassifier
 from skimgclf.models import build_dense
-from skimgclf.models._persistence import unpack_network
+from skimgclf.models._state import unpack_network
 
 
 def narrow(image_shape, dropout):

@@ -10,13 +10,15 @@ import pytest
 from sklearn.base import clone
 
 from skimgclf import KerasImageClassifier
-from skimgclf.models import _programs, _scikeras
+from skimgclf.models._training import scikeras_adapter, shared_programs
 
 
 @pytest.fixture(autouse=True)
 def no_stand_ins(monkeypatch):
-    monkeypatch.setattr(_programs, "_stand_ins", _programs._stand_ins.copy())
-    _programs._stand_ins.clear()
+    monkeypatch.setattr(
+        shared_programs, "_stand_ins", shared_programs._stand_ins.copy()
+    )
+    shared_programs._stand_ins.clear()
 
 
 def quick(**parameters):
@@ -33,12 +35,12 @@ def numbers_of(classifier):
 
 def fit_alone(classifier, *data, **more):
     """Fit a clone with a program of its own."""
-    describe = _scikeras.describe_program
-    _scikeras.describe_program = lambda *_: None
+    describe = scikeras_adapter.describe_program
+    scikeras_adapter.describe_program = lambda *_: None
     try:
         return clone(classifier).fit(*data, **more)
     finally:
-        _scikeras.describe_program = describe
+        scikeras_adapter.describe_program = describe
 
 
 def assert_equal_fits(one, other):
@@ -66,18 +68,18 @@ def test_a_shared_program_changes_no_bit(digits, parameters):
     # Another seed and other data come between, as in a search.
     clone(classifier).set_params(random_state=1).fit(X[:150], y[:150])
     shared = clone(classifier).fit(X, y)
-    assert len(_programs._stand_ins) == 1
+    assert len(shared_programs._stand_ins) == 1
     assert_equal_fits(shared, fit_alone(classifier, X, y))
 
 
 @pytest.mark.parametrize(
-    "optimizer", sorted(kind.__name__.lower() for kind in _programs._OPTIMIZERS)
+    "optimizer", sorted(kind.__name__.lower() for kind in shared_programs._OPTIMIZERS)
 )
 def test_a_shared_program_changes_no_bit_of_an_optimizer(digits, optimizer):
     classifier = quick(optimizer=optimizer, epochs=1)
     clone(classifier).set_params(random_state=1, learning_rate=0.1).fit(*digits)
     shared = clone(classifier).fit(*digits)
-    assert len(_programs._stand_ins) == 1
+    assert len(shared_programs._stand_ins) == 1
     assert_equal_fits(shared, fit_alone(classifier, *digits))
 
 
@@ -87,7 +89,7 @@ def test_a_shared_program_takes_weights_and_validation_data(digits):
     given = {"sample_weight": weights, "X_val": X[:50], "y_val": y[:50]}
     quick().fit(X, y)
     shared = quick().fit(X, y, **given)
-    assert len(_programs._stand_ins) == 1
+    assert len(shared_programs._stand_ins) == 1
     assert_equal_fits(shared, fit_alone(quick(), X, y, **given))
 
 
@@ -131,7 +133,7 @@ def test_floatx_has_a_program_of_its_own(digits):
     finally:
         keras.config.set_floatx("float32")
         keras.config.set_dtype_policy(policy)
-    assert len(_programs._stand_ins) == 2
+    assert len(shared_programs._stand_ins) == 2
     assert shared.model_.get_weights()[0].dtype == np.float64
     assert_equal_fits(shared, alone)
     assert_equal_fits(quick().fit(*digits), single)
@@ -163,7 +165,7 @@ def own_features(image_shape):
 )
 def test_what_is_not_sure_to_be_alike_is_not_shared(digits, parameters):
     quick(**parameters).fit(*digits)
-    assert not _programs._stand_ins
+    assert not shared_programs._stand_ins
 
 
 def test_a_failed_fit_leaves_no_stand_in(digits):
@@ -185,7 +187,7 @@ def test_threads_share_a_program(digits):
         thread.start()
     for thread in threads:
         thread.join()
-    assert len(_programs._stand_ins) == 1
+    assert len(shared_programs._stand_ins) == 1
     for one, expected in zip(fitted, alone, strict=True):
         assert_equal_fits(one, expected)
 
@@ -193,7 +195,7 @@ def test_threads_share_a_program(digits):
 def test_few_programs_are_kept_and_nothing_of_a_fit(digits):
     for n_units in range(1, 7):
         classifier = quick(hidden_layer_sizes=(n_units,), epochs=1).fit(*digits)
-    assert len(_programs._stand_ins) == 4
+    assert len(shared_programs._stand_ins) == 4
     network = weakref.ref(classifier.model_)
     del classifier
     gc.collect()
@@ -201,6 +203,6 @@ def test_few_programs_are_kept_and_nothing_of_a_fit(digits):
 
 
 def test_large_networks_are_not_kept(digits, monkeypatch):
-    monkeypatch.setattr(_programs, "_N_PARAMETERS", 100)
+    monkeypatch.setattr(shared_programs, "_N_PARAMETERS", 100)
     quick().fit(*digits)
-    assert not _programs._stand_ins
+    assert not shared_programs._stand_ins

@@ -170,21 +170,21 @@ def test_fits_leave_no_graphs_in_tensorflows_registry(digits):
 def test_training_without_the_sum_over_replicas_gives_the_same_weights(
     digits, monkeypatch
 ):
-    from skimgclf.models import _scikeras
+    from skimgclf.models._training import optimizer
 
     without = weights_of(quick(epochs=2).fit(*digits))
-    monkeypatch.setattr(_scikeras, "_leave_out_all_reduce", lambda optimizer: None)
+    monkeypatch.setattr(optimizer, "leave_out_all_reduce", lambda optimizer: None)
     np.testing.assert_array_equal(weights_of(quick(epochs=2).fit(*digits)), without)
 
 
 @pytest.mark.parametrize("parameters", [{}, {"dropout": 0.3, "batch_norm": True}])
 def test_steps_per_execution_change_no_bit(digits, parameters, monkeypatch):
-    from skimgclf.models import _scikeras
+    from skimgclf.models._training import scikeras_adapter
 
     X, y = digits
     given = {"X_val": X[:50], "y_val": y[:50], "sample_weight": np.arange(1, 301)}
     several = quick(epochs=2, **parameters).fit(X, y, **given)
-    monkeypatch.setattr(_scikeras, "_STEPS_PER_EXECUTION", 1)
+    monkeypatch.setattr(scikeras_adapter, "_STEPS_PER_EXECUTION", 1)
     single = quick(epochs=2, **parameters).fit(X, y, **given)
     assert several.model_.steps_per_execution == 16
     assert single.model_.steps_per_execution == 1
@@ -194,12 +194,12 @@ def test_steps_per_execution_change_no_bit(digits, parameters, monkeypatch):
 
 @pytest.mark.parametrize("batch_size", [7, 32, 400])
 def test_batches_fetched_together_change_no_bit(digits, batch_size, monkeypatch):
-    from skimgclf.models import _feeding
+    from skimgclf.models._training import batches
 
     X, y = digits
     given = {"X_val": X[:50], "y_val": y[:50], "sample_weight": np.arange(1, 301)}
     several = quick(epochs=2, batch_size=batch_size).fit(X, y, **given)
-    monkeypatch.setattr(_feeding, "_N_JOINED", 1)
+    monkeypatch.setattr(batches, "_N_JOINED", 1)
     single = quick(epochs=2, batch_size=batch_size).fit(X, y, **given)
     np.testing.assert_array_equal(weights_of(several), weights_of(single))
     assert several.history_ == single.history_

@@ -182,7 +182,7 @@ def test_early_stopping_waits_as_long_as_it_is_told(digits):
 
 
 def test_early_stopping_holds_out_each_class(digits, monkeypatch):
-    from skimgclf.models import _training
+    from skimgclf.models._training import fit
 
     X, y = digits
     seen = []
@@ -192,8 +192,8 @@ def test_early_stopping_holds_out_each_class(digits, monkeypatch):
         seen.extend(parts)
         return parts
 
-    hold_out = _training.hold_out
-    monkeypatch.setattr(_training, "hold_out", keep)
+    hold_out = fit.hold_out
+    monkeypatch.setattr(fit, "hold_out", keep)
     quick(early_stopping=True, validation_fraction=0.2).fit(X, y)
     training, held_out = seen
     assert len(held_out.codes) == 60

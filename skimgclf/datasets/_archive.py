@@ -12,7 +12,7 @@ from sklearn.datasets import get_data_home
 
 from skimgclf._validation import check_bool, parameter_error
 from skimgclf.datasets._download import download_file, download_from_drive
-from skimgclf.datasets._listing import check_path
+from skimgclf.datasets._paths import check_path
 from skimgclf.datasets._unpack import unpack_archive
 from skimgclf.exceptions import DatasetError
 

@@ -3,20 +3,20 @@
 import os
 
 from skimgclf._validation import parameter_error
-from skimgclf.datasets._listing import check_existing
-from skimgclf.datasets._lookup import ImageLookup
-from skimgclf.datasets._remote import UrlLookup, parent_url
-from skimgclf.datasets._result import (
+from skimgclf.datasets._bunch import (
     alike_notes,
     check_common,
     make_bunch,
     one_class_notes,
     warn_all,
 )
-from skimgclf.datasets._selection import Selection
-from skimgclf.datasets._table import read_table
+from skimgclf.datasets._csv_rows import Selection
+from skimgclf.datasets._csv_text import read_table
+from skimgclf.datasets._file_names import ImageLookup
+from skimgclf.datasets._paths import check_existing
+from skimgclf.datasets._urls import UrlLookup, parent_url
 from skimgclf.exceptions import describe_list
-from skimgclf.images._remote import check_storage_options, is_url
+from skimgclf.images._urls import check_storage_options, is_url
 
 _OWNER = "load_image_csv"
 

@@ -3,9 +3,7 @@
 import os
 
 from skimgclf._validation import check_bool, parameter_error
-from skimgclf.datasets._listing import check_existing, composed
-from skimgclf.datasets._remote import UrlTree
-from skimgclf.datasets._result import (
+from skimgclf.datasets._bunch import (
     alike_notes,
     check_common,
     describe_count,
@@ -13,9 +11,11 @@ from skimgclf.datasets._result import (
     one_class_notes,
     warn_all,
 )
+from skimgclf.datasets._paths import check_existing, composed
 from skimgclf.datasets._tree import ClassTree
+from skimgclf.datasets._urls import UrlTree
 from skimgclf.exceptions import DatasetError, describe_list
-from skimgclf.images._remote import check_storage_options, is_url
+from skimgclf.images._urls import check_storage_options, is_url
 
 _OWNER = "load_image_folder"
 

@@ -11,7 +11,7 @@ from sklearn.datasets import get_data_home, load_digits, load_sample_images
 
 from skimgclf._validation import check_bool
 from skimgclf.datasets._csv import load_image_csv
-from skimgclf.datasets._listing import check_path
+from skimgclf.datasets._paths import check_path
 
 # In pixels; height and width of both photos, of which incomplete patches are left out.
 _PATCH_SIZE = 32

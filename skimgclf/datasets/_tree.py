@@ -3,7 +3,7 @@
 import os
 from collections import namedtuple
 
-from skimgclf.datasets._listing import (
+from skimgclf.datasets._paths import (
     UNREADABLE_EXTENSIONS,
     count_extensions,
     is_clutter,
@@ -11,7 +11,7 @@ from skimgclf.datasets._listing import (
     is_inside,
     split_name,
 )
-from skimgclf.images._source import name_format
+from skimgclf.images._decoding.open import name_format
 
 Image = namedtuple("Image", ["path", "label", "real_path"])
 

@@ -12,7 +12,7 @@ scales an image; nothing here lists a folder or imports Keras.
 """
 
 from skimgclf.images._check import check_images
-from skimgclf.images._decode import read_image
+from skimgclf.images._decoding.decode import read_image
 from skimgclf.images._lazy import LazyImages
 from skimgclf.images._loader import ImageLoader
 

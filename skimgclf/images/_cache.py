@@ -10,12 +10,12 @@ import numpy as np
 import PIL
 
 import skimgclf
+from skimgclf._store import open_store
 from skimgclf._validation import is_int, parameter_error, warn_user
 from skimgclf.exceptions import ImageCacheWarning
-from skimgclf.images._colour import N_CHANNELS
-from skimgclf.images._remote import fingerprint_url
-from skimgclf.images._source import find_file
-from skimgclf.images._store import open_store
+from skimgclf.images._decoding.colour import N_CHANNELS
+from skimgclf.images._decoding.open import find_file
+from skimgclf.images._urls import fingerprint_url
 
 # 10 GiB: a million images of 100 x 100 pixels in gray.
 DEFAULT_CACHE_LIMIT = 10 * 2**30

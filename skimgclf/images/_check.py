@@ -1,12 +1,12 @@
 """check_images: every image decoded, one report."""
 
 from skimgclf._validation import check_int, check_verbose
-from skimgclf.images._cells import list_cells
-from skimgclf.images._decode import probe_image
-from skimgclf.images._options import DEFAULT_MAX_PIXELS
-from skimgclf.images._remote import check_storage_options
-from skimgclf.images._source import describe_source
+from skimgclf.images._decoding.decode import probe_image
+from skimgclf.images._decoding.open import describe_source
+from skimgclf.images._decoding.options import DEFAULT_MAX_PIXELS
+from skimgclf.images._input_forms import list_cells
 from skimgclf.images._threads import check_n_jobs, run_chunks
+from skimgclf.images._urls import check_storage_options
 
 
 def check_images(

@@ -6,8 +6,8 @@ import numpy as np
 
 from skimgclf._validation import warn_user
 from skimgclf.exceptions import ImageLoadWarning, SkimgclfWarning
-from skimgclf.images._colour import N_CHANNELS
-from skimgclf.images._loading import load_images
+from skimgclf.images._decoding.colour import N_CHANNELS
+from skimgclf.images._load_many import load_images
 from skimgclf.images._threads import count_threads
 
 # From this size on, turning all into one array is worth a word.

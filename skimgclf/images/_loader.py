@@ -11,10 +11,10 @@ from skimgclf._validation import (
 )
 from skimgclf.exceptions import ImageLoadWarning
 from skimgclf.images._cache import DEFAULT_CACHE_LIMIT, check_cache
-from skimgclf.images._cells import list_images
+from skimgclf.images._decoding.options import DEFAULT_MAX_PIXELS, check_options
+from skimgclf.images._input_forms import list_images
 from skimgclf.images._lazy import LazyImages
-from skimgclf.images._loading import LoadPlan, load_images
-from skimgclf.images._options import DEFAULT_MAX_PIXELS, check_options
+from skimgclf.images._load_many import LoadPlan, load_images
 from skimgclf.images._threads import check_n_jobs
 
 _ON_ERROR = ("raise", "fill")

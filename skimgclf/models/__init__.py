@@ -8,10 +8,10 @@ if keras.backend.backend() != "tensorflow":
         f"{keras.backend.backend()!r} here: set KERAS_BACKEND=tensorflow."
     )
 
-from skimgclf.models._architectures import build_cnn, build_dense
-from skimgclf.models._augmentation import augment_images
 from skimgclf.models._classifier import KerasImageClassifier
 from skimgclf.models._embedder import ImageEmbedder
+from skimgclf.models._networks.architectures import build_cnn, build_dense
+from skimgclf.models._networks.augmentation import augment_images
 
 __all__ = [
     "ImageEmbedder",

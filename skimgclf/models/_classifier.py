@@ -6,12 +6,12 @@ from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils.validation import check_is_fitted
 
 from skimgclf._validation import check_int
-from skimgclf.models._batches import make_predict_function, predict_in_batches
-from skimgclf.models._inputs import check_samples
-from skimgclf.models._labels import warn_of_unknown_labels
-from skimgclf.models._learner import adopt, detach
-from skimgclf.models._learning import learn
-from skimgclf.models._persistence import pack_network, unpack_network
+from skimgclf.models._checks.images import check_samples
+from skimgclf.models._checks.labels import warn_of_unknown_labels
+from skimgclf.models._predict import make_predict_function, predict_in_batches
+from skimgclf.models._state import pack_network, unpack_network
+from skimgclf.models._training.fit import learn
+from skimgclf.models._training.rollback import adopt, detach
 
 
 class KerasImageClassifier(ClassifierMixin, BaseEstimator):

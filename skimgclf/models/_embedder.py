@@ -25,17 +25,17 @@ from skimgclf.images._cache import (
     check_cache,
     warn_of_problem,
 )
-from skimgclf.models._backbones import (
+from skimgclf.models._checks.images import check_samples
+from skimgclf.models._feature_cache import FeatureCache
+from skimgclf.models._keras_file import dump_keras_bytes, load_keras_bytes
+from skimgclf.models._networks.pretrained import (
     BACKBONES,
     check_backbone,
     check_weights_source,
     load_backbone,
 )
-from skimgclf.models._batches import predict_in_batches
-from skimgclf.models._feature_cache import FeatureCache
-from skimgclf.models._inputs import check_samples
-from skimgclf.models._keras_file import dump_keras_bytes, load_keras_bytes
-from skimgclf.models._learner import adopt, detach
+from skimgclf.models._predict import predict_in_batches
+from skimgclf.models._training.rollback import adopt, detach
 
 _OWNER = "ImageEmbedder"
 _POOLINGS = ("avg", "max")

@@ -4,7 +4,7 @@ import hashlib
 
 import numpy as np
 
-from skimgclf.images._store import open_store
+from skimgclf._store import open_store
 
 
 class FeatureCache:

@@ -22,7 +22,8 @@ import keras
 import numpy as np
 import tensorflow
 
-from skimgclf.models._scikeras import compile_network, seeded
+from skimgclf.models._training.optimizer import compile_network
+from skimgclf.models._training.seeds import seeded
 
 _CONFIG, _WEIGHTS = "config.json", "model.weights.h5"
 _MEMBERS = {"metadata.json", _CONFIG, _WEIGHTS}

@@ -14,13 +14,16 @@ import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
 from skimgclf._validation import check_keys, parameter_error
-from skimgclf.models._architectures import ARCHITECTURES, is_backbone, is_name
-from skimgclf.models._augmentation import plan_augmentation
+from skimgclf.models._checks.parameters import (
+    check_builder_parameters,
+    check_parameters,
+)
 from skimgclf.models._classifier import KerasImageClassifier
 from skimgclf.models._keras_file import check_plain, read_network, write_network
-from skimgclf.models._parameters import check_builder_parameters, check_parameters
-from skimgclf.models._scikeras import seeded
-from skimgclf.models._training import Training
+from skimgclf.models._networks.architectures import ARCHITECTURES, is_backbone, is_name
+from skimgclf.models._networks.augmentation import plan_augmentation
+from skimgclf.models._training.fit import Training
+from skimgclf.models._training.seeds import seeded
 
 _OWNER = "KerasImageClassifier"
 _BLUEPRINT = {

@@ -6,7 +6,7 @@ import numpy as np
 from sklearn.utils import check_consistent_length, column_or_1d
 
 from skimgclf._validation import check_choice, check_int
-from skimgclf.images._cells import list_images
+from skimgclf.images._input_forms import list_images
 from skimgclf.plot._figure import import_pyplot, make_axes, measure_axes, split_axes
 from skimgclf.plot._pictures import read_pictures
 from skimgclf.plot._ranking import WHICH, check_probabilities, rank_rows

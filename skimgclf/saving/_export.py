@@ -14,7 +14,7 @@ from skimgclf._atomic import replace_atomically
 from skimgclf._validation import check_choice
 from skimgclf.exceptions import InvalidParameterError
 from skimgclf.models import ImageEmbedder
-from skimgclf.models._augmentation import without_augmentation
+from skimgclf.models._networks.augmentation import without_augmentation
 from skimgclf.saving._steps import is_passthrough, list_steps
 
 # Keras tells formats apart by these suffixes, which the user's path needn't have.

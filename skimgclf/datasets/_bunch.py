@@ -1,0 +1,220 @@
+"""From file names and labels to the Bunch that every reader returns."""
+
+import unicodedata
+import warnings
+from collections import Counter
+
+import numpy as np
+from sklearn.utils import Bunch
+
+from skimgclf._validation import check_bool, check_choice, check_verbose
+from skimgclf.datasets._duplicates import decode_all, find_duplicates, hash_all
+from skimgclf.exceptions import DatasetError, DatasetWarning, describe_list
+
+
+def check_common(owner, *, hash_files, on_bad, allow_outside, return_X_y, verbose):
+    """Check the parameters that the readers share."""
+    check_bool(owner, "hash_files", hash_files)
+    check_choice(owner, "on_bad", on_bad, ("ignore", "raise", "drop"))
+    check_bool(owner, "allow_outside", allow_outside)
+    check_bool(owner, "return_X_y", return_X_y)
+    check_verbose(owner, verbose)
+
+
+def describe_count(number, singular, plural=None):
+    """Write a number with its noun.
+
+    Examples
+    --------
+    >>> from skimgclf.datasets._bunch import describe_count
+    >>> describe_count(1, "class", "classes"), describe_count(3, "image")
+    ('1 class', '3 images')
+    """
+    return f"{number} {singular if number == 1 else plural or f'{singular}s'}"
+
+
+def object_array(items):
+    """Make a 1-D array of Python objects.
+
+    NumPy's own text type would cut a longer text that is assigned to it.
+    """
+    array = np.empty(len(items), dtype=object)
+    array[:] = items
+    return array
+
+
+def make_bunch(
+    filenames,
+    labels,
+    frame,
+    report,
+    *,
+    source,
+    on_bad,
+    hash_files,
+    storage_options,
+    verbose,
+):
+    """Decode and hash the files where that is asked for, and collect the result.
+
+    Parameters
+    ----------
+    filenames : list of str
+        The images, at least one.
+    labels : list of str or None
+        Their labels.
+    frame : DataFrame of shape (n_images, n_columns)
+        What is known of each image.
+    report : dict
+        What the reader has noticed; the entries that all readers share are added.
+    source : str
+        What was read, for sentences.
+    on_bad : {"ignore", "raise", "drop"}
+        As in the readers.
+    hash_files : bool
+        As in the readers.
+    storage_options : dict
+        As in the readers.
+    verbose : int
+        As in the readers.
+
+    Returns
+    -------
+    bunch : Bunch
+        As the readers return it.
+    notes : list of str
+        The warnings to give once everything has gone well.
+    """
+    filenames = object_array(filenames)
+    labels = None if labels is None else object_array(labels)
+    notes, hashes, dropped = [], None, []
+    if on_bad != "ignore":
+        keep, hashes, dropped = decode_all(
+            filenames, source, on_bad, storage_options, verbose
+        )
+        notes += _drop_notes(dropped, labels, keep, source)
+        filenames, hashes = filenames[keep], object_array(hashes)[keep]
+        frame = frame[keep].reset_index(drop=True)
+        labels = None if labels is None else labels[keep]
+    elif hash_files:
+        hashes = object_array(hash_all(filenames, source, storage_options))
+    duplicates, conflicts = find_duplicates(filenames, labels, hashes)
+    notes += _conflict_notes(conflicts, source, on_bad)
+    counts = None if labels is None else _count_labels(labels)
+    report.update(
+        n_images=len(filenames),
+        n_per_class=counts,
+        dropped=dropped,
+        duplicates=duplicates,
+        conflicts=conflicts,
+    )
+    bunch = Bunch(
+        filenames=filenames,
+        target=labels,
+        target_names=None if labels is None else list(counts),
+        frame=frame,
+        groups=hashes if hash_files else None,
+        report=report,
+        DESCR=_describe(source, len(filenames), counts),
+    )
+    return bunch, notes
+
+
+def warn_all(notes):
+    """Give the warnings of a reader, as from the line that called it."""
+    for note in notes:
+        warnings.warn(note[0].upper() + note[1:], DatasetWarning, stacklevel=3)
+
+
+def alike_notes(counts, source):
+    """Warn of classes that look the same.
+
+    Parameters
+    ----------
+    counts : dict of str to int
+        The images per class.
+    source : str
+        What was read.
+
+    Returns
+    -------
+    notes : list of str
+        One warning, or none.
+    """
+    alike = {}
+    for label in counts:
+        alike.setdefault(_appearance(label), []).append(label)
+    alike = [labels for labels in alike.values() if len(labels) > 1]
+    if not alike:
+        return []
+    return [
+        describe_list(
+            f"{source} has classes that differ only by case, space or Unicode form; "
+            f"each is a class of its own, and that may not be meant:",
+            # Escaped: in another Unicode form they would look the same here, too.
+            [", ".join(map(ascii, labels)) for labels in alike],
+        )
+    ]
+
+
+def one_class_notes(counts, source, advice=""):
+    """Warn of a data set with one class, as `alike_notes` does."""
+    if len(counts) != 1:
+        return []
+    label = next(iter(counts))
+    return [f"{source} has only one class, {label!r}; a classifier needs two{advice}"]
+
+
+def _drop_notes(dropped, labels, keep, source):
+    if not dropped:
+        return []
+    were = "was" if len(dropped) == 1 else "were"
+    summary = (
+        f"{describe_count(len(dropped), 'image')} of {source} can't be read and {were} "
+        f"dropped"
+    )
+    if labels is not None:
+        lost = sorted(set(labels) - set(labels[keep]))
+        if lost:
+            summary += f" (the classes {lost!r} have no image left)"
+    items = [f"{path!r}: {reason}" for path, reason in dropped]
+    return [describe_list(f"{summary}:", items)]
+
+
+def _conflict_notes(conflicts, source, on_bad):
+    """Refuse equal images under different labels, or warn of them."""
+    if not conflicts:
+        return []
+    summary = f"{source} has equal images under different labels"
+    items = [
+        ", ".join(f"{path!r} as {label!r}" for path, label in same)
+        for same in conflicts
+    ]
+    if on_bad == "raise":
+        raise DatasetError(f"{summary}:", items)
+    return [describe_list(f"{summary} (on_bad='raise' refuses them):", items)]
+
+
+def _count_labels(labels):
+    return dict(sorted(Counter(labels).items()))
+
+
+def _appearance(label):
+    """Return what is left of a label without case, space and Unicode form."""
+    folded = unicodedata.normalize("NFKC", label).casefold()
+    # "Cf" are characters without a width, such as the zero-width space.
+    return "".join(
+        character
+        for character in folded
+        if not character.isspace() and unicodedata.category(character) != "Cf"
+    )
+
+
+def _describe(source, n_images, counts):
+    """Write the text that stands in the Bunch as DESCR."""
+    images = describe_count(n_images, "image")
+    if counts is None:
+        return f"{images} without labels, from {source}."
+    classes = describe_count(len(counts), "class", "classes")
+    per_class = [f"  {label!r}: {count}" for label, count in counts.items()]
+    return "\n".join([f"{images} in {classes}, from {source}:", *per_class])

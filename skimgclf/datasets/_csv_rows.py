@@ -1,0 +1,147 @@
+"""Select the rows of a table that name an image, and say what is wrong with others."""
+
+import os
+from operator import itemgetter
+
+from skimgclf.datasets._bunch import describe_count
+from skimgclf.datasets._paths import IMAGE_EXTENSIONS
+from skimgclf.exceptions import DatasetError
+
+
+class Selection:
+    """Which rows of a table are taken, and what is wrong with the others.
+
+    Parameters
+    ----------
+    csv : str
+        The path of the table, for sentences.
+    table : Table
+        What was read from it.
+    id_column : str
+        The column with the file names.
+    label_column : str or None
+        The column with the labels.
+    sep : str
+        The separator that the table was read with.
+
+    Attributes
+    ----------
+    taken : list of int
+        The rows that are taken, filled by `select` as all that follow.
+    filenames : list of str
+        The image of each.
+    labels : list of str or None
+        The label of each; None without `label_column`.
+    problems : list of tuple (int, str)
+        Line and description of what makes the table unusable.
+    repeated : list of str
+        Rows that name an image again.
+
+    Raises
+    ------
+    DatasetError
+        If the table lacks one of the columns.
+    """
+
+    def __init__(self, csv, table, id_column, label_column, sep):
+        self.csv, self.table = csv, table
+        self.id_index = _find_column(csv, table, "id_column", id_column, sep)
+        self.label_index = None
+        if label_column is not None:
+            self.label_index = _find_column(
+                csv, table, "label_column", label_column, sep
+            )
+        self.taken, self.filenames = [], []
+        self.labels = None if label_column is None else []
+        self.problems = list(table.problems)
+        self.repeated = []
+        self._n_missing = self._n_unlabelled = 0
+        self._first = {}  # a file -> line and label of the first row that names it
+
+    def select(self, lookup):
+        """Go through all rows; cells of ids and labels are stripped in place."""
+        table = self.table
+        for index, (row, line) in enumerate(zip(table.rows, table.lines, strict=True)):
+            image_id = row[self.id_index] = row[self.id_index].strip()
+            label = None
+            if self.label_index is not None:
+                label = row[self.label_index] = row[self.label_index].strip()
+            if not image_id:
+                self.problems.append((line, "the id is empty"))
+            if label == "":
+                self._n_unlabelled += 1
+                self.problems.append((line, f"the label of {image_id!r} is empty"))
+            if not image_id:
+                continue
+            try:
+                path, real_path = lookup.find(image_id)
+            except LookupError as error:
+                self._n_missing += 1
+                self.problems.append((line, str(error)))
+                # Rows without an image can still contradict each other.
+                path, real_path = None, (image_id,)
+            self._take(index, line, image_id, label, path, real_path)
+
+    def _take(self, index, line, image_id, label, path, real_path):
+        """Take a row, unless an earlier one is on the same image."""
+        first_line, first_label = self._first.setdefault(real_path, (line, label))
+        if first_line == line:
+            self.taken.append(index)
+            self.filenames.append(path)
+            if label is not None:
+                self.labels.append(label)
+        elif label == first_label:
+            self.repeated.append(
+                f"line {line}: {image_id!r} stands in line {first_line} already"
+            )
+        elif label and first_label:
+            self.problems.append(
+                (
+                    line,
+                    f"{image_id!r} is {label!r} here and {first_label!r} in line "
+                    f"{first_line}",
+                )
+            )
+
+    def error(self, image_dir):
+        """Make the error that lists all problems in the order of the lines."""
+        number = describe_count(len(self.problems), "problem")
+        summary = f"The table {self.csv!r} can't be used; it has {number}"
+        n_rows = len(self.table.rows)
+        if self._n_missing == n_rows > 0:
+            summary += (
+                f" (none of the images is found from {image_dir or '.'!r}: check "
+                f"image_dir)"
+            )
+        if self._n_unlabelled == n_rows > 0:
+            summary += " (no row has a label: label_column=None reads such a table)"
+        by_line = sorted(self.problems, key=itemgetter(0))
+        return DatasetError(
+            f"{summary}:", [f"line {line}: {what}" for line, what in by_line]
+        )
+
+
+def _find_column(csv, table, parameter, name, sep):
+    """Return the index of a named column; the error lists the columns there are."""
+    columns = table.columns
+    if columns.count(name.strip()) == 1:
+        return columns.index(name.strip())
+    if name.strip() in columns:
+        raise DatasetError(
+            f"The table {csv!r} has {columns.count(name.strip())} columns {name!r}; "
+            f"rename all but one. Its columns are {columns!r}."
+        )
+    advice = f"pass {parameter}= with the name of one of them"
+    if parameter == "label_column":
+        advice += ", or label_column=None for an unlabelled table"
+    for other in ",;\t|":
+        if name.strip() in map(str.strip, ",".join(columns).split(other)):
+            advice = f"they seem to be separated by {other!r}: pass sep={other!r}"
+    if any(
+        os.path.splitext(column)[1].lower() in IMAGE_EXTENSIONS for column in columns
+    ):
+        advice += ". An image's name is among them: the table needs a header line"
+    raise DatasetError(
+        f"The table {csv!r} has no column {name!r}. Its columns are {columns!r}; "
+        f"{advice}."
+    )

@@ -1,0 +1,142 @@
+"""What needs the content of the files: decoding, hashing, finding duplicates."""
+
+import functools
+import hashlib
+import os
+from concurrent.futures import ThreadPoolExecutor
+
+from skimgclf.datasets._paths import read_bytes
+from skimgclf.exceptions import DatasetError, ImageLoadError
+from skimgclf.images import check_images
+from skimgclf.images._urls import is_url
+
+
+def decode_all(filenames, source, on_bad, storage_options, verbose):
+    """Decode every file.
+
+    Parameters
+    ----------
+    filenames : ndarray of shape (n_images,)
+        The images.
+    source : str
+        What was read, for sentences.
+    on_bad : {"raise", "drop"}
+        Whether a bad file is an error.
+    storage_options : dict
+        Options of fsspec for URLs.
+    verbose : int
+        Above 0, a progress bar is shown on stderr.
+
+    Returns
+    -------
+    keep : ndarray of bool of shape (n_images,)
+        True for the good ones.
+    hashes : list of str
+        The SHA-256 of every file's bytes; of no meaning for a bad one.
+    dropped : list of tuple (str, str)
+        Path and reason of the bad ones.
+
+    Raises
+    ------
+    ImageLoadError
+        For ``on_bad="raise"``, naming all bad files.
+    DatasetError
+        If no image is good.
+    """
+    checked = check_images(
+        list(filenames), storage_options=storage_options, verbose=verbose
+    )
+    keep = checked["ok"].to_numpy(dtype=bool)
+    bad = [
+        (filenames[row], checked["reason"].iloc[row]) for row in (~keep).nonzero()[0]
+    ]
+    if bad and on_bad == "raise":
+        raise ImageLoadError([(None, path, reason) for path, reason in bad])
+    if not keep.any():
+        raise DatasetError(
+            f"None of the images of {source} can be read:",
+            [f"{path!r}: {reason}" for path, reason in bad],
+        )
+    return keep, checked["sha256"].tolist(), bad
+
+
+def hash_all(filenames, source, storage_options):
+    """Hash every file, in threads, since neither disks nor hashlib hold the GIL.
+
+    Parameters
+    ----------
+    filenames : ndarray of shape (n_images,)
+        The images.
+    source : str
+        What was read, for sentences.
+    storage_options : dict
+        Options of fsspec for URLs.
+
+    Returns
+    -------
+    hashes : list of str
+        The SHA-256 of every file's bytes.
+
+    Raises
+    ------
+    DatasetError
+        If files can't be read, naming all of them.
+    """
+    with ThreadPoolExecutor(max_workers=min(8, 2 * (os.cpu_count() or 1))) as pool:
+        hash_file = functools.partial(_hash_file, storage_options=storage_options)
+        hashes = list(pool.map(hash_file, filenames))
+    problems = [
+        f"{path!r}: {outcome.strerror}"
+        for path, outcome in zip(filenames, hashes, strict=True)
+        if isinstance(outcome, OSError)
+    ]
+    if problems:
+        raise DatasetError(f"Files of {source} can't be read:", problems)
+    return hashes
+
+
+def find_duplicates(filenames, labels, hashes):
+    """Find the images whose content stands there more than once.
+
+    Parameters
+    ----------
+    filenames : ndarray of shape (n_images,)
+        The images.
+    labels : ndarray of shape (n_images,) or None
+        Their labels.
+    hashes : ndarray of shape (n_images,) or None
+        Their contents' hashes.
+
+    Returns
+    -------
+    duplicates : list of list of str or None
+        The files with equal content; None without hashes.
+    conflicts : list of list of tuple (str, str) or None
+        File and label of those of them that have different labels; None without hashes.
+    """
+    if hashes is None:
+        return None, None
+    rows_of = {}
+    for row, content in enumerate(hashes):
+        rows_of.setdefault(content, []).append(row)
+    repeated = [rows for rows in rows_of.values() if len(rows) > 1]
+    conflicts = []
+    if labels is not None:
+        conflicts = [
+            [(filenames[row], labels[row]) for row in rows]
+            for rows in repeated
+            if len({labels[row] for row in rows}) > 1
+        ]
+    return [[filenames[row] for row in rows] for rows in repeated], conflicts
+
+
+def _hash_file(path, storage_options):
+    """Return the hash, or the error, so that one bad file doesn't hide the others."""
+    try:
+        if is_url(path):
+            content = read_bytes(path, storage_options)
+            return hashlib.sha256(content).hexdigest()
+        with open(path, "rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        return error

@@ -1,0 +1,238 @@
+"""Folders behind URLs: what the readers of folders and of tables list there."""
+
+import os
+import posixpath
+import urllib.parse
+
+from skimgclf.datasets._file_names import ImageLookup, ListedFolder
+from skimgclf.datasets._paths import (
+    UNREADABLE_EXTENSIONS,
+    count_extensions,
+    is_clutter,
+    split_name,
+)
+from skimgclf.datasets._tree import Image
+from skimgclf.exceptions import DatasetError
+from skimgclf.images._urls import (
+    complete_head,
+    explain_url_error,
+    find_place,
+    is_archive,
+)
+
+
+class UrlTree:
+    """The images below a URL that holds one folder per class.
+
+    Attributes and methods are those of
+    :class:`~skimgclf.datasets._tree.ClassTree`. There are no links, and files
+    without the extension of an image aren't looked into.
+
+    Parameters
+    ----------
+    root : str
+        The URL of the folder.
+    storage_options : dict
+        As fsspec takes them.
+    """
+
+    def __init__(self, root, storage_options):
+        self.root = root
+        self.images, self.skipped, self.unreadable = [], [], []
+        self.misnamed, self.links, self.root_links, self.repeated = [], [], [], []
+        self.n_nested = 0
+        self.problems, self.problem_labels = [], set()
+        self._skipped_paths = []
+        self._urls = {
+            path: url
+            for path, url in list_files(root, storage_options).items()
+            if not any(map(is_clutter, path.split("/")))
+        }
+        beside = sorted(path for path in self._urls if "/" not in path)
+        self.root_files = [self._urls[path] for path in beside]
+        self.root_images = [self._urls[p] for p in beside if split_name(p)[1]]
+        self.class_names = sorted(
+            {path.split("/")[0] for path in self._urls if "/" in path}
+        )
+
+    def walk(self, class_names):
+        chosen = set(class_names)
+        for path in sorted(self._urls, key=lambda path: path.replace("/", "\0")):
+            label, _, below = path.partition("/")
+            if not below or label not in chosen:
+                continue
+            url, name = self._urls[path], posixpath.basename(path)
+            if split_name(name)[1]:
+                self.images.append(Image(url, label, url))
+                self.n_nested += "/" in below
+            else:
+                self.skipped.append(url)
+                self._skipped_paths.append(path)
+                if os.path.splitext(name)[1].lower() in UNREADABLE_EXTENSIONS:
+                    self.unreadable.append(url)
+
+    def folder_of(self, label):
+        return join_url(self.root, label)
+
+    def count_skipped(self, label=None):
+        below = "" if label is None else f"{label}/"
+        return count_extensions(
+            path for path in self._skipped_paths if path.startswith(below)
+        )
+
+
+class UrlLookup(ImageLookup):
+    """Find image files by id below a URL.
+
+    Parameters
+    ----------
+    image_dir : str
+        The URL of the folder that ids start from.
+    storage_options : dict
+        As fsspec takes them.
+    """
+
+    def __init__(self, image_dir, storage_options):
+        super().__init__(image_dir, allow_outside=False)
+        self._urls = {}
+        for path, url in list_files(image_dir, storage_options).items():
+            folder, name = posixpath.split(path)
+            self._urls.setdefault(folder, {})[name] = url
+
+    def _open(self, head):
+        folder = posixpath.normpath(head)
+        folder = "" if folder == "." else folder
+        if head.startswith("/") or ".." in head.split("/"):
+            raise LookupError(
+                f"the folder {head!r} may lie outside of {self._image_dir!r}"
+            )
+        if folder not in self._urls:
+            raise LookupError(f"no folder {join_url(self._image_dir, folder)!r}")
+        if folder not in self._folders_by_real_path:
+            self._folders_by_real_path[folder] = _UrlFolder(
+                join_url(self._image_dir, folder), folder, self._urls[folder]
+            )
+        return self._folders_by_real_path[folder]
+
+
+class _UrlFolder(ListedFolder):
+    """A listed folder whose files' names aren't always the end of their URLs."""
+
+    def __init__(self, url, path, urls):
+        super().__init__(url, f"{path}/", dict.fromkeys(urls, "file"))
+        self._urls = urls
+
+    def path_of(self, name):
+        return self._urls[name]
+
+
+def list_files(root, storage_options):
+    """List all files below a URL.
+
+    Parameters
+    ----------
+    root : str
+        The URL of a folder.
+    storage_options : dict
+        As fsspec takes them.
+
+    Returns
+    -------
+    urls : dict of str to str
+        The URL of each file by its path below the folder.
+
+    Raises
+    ------
+    DatasetError
+        If the folder can't be listed, or isn't there.
+    """
+    is_web = False
+    try:
+        place = find_place(root, storage_options)
+        start = place.path.rstrip("/") + "/"
+        is_web = start.startswith(("http://", "https://"))
+        with place.lock:
+            # A listing that was made before may be older than the files.
+            place.fs.invalidate_cache(place.path)
+            found = _walk(place.fs, start if is_web else place.path)
+    except ImportError:
+        raise
+    except FileNotFoundError as error:
+        raise _refuse(root, "there is no such folder", is_web) from error
+    except Exception as error:
+        raise _refuse(root, explain_url_error(error), is_web) from error
+    # Some file systems start their paths with a slash, some don't.
+    start = start.lstrip("/")
+    paths = [path.lstrip("/").removeprefix(start) for path in found]
+    decode = urllib.parse.unquote if is_web else str
+    urls = {decode(path): join_url(root, path) for path in paths}
+    if is_web:  # without links that sort the listing
+        urls = {
+            path: url
+            for path, url in urls.items()
+            if not posixpath.basename(path).startswith(("?", "#"))
+        }
+    if not urls:
+        raise _refuse(root, "there are no files below it", is_web)
+    return urls
+
+
+def _walk(fs, root):
+    """List all files below a folder; fsspec's own walk passes over what it can't."""
+    files, waiting = [], [root]
+    while waiting:
+        folder = waiting.pop()
+        for entry in fs.ls(folder, detail=True):
+            path = entry["name"]
+            # A folder's own entry, and links up, lead in a circle.
+            if path.rstrip("/") == folder.rstrip("/") or ".." in path.split("/"):
+                continue
+            (waiting if entry["type"] == "directory" else files).append(path)
+    return files
+
+
+def join_url(root, path):
+    """Write the URL of a path below a folder.
+
+    Examples
+    --------
+    >>> from skimgclf.datasets._urls import join_url
+    >>> join_url("memory://train/", "cat/1.png")
+    'memory://train/cat/1.png'
+    >>> join_url("zip::a.zip", "1.png"), join_url("zip://train::a.zip", "1.png")
+    ('zip://1.png::a.zip', 'zip://train/1.png::a.zip')
+    >>> join_url("simplecache::http://host/train", "1.png")
+    'simplecache::http://host/train/1.png'
+    """
+    head, _, rest = root.partition("::")
+    if rest and not is_archive(head):
+        return f"{head}::{join_url(rest, path)}"
+    protocol, _, folder = complete_head(head).partition("://")
+    below = "/".join(part for part in (folder.rstrip("/"), path) if part)
+    return f"{protocol}://{below}" + (f"::{rest}" if rest else "")
+
+
+def parent_url(url):
+    """Write the URL of the folder in which a file lies.
+
+    Examples
+    --------
+    >>> from skimgclf.datasets._urls import parent_url
+    >>> parent_url("memory://pets/train.csv"), parent_url("zip://train.csv::a.zip")
+    ('memory://pets', 'zip://::a.zip')
+    """
+    head, _, rest = url.partition("::")
+    if rest and not is_archive(head):
+        return f"{head}::{parent_url(rest)}"
+    protocol, _, path = complete_head(head).partition("://")
+    return f"{protocol}://{posixpath.dirname(path)}" + (f"::{rest}" if rest else "")
+
+
+def _refuse(root, why, is_web):
+    advice = (
+        ". A web server lists a folder only as a page of links, if at all: give "
+        "ImageLoader a list of URLs instead, or pack the images in a zip file"
+    )
+    return DatasetError(
+        f"The folder {root!r} can't be listed: {why}{advice if is_web else ''}."
+    )

@@ -1,0 +1,1 @@
+"""Decode one image: from a file, bytes or an array to pixels."""

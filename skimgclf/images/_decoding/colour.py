@@ -1,0 +1,206 @@
+"""Colour, transparency and bit depth: what a decoded image's numbers mean."""
+
+import functools
+
+import numpy as np
+from PIL import Image
+
+from skimgclf.images._decoding.open import UnreadableImage
+
+N_CHANNELS = {"grayscale": 1, "rgb": 3, "rgba": 4}
+
+_PILLOW_MODES = {"grayscale": "L", "rgb": "RGB", "rgba": "RGBA"}
+
+# ITU-R 601-2 luma, as Pillow's convert("L") has it (Convert.c, L24: 16-bit fractions).
+_LUMA = np.array([19595, 38470, 7471], dtype=np.float32) / 65536
+
+_ALPHA_MODES = {"RGBA", "LA", "PA", "La", "RGBa"}
+_EIGHT_BIT_MODES = {"1", "L", "P", "RGB", "RGBX", "CMYK", "YCbCr", "LAB", "HSV"}
+
+# TIFF 6.0, sections 3, 8 and 19: the tags that say what a sample means.
+_BITS_PER_SAMPLE, _PHOTOMETRIC, _SAMPLE_FORMAT = 258, 262, 339
+_WHITE_IS_ZERO, _SIGNED = 0, 2
+
+# PNG gives a transparent colour in the file's bit depth, but Pillow hands out pixels
+# scaled to 8 bits (or their high byte).
+_PNG_KEY_SCALES = {
+    "L;2": lambda value: value * 85,
+    "L;4": lambda value: value * 17,
+    "RGB;16B": lambda value: tuple(part >> 8 for part in value),
+}
+
+
+def read_sample_meaning(image):
+    """Read from an opened file what its samples mean, before anything is decoded.
+
+    Parameters
+    ----------
+    image : PIL.Image.Image
+        As `PIL.Image.open` returns it: its format and tags get lost later.
+
+    Returns
+    -------
+    white : int or None
+        The sample value that is white in an image deeper than 8 bits; negative when the
+        scale runs from white to black; None for an 8-bit image.
+    """
+    tags = image.tag_v2 if image.format == "TIFF" else {}
+    if image.mode.startswith("I;16"):
+        bits = tags.get(_BITS_PER_SAMPLE, (16,))[0]
+        white = 4095 if bits == 12 else 65535
+        # Pillow turns 8-bit images round that declare white as 0, but no deeper ones.
+        return -white if tags.get(_PHOTOMETRIC) == _WHITE_IS_ZERO else white
+    if image.mode == "I" and image.format == "PPM":
+        return 65535  # Pillow scales from the maximum that the file declares.
+    if image.mode == "I":
+        raise UnreadableImage(
+            "its pixels are signed or 32-bit integers (Pillow's mode I), which have no "
+            "natural white: scale it to 8 or 16 bits first"
+        )
+    if image.mode == "F":
+        raise UnreadableImage(
+            "its pixels are floating-point numbers (Pillow's mode F), which have no "
+            "natural white: scale it to 8 or 16 bits first"
+        )
+    if _SIGNED in tags.get(_SAMPLE_FORMAT, ()):
+        raise UnreadableImage(
+            "its pixels are signed integers, which have no natural white: scale it to "
+            "unsigned 8 or 16 bits first"
+        )
+    if image.mode not in _EIGHT_BIT_MODES | _ALPHA_MODES:
+        raise UnreadableImage(f"its pixels are of a kind not read ({image.mode})")
+    return None
+
+
+def read_transparent_colour(image):
+    """Read which colour an opened PNG file declares transparent, if Pillow errs there.
+
+    Returns
+    -------
+    colour : int, tuple of three int or None
+        In the scale of the decoded pixels; None if what Pillow says is right.
+    """
+    colour = image.info.get("transparency")
+    if image.format != "PNG" or colour is None or not image.tile:
+        return None
+    scale = _PNG_KEY_SCALES.get(image.tile[0][3])
+    return None if scale is None else scale(colour)
+
+
+def refuse_lost_bits(image, colour):
+    """Refuse an image whose transparent colour has more bits than its decoded pixels.
+
+    Parameters
+    ----------
+    image : PIL.Image.Image
+        A decoded image.
+    colour : int or tuple of three int
+        From `read_transparent_colour`.
+    """
+    # Of 16-bit colours Pillow (13.0) keeps the high bytes, in which others are equal.
+    if isinstance(colour, tuple) and (np.asarray(image) == colour).all(axis=2).any():
+        raise UnreadableImage(
+            "it is a 16-bit colour PNG with a transparent colour, of which Pillow "
+            "reads 8 bits only: save it with an alpha channel"
+        )
+
+
+def convert_eight_bits(image, color_mode, background):
+    """Convert an image of at most 8 bits to mode L, RGB or RGBA.
+
+    Parameters
+    ----------
+    image : PIL.Image.Image
+        A decoded image.
+    color_mode : {"grayscale", "rgb", "rgba"}
+        What to convert to.
+    background : tuple of three int
+        What shows through transparent pixels, unless they stay transparent.
+
+    Returns
+    -------
+    image : PIL.Image.Image
+    """
+    if image.has_transparency_data or "transparency" in image.info:
+        image = _convert_to_rgba(image)
+        if color_mode == "rgba":
+            return image
+        canvas = Image.new("RGB", image.size, background)
+        canvas.paste(image, mask=image)
+        image = canvas
+    elif image.mode not in {"1", "L", "P", "RGB"}:
+        # CMYK, YCbCr, LAB, HSV: Pillow has no way from some of them to L or RGBA.
+        image = image.convert("RGB")
+    target = _PILLOW_MODES[color_mode]
+    return image if image.mode == target else image.convert(target)
+
+
+def _convert_to_rgba(image):
+    if image.mode == "La":
+        image = image.convert("LA")
+    return image if image.mode == "RGBA" else image.convert("RGBA")
+
+
+def scale_deep(image, white):
+    """Scale an image deeper than 8 bits by its declared white.
+
+    Parameters
+    ----------
+    image : PIL.Image.Image
+        A decoded one-channel image.
+    white : int
+        From `read_sample_meaning`.
+
+    Returns
+    -------
+    pixels : ndarray of shape (height, width, 1 or 4), float32
+        In [0, 1]; four channels when the file declares one gray transparent.
+    """
+    values = np.asarray(image)
+    key = image.info.get("transparency")
+    gray = values.astype(np.float32)
+    gray /= abs(white)  # in place: these arrays are as large as the image
+    if white < 0:
+        np.subtract(1, gray, out=gray)
+    if key is None:
+        return gray[:, :, np.newaxis]
+    alpha = (values != key).astype(np.float32)
+    return np.stack([gray, gray, gray, alpha], axis=2)
+
+
+def convert_floats(pixels, color_mode, background):
+    """Convert pixels in [0, 1] to the channels of `color_mode`.
+
+    Parameters
+    ----------
+    pixels : ndarray of shape (height, width, 1, 3 or 4), float32
+        In [0, 1].
+    color_mode, background
+        As in `convert_eight_bits`.
+
+    Returns
+    -------
+    pixels : ndarray of shape (height, width, 1, 3 or 4), float32
+    """
+    if pixels.shape[2] == 4 and color_mode != "rgba":
+        alpha = pixels[:, :, 3:]
+        behind = np.array(background, dtype=np.float32) / 255
+        pixels = pixels[:, :, :3] * alpha + behind * (1 - alpha)
+    n_channels = pixels.shape[2]
+    if n_channels == N_CHANNELS[color_mode]:
+        return pixels
+    if color_mode == "grayscale":
+        return (pixels @ _LUMA)[:, :, np.newaxis]
+    if n_channels == 1:
+        pixels = np.repeat(pixels, 3, axis=2)
+    if color_mode == "rgba":
+        opaque = np.ones((*pixels.shape[:2], 1), dtype=np.float32)
+        pixels = np.concatenate([pixels, opaque], axis=2)
+    return pixels
+
+
+@functools.lru_cache
+def convert_background(background, color_mode):
+    """Give a background colour in the channels of `color_mode`, as ints to 255."""
+    colour = Image.new("RGB", (1, 1), background).convert(_PILLOW_MODES[color_mode])
+    return tuple(np.asarray(colour).ravel().tolist())

@@ -1,0 +1,1 @@
+"""Check parameters, samples, labels and weights before training."""

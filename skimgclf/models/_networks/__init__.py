@@ -1,0 +1,1 @@
+"""Build networks: from an image shape to a Keras model."""

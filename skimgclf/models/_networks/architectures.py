@@ -1,0 +1,294 @@
+"""The networks: pure functions from an image shape to a Keras model of features.
+
+Each builder takes ``image_shape`` and keyword hyper-parameters and returns a
+`keras.Model` that maps a batch of images to features (n_samples, n_features). The
+classifier puts the softmax layer and the loss on top, so that no builder can get them
+wrong. To add an architecture, write one function and one line in `ARCHITECTURES`.
+"""
+
+import inspect
+
+import keras
+
+from skimgclf._validation import parameter_error
+from skimgclf.models._networks.augmentation import build_augmentation
+from skimgclf.models._networks.layers import DATA_FORMAT, flatten, wide_dtype
+from skimgclf.models._networks.pretrained import (
+    BACKBONES,
+    copy_backbone,
+    freeze,
+    is_keras_file,
+    thaw,
+)
+
+_OWNER = "KerasImageClassifier"
+
+# Not the automatic name, "dense" at first: a layer of the user's may have that.
+_HEAD_NAME = "class_probabilities"
+
+
+def build_dense(
+    image_shape,
+    *,
+    hidden_layer_sizes=(40, 20, 10),
+    activation="relu",
+    batch_norm=False,
+    dropout=0.0,
+):
+    """Build a fully connected network.
+
+    Parameters
+    ----------
+    image_shape : tuple of int
+        Shape of one sample: (height, width, n_channels), or (n_features,) for rows.
+    hidden_layer_sizes : sequence of int, default=(40, 20, 10)
+        Number of units of each hidden layer.
+    activation : str, default="relu"
+        Name of a Keras activation.
+    batch_norm : bool, default=False
+        Whether to normalize each layer's output before its activation.
+    dropout : float, default=0.0
+        Share of units dropped after each hidden layer in training, in [0, 1).
+
+    Returns
+    -------
+    features : keras.Model
+        Maps samples of `image_shape` to (n_samples, n_units of the last layer).
+
+    Examples
+    --------
+    >>> from skimgclf.models import build_dense
+    >>> build_dense((28, 28, 1)).output_shape
+    (None, 10)
+    """
+    inputs = keras.Input(image_shape)
+    x = flatten(inputs)
+    x = _add_dense_layers(x, hidden_layer_sizes, activation, batch_norm, dropout)
+    return keras.Model(inputs, x)
+
+
+def build_cnn(
+    image_shape,
+    *,
+    conv_filters=(32, 64),
+    kernel_size=3,
+    hidden_layer_sizes=(40, 20, 10),
+    activation="relu",
+    batch_norm=False,
+    dropout=0.0,
+):
+    """Build a convolutional network.
+
+    Each block is a convolution, optional batch normalization, the activation and max
+    pooling that halves height and width; after the last block come dense layers.
+
+    Parameters
+    ----------
+    image_shape : tuple of int
+        Shape of one image: (height, width, n_channels).
+    conv_filters : sequence of int, default=(32, 64)
+        Number of filters of each block.
+    kernel_size : int or tuple of int, default=3
+        Height and width of the convolution's window, in pixels.
+    hidden_layer_sizes : sequence of int, default=(40, 20, 10)
+        Number of units of each dense layer after the blocks.
+    activation : str, default="relu"
+        Name of a Keras activation.
+    batch_norm : bool, default=False
+        Whether to normalize the output of each convolution and dense layer before its
+        activation.
+    dropout : float, default=0.0
+        Share of units dropped after each dense layer in training, in [0, 1).
+
+    Returns
+    -------
+    features : keras.Model
+        Maps (n_samples, height, width, n_channels) to (n_samples, n_units of the last
+        layer).
+
+    Examples
+    --------
+    >>> from skimgclf.models import build_cnn
+    >>> build_cnn((28, 28, 1), hidden_layer_sizes=(64,)).output_shape
+    (None, 64)
+    """
+    inputs = x = keras.Input(image_shape)
+    for n_filters in conv_filters:
+        convolution = keras.layers.Conv2D(
+            n_filters,
+            kernel_size,
+            padding="same",
+            use_bias=not batch_norm,
+            data_format=DATA_FORMAT,
+        )
+        x = _activate(convolution(x), activation, batch_norm)
+        # padding="same": an image of one pixel can still be pooled.
+        x = keras.layers.MaxPooling2D(padding="same", data_format=DATA_FORMAT)(x)
+    x = flatten(x)
+    x = _add_dense_layers(x, hidden_layer_sizes, activation, batch_norm, dropout)
+    return keras.Model(inputs, x)
+
+
+ARCHITECTURES = {"dense": build_dense, "cnn": build_cnn}
+
+
+def build_network(
+    architecture,
+    image_shape,
+    n_classes,
+    parameters,
+    *,
+    augmentation=None,
+    weights=None,
+    fine_tune=0,
+):
+    """Build features and the softmax layer on top of them.
+
+    Parameters
+    ----------
+    architecture : str or callable
+        A key of `ARCHITECTURES`, a backbone, or a builder.
+    image_shape : tuple of int
+        Shape of one sample.
+    n_classes : int
+        Number of units of the softmax layer.
+    parameters : dict
+        Hyper-parameters; a builder gets those that it names.
+    augmentation : tuple, default=None
+        From `plan_augmentation`: what changes images in training.
+    weights : str or None, default=None
+        Of a backbone, as in `load_backbone`.
+    fine_tune : int or "all", default=0
+        How many layers of a backbone can be trained.
+
+    Returns
+    -------
+    network : keras.Model
+        Maps samples of `image_shape` to probabilities (n_samples, n_classes).
+    """
+    if is_backbone(architecture):
+        _refuse_rows(architecture, image_shape)
+        features = copy_backbone(_OWNER, architecture, weights, image_shape)
+        freeze(features)
+        if fine_tune:
+            thaw(features, fine_tune)
+        if parameters["dropout"]:
+            dropped = keras.layers.Dropout(parameters["dropout"])(features.outputs[0])
+            features = keras.Model(features.inputs, dropped)
+    else:
+        build = ARCHITECTURES[architecture] if is_name(architecture) else architecture
+        if build is build_cnn:
+            _refuse_rows(architecture, image_shape)
+        features = build(image_shape, **_select_parameters(build, parameters))
+    inputs, outputs = _connect(features, image_shape, parameter_value=architecture)
+    head = keras.layers.Dense(
+        n_classes,
+        activation="softmax",
+        name=_HEAD_NAME,
+        # In 16 bits probabilities would sum to 1 within a thousandth only.
+        dtype=wide_dtype(),
+    )
+    if augmentation is None:
+        return keras.Model(inputs, head(outputs))
+    # Last, so that the first weights are those without it.
+    augment = build_augmentation(augmentation, image_shape)
+    inputs = keras.Input(image_shape)
+    return keras.Model(inputs, head(features(augment(inputs))))
+
+
+def is_backbone(architecture):
+    """Tell whether an architecture is a pretrained network."""
+    is_known = is_name(architecture) and architecture in BACKBONES
+    return is_known or is_keras_file(architecture)
+
+
+def can_be_named(architecture):
+    """Tell whether a name is all that is needed to build an architecture."""
+    return is_name(architecture) and not is_keras_file(architecture)
+
+
+def is_name(architecture):
+    """Tell whether an architecture is given by its name."""
+    return isinstance(architecture, str)
+
+
+def _refuse_rows(architecture, image_shape):
+    if len(image_shape) != 3:
+        raise ValueError(
+            f"architecture={architecture!r} needs images of shape (n_samples, height, "
+            f"width, n_channels), but X has rows of {image_shape[0]} features. Use "
+            "ImageLoader(flatten=False) in front, or architecture='dense'."
+        )
+
+
+def _add_dense_layers(x, hidden_layer_sizes, activation, batch_norm, dropout):
+    for n_units in hidden_layer_sizes:
+        dense = keras.layers.Dense(n_units, use_bias=not batch_norm)
+        x = _activate(dense(x), activation, batch_norm)
+        if dropout:
+            x = keras.layers.Dropout(dropout)(x)
+    return x
+
+
+def _activate(x, activation, batch_norm):
+    if batch_norm:
+        x = keras.layers.BatchNormalization()(x)
+    return keras.layers.Activation(activation)(x)
+
+
+def _select_parameters(build, parameters):
+    signature = inspect.signature(build).parameters.values()
+    takes_all = any(parameter.kind is parameter.VAR_KEYWORD for parameter in signature)
+    named = {parameter.name for parameter in signature}
+    # What functools.partial has bound stays as it is.
+    bound = getattr(build, "keywords", {})
+    return {
+        name: value
+        for name, value in parameters.items()
+        if (takes_all or name in named) and name not in bound
+    }
+
+
+def _connect(features, image_shape, *, parameter_value):
+    """Return the symbolic input and output of a builder's model, checked."""
+    if not isinstance(features, keras.Model):
+        raise parameter_error(
+            _OWNER,
+            "architecture",
+            "a callable that returns a keras.Model of features (the classifier adds "
+            f"the softmax layer); it returned {features!r}",
+            parameter_value,
+        )
+    if getattr(features, "inputs", None):
+        n_inputs, n_outputs = len(features.inputs), len(features.outputs)
+        if (n_inputs, n_outputs) != (1, 1):
+            raise parameter_error(
+                _OWNER,
+                "architecture",
+                "a callable whose model has one input and one output; its model has "
+                f"{n_inputs} and {n_outputs}",
+                parameter_value,
+            )
+        inputs, outputs = features.inputs[0], features.outputs[0]
+    else:
+        # A subclassed model has no symbolic tensors until it is called on one.
+        inputs = keras.Input(image_shape)
+        outputs = features(inputs)
+    if tuple(inputs.shape[1:]) != tuple(image_shape):
+        raise parameter_error(
+            _OWNER,
+            "architecture",
+            f"a callable whose model takes samples of shape {tuple(image_shape)}; its "
+            f"model takes {tuple(inputs.shape[1:])}",
+            parameter_value,
+        )
+    if len(outputs.shape) != 2:
+        raise parameter_error(
+            _OWNER,
+            "architecture",
+            "a callable whose model returns features of shape (n_samples, n_features); "
+            f"its model returns {tuple(outputs.shape)}: add keras.layers.Flatten() or "
+            "a global pooling layer",
+            parameter_value,
+        )
+    return inputs, outputs

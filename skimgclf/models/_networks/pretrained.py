@@ -1,0 +1,383 @@
+"""Pretrained networks without their last layers: built, prepared, loaded and shared.
+
+What a network of keras.applications takes as pixels differs from family to family;
+`BACKBONES` says what, and `build_backbone` puts the layers in front that turn pixels in
+[0, 1] into it. `load_backbone` keeps the last few backbones of this process, so that
+the clones of a search share them.
+"""
+
+import hashlib
+import os
+import re
+import threading
+import warnings
+from collections import OrderedDict, namedtuple
+
+import keras
+import numpy as np
+
+from skimgclf._validation import check_choice, parameter_error
+from skimgclf.models._keras_file import load_keras_bytes
+from skimgclf.models._networks.layers import DATA_FORMAT, pool_features
+from skimgclf.models._predict import make_predict_function
+from skimgclf.models._training.seeds import seeded
+
+# What a network of keras.applications takes, and the least height and width of its
+# images, both as Keras documents and checks them.
+Family = namedtuple("Family", ["pixels", "min_size"])
+
+# The key is the module keras.applications.<key>, whose `preprocess_input` is the source
+# of `pixels` (docs: keras.io/api/applications): "0 to 255" where it does nothing, since
+# the networks begin with such layers themselves; and its modes "tf", "torch", "caffe".
+FAMILIES = {
+    "convnext": Family("0 to 255", 32),
+    "densenet": Family("torch", 32),
+    "efficientnet_v2": Family("0 to 255", 32),
+    "inception_resnet_v2": Family("tf", 75),
+    "inception_v3": Family("tf", 75),
+    "mobilenet": Family("tf", 32),
+    "mobilenet_v2": Family("tf", 32),
+    "mobilenet_v3": Family("0 to 255", 32),
+    "nasnet": Family("tf", 32),
+    "resnet": Family("caffe", 32),
+    "resnet_v2": Family("tf", 32),
+    "vgg16": Family("caffe", 32),
+    "vgg19": Family("caffe", 32),
+    "xception": Family("tf", 71),
+}
+
+# EfficientNetB0 to B7 aren't offered: Keras builds another network for the file of the
+# ImageNet weights than for "imagenet" (without a layer that divides by the standard
+# deviation again), so that the features would be wrong without a word.
+BACKBONES = {
+    **dict.fromkeys(
+        [f"ConvNeXt{size}" for size in ("Tiny", "Small", "Base", "Large", "XLarge")],
+        "convnext",
+    ),
+    **dict.fromkeys([f"DenseNet{depth}" for depth in (121, 169, 201)], "densenet"),
+    **dict.fromkeys(
+        [f"EfficientNetV2{size}" for size in ("B0", "B1", "B2", "B3", "S", "M", "L")],
+        "efficientnet_v2",
+    ),
+    "InceptionResNetV2": "inception_resnet_v2",
+    "InceptionV3": "inception_v3",
+    "MobileNet": "mobilenet",
+    "MobileNetV2": "mobilenet_v2",
+    "MobileNetV3Small": "mobilenet_v3",
+    "MobileNetV3Large": "mobilenet_v3",
+    "NASNetMobile": "nasnet",
+    "NASNetLarge": "nasnet",
+    **dict.fromkeys([f"ResNet{depth}" for depth in (50, 101, 152)], "resnet"),
+    **dict.fromkeys([f"ResNet{depth}V2" for depth in (50, 101, 152)], "resnet_v2"),
+    "VGG16": "vgg16",
+    "VGG19": "vgg19",
+    "Xception": "xception",
+}
+
+# Means and standard deviations of ImageNet's channels, as keras.applications has them
+# (imagenet_utils.py): of red, green, blue in [0, 1], and of blue, green, red in bytes.
+_MEAN, _DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+_MEAN_BYTES = (103.939, 116.779, 123.68)
+
+# The largest have 0.8 GB of weights: a search needs one or two.
+_N_KEPT = 4
+
+_IMAGENET = "imagenet"
+_WEIGHTS = f"{_IMAGENET!r}, None or the path of a file of weights that exists"
+
+# The parameter that names a backbone.
+_NAMES = {"ImageEmbedder": "backbone", "KerasImageClassifier": "architecture"}
+
+# A backbone: pixels (n, height, width, n_channels) in [0, 1] to features (n, d); what
+# computes it for one batch; and the hash of what it consists of (None for a model that
+# was given as such).
+Backbone = namedtuple("Backbone", ["network", "predict", "digest"])
+
+_kept = OrderedDict()
+_kept_lock = threading.Lock()
+
+
+def check_backbone(owner, backbone):
+    """Refuse what isn't a backbone's name, the path of a ``.keras`` file or a model."""
+    if not isinstance(backbone, keras.Model) and not is_keras_file(backbone):
+        otherwise = "a keras.Model or the path of a .keras file"
+        check_choice(owner, "backbone", backbone, BACKBONES, otherwise=otherwise)
+
+
+def check_weights_source(owner, weights):
+    """Refuse what isn't "imagenet", None or a path."""
+    if weights is not None and not isinstance(weights, str | os.PathLike):
+        raise parameter_error(owner, "weights", _WEIGHTS, weights)
+
+
+def is_keras_file(backbone):
+    """Tell whether a backbone is given as the path of a ``.keras`` file."""
+    is_path = isinstance(backbone, str | os.PathLike)
+    return is_path and os.fspath(backbone).endswith(".keras")
+
+
+def load_backbone(owner, backbone, weights, pooling, image_shape):
+    """Load a backbone, or return the one that this process has already.
+
+    Parameters
+    ----------
+    owner : str
+        The class whose parameters `backbone` and `weights` are.
+    backbone : str, os.PathLike or keras.Model
+        A name, the path of a ``.keras`` file, or a model.
+    weights : str, os.PathLike or None
+        "imagenet", a file, or None for random ones; for names only.
+    pooling : {"avg", "max"}
+        What makes one row of a feature map.
+    image_shape : tuple of int
+        (height, width, n_channels).
+
+    Returns
+    -------
+    backbone : Backbone
+    """
+    policy = keras.config.dtype_policy().name
+    key = (_identify(backbone), _identify(weights), pooling, image_shape, policy)
+    with _kept_lock:
+        if key in _kept:
+            _kept.move_to_end(key)
+            return _kept[key]
+    with seeded(0):  # random weights are the same in every process
+        network = build_backbone(owner, backbone, weights, image_shape, pooling=pooling)
+        loaded = Backbone(
+            network, make_predict_function(network), _digest(backbone, network)
+        )
+    with _kept_lock:
+        _kept[key] = loaded
+        while len(_kept) > _N_KEPT:
+            _kept.popitem(last=False)
+    return loaded
+
+
+def build_backbone(owner, backbone, weights, image_shape, *, pooling):
+    """Build a backbone, with what its pixels need in front.
+
+    Parameters
+    ----------
+    owner, backbone, weights, pooling, image_shape
+        As in `load_backbone`.
+
+    Returns
+    -------
+    network : keras.Model
+        Pixels in [0, 1] to features.
+    """
+    if isinstance(backbone, str) and backbone in BACKBONES:
+        family = FAMILIES[BACKBONES[backbone]]
+        expected = (None, None, 3)
+        _check_image(owner, backbone, image_shape, expected, family.min_size)
+        model = _build_application(owner, backbone, weights, image_shape[:2])
+    else:
+        family = None
+        model = backbone
+        if not isinstance(model, keras.Model):
+            model = _read_model(owner, backbone)
+        expected = _check_model(owner, backbone, model)
+        _check_image(owner, model.name, image_shape, expected, 1)
+    x = inputs = keras.Input(image_shape)
+    if (image_shape[2], expected[2]) == (1, 3):
+        x = keras.layers.Concatenate()([x, x, x])
+    if family is not None:
+        x = _prepare(x, family.pixels)
+    features = model(x)
+    if len(features.shape) == 4:
+        features = pool_features(features, pooling)
+    return keras.Model(inputs, features)
+
+
+def copy_backbone(owner, backbone, weights, image_shape):
+    """Build a backbone that shares nothing with others, to be trained.
+
+    Parameters
+    ----------
+    owner, backbone, weights, image_shape
+        As in `load_backbone`; random weights are drawn here.
+
+    Returns
+    -------
+    network : keras.Model
+        As `build_backbone` builds it, with pooling "avg".
+    """
+    network = build_backbone(owner, backbone, None, image_shape, pooling="avg")
+    if weights is not None and not is_keras_file(backbone):
+        shared = load_backbone(owner, backbone, weights, "avg", image_shape)
+        network.set_weights(shared.network.get_weights())
+    return network
+
+
+def find_inner_model(network):
+    """Return the model without preprocessing that `build_backbone` has built around."""
+    return next(
+        layer for layer in reversed(network.layers) if isinstance(layer, keras.Model)
+    )
+
+
+def freeze(network):
+    """Keep a backbone from being trained, within a network that has one."""
+    find_inner_model(network).trainable = False
+
+
+def thaw(network, n_layers):
+    """Let the last layers of a backbone be trained, within a network that has one.
+
+    Parameters
+    ----------
+    network : keras.Model
+        With a model of `build_backbone` in it.
+    n_layers : int or "all"
+        How many layers with weights, counted from the end. Batch normalization isn't
+        counted and stays as it is: its means of a million photos are better than those
+        of a few.
+    """
+    inner = find_inner_model(network)
+    inner.trainable = True
+    counted = []
+    for layer in _list_leaves(inner):
+        layer.trainable = False
+        is_norm = isinstance(layer, keras.layers.BatchNormalization)
+        if layer.weights and not is_norm:
+            counted.append(layer)
+    for layer in counted if n_layers == "all" else counted[-n_layers:]:
+        layer.trainable = True
+
+
+def _list_leaves(model):
+    for layer in model.layers:
+        if hasattr(layer, "layers"):
+            yield from _list_leaves(layer)
+        else:
+            yield layer
+
+
+def _identify(source):
+    """Make a key that is another one when a file has changed."""
+    if isinstance(source, keras.Model):
+        # It stays alive as long as its key does, so that no other one gets its id.
+        return id(source)
+    if source is None or not os.path.isfile(source):
+        return source
+    status = os.stat(source)
+    return os.path.abspath(source), status.st_mtime_ns, status.st_size, status.st_ino
+
+
+def _digest(backbone, network):
+    if isinstance(backbone, keras.Model):
+        return None  # is kept itself
+    if is_keras_file(backbone):
+        with open(backbone, "rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    digest = hashlib.sha256()
+    for values in network.get_weights():
+        # Weights of a file are the same numbers under another float type.
+        digest.update(np.ascontiguousarray(values, dtype="float32"))
+    return digest.hexdigest()
+
+
+def _prepare(x, pixels):
+    """Turn pixels in [0, 1] into those that a family takes."""
+    if pixels == "tf":  # -1 to 1
+        return keras.layers.Rescaling(2.0, offset=-1.0)(x)
+    if pixels == "torch":  # standardized by ImageNet's channels
+        scale = [1 / deviation for deviation in _DEVIATION]
+        offset = [-m / d for m, d in zip(_MEAN, _DEVIATION, strict=True)]
+        return keras.layers.Rescaling(scale, offset=offset)(x)
+    if pixels == "caffe":  # blue, green, red in bytes, less their means
+        offset = [-mean for mean in _MEAN_BYTES]
+        return keras.layers.Rescaling(255.0, offset=offset)(keras.ops.flip(x, axis=-1))
+    return keras.layers.Rescaling(255.0)(x)
+
+
+def _build_application(owner, name, weights, image_size):
+    if weights not in (None, _IMAGENET) and not os.path.isfile(weights):
+        raise parameter_error(owner, "weights", _WEIGHTS, weights)
+    data_format = keras.config.image_data_format()
+    keras.config.set_image_data_format(DATA_FORMAT)
+    try:
+        with warnings.catch_warnings():
+            # Weights don't depend on the size of images; the digest would tell.
+            warnings.filterwarnings("ignore", "`input_shape` is undefined or non-sq")
+            return getattr(keras.applications, name)(
+                include_top=False,
+                weights=weights if weights is None else os.fspath(weights),
+                input_shape=(*image_size, 3),
+            )
+    except Exception as error:  # a bare one where there is no network
+        raise _explain(owner, name, weights, error) from error
+    finally:
+        keras.config.set_image_data_format(data_format)
+
+
+def _explain(owner, name, weights, error):
+    reason = (str(error).splitlines() or [type(error).__name__])[0]
+    failed = re.match(r"URL fetch failure on \S+/([^/\s]+): (?:None -- )?(.*)", reason)
+    if failed is None:
+        expected = (
+            f"the weights of Keras' {name} without its top (include_top=False); Keras "
+            f"says: {reason}"
+        )
+        return parameter_error(owner, "weights", expected, weights)
+    file_name, cause = failed.groups()
+    folder = os.path.join(os.environ.get("KERAS_HOME", "~/.keras"), "models")
+    expected = (
+        f"the path of the file {file_name} here, since Keras can't fetch it ({cause}). "
+        f"With a network, keras.applications.{name}(include_top=False) leaves it in "
+        f"~/.keras/models. Copy it, and pass its path as weights or put it into "
+        f"{folder}; weights=None gives random ones"
+    )
+    return parameter_error(owner, "weights", expected, weights)
+
+
+def _read_model(owner, path):
+    try:
+        with open(path, "rb") as file:
+            return load_keras_bytes(file.read())
+    except OSError as error:
+        expected = f"the path of a .keras file that can be read ({error.strerror})"
+        raise parameter_error(owner, _NAMES[owner], expected, path) from None
+    except Exception as error:  # Keras raises errors of every kind
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        expected = f"a .keras file that Keras can read in safe mode; it says: {reason}"
+        raise parameter_error(owner, _NAMES[owner], expected, path) from error
+
+
+def _check_model(owner, backbone, model):
+    """Refuse a model that doesn't map images to features; return what it takes."""
+    inputs, outputs = (getattr(model, name, None) for name in ("inputs", "outputs"))
+    shapes = [tuple(tensor.shape) for tensor in [*(inputs or []), *(outputs or [])]]
+    ranks = [len(shape) for shape in shapes]
+    if ranks not in ([4, 2], [4, 4]) or shapes[1][-1] is None:
+        expected = (
+            "a model that maps images (n, height, width, n_channels) to features (n, "
+            "d) or feature maps (n, height, width, d)"
+        )
+        expected = f"{expected}, not {shapes}"
+        raise parameter_error(owner, _NAMES[owner], expected, backbone)
+    return shapes[0][1:]
+
+
+def _check_image(owner, name, image_shape, expected, min_size):
+    """Refuse images that the backbone can't take, in a sentence that says how to."""
+    sides = expected[:2] if None not in expected[:2] else (224, 224)
+    mode = {1: "grayscale", 4: "rgba"}.get(expected[2], "rgb")
+    channels = image_shape[2]
+    if min(image_shape[:2]) < min_size:
+        needs = f"at least {min_size} x {min_size} pixels"
+    elif expected[2] not in (None, channels) and (channels, expected[2]) != (1, 3):
+        needs = f"n_channels={expected[2]}"
+    elif any(
+        side not in (None, given)
+        for side, given in zip(expected[:2], image_shape[:2], strict=True)
+    ):
+        needs = f"{expected[0]} x {expected[1]} pixels".replace("None", "any number of")
+    else:
+        return
+    raise ValueError(
+        f"X has images of shape {image_shape} (height, width, n_channels), but {name} "
+        f"needs {needs}. Load them with ImageLoader(image_size=({sides[0]}, "
+        f'{sides[1]}), color_mode="{mode}").'
+    )

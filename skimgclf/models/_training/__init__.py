@@ -1,0 +1,1 @@
+"""Train networks: from samples and a network to a trained network."""

@@ -1,0 +1,159 @@
+"""Make batches of samples, and hand them to TensorFlow."""
+
+import contextlib
+from collections import namedtuple
+
+import keras
+import numpy as np
+import tensorflow
+
+from skimgclf.models._training.read_ahead import BatchReader
+
+# At most so many batches, and so many bytes, are fetched at once.
+_N_JOINED = 16
+_N_BYTES = 4 * 2**20
+
+# Samples with what training needs of them: X (n_samples, ...), floats or uint8 images,
+# in memory or lazy; codes (n_samples,), the index of each sample's class; weights
+# (n_samples,) or None.
+Samples = namedtuple("Samples", ["X", "codes", "weights"])
+
+
+class Batches(keras.utils.PyDataset):
+    """Batches of samples in an order that only the given generator decides.
+
+    Keras shuffles with the global random state of Python or TensorFlow; here the order
+    comes from a generator of our own, so that a fit with the same seed sees the same
+    batches in every process and thread, from memory and from disk. Images of 8 bits are
+    divided by 255 batch by batch.
+
+    Parameters
+    ----------
+    samples : Samples
+        What to train on, or to evaluate.
+    batch_size : int
+        Number of samples in a batch; the last one of an epoch may be smaller.
+    order : numpy.random.Generator, default=None
+        Draws the order of each epoch; None for the order of the samples.
+    """
+
+    def __init__(self, samples, *, batch_size, order=None):
+        super().__init__()
+        self.reader = BatchReader(samples.X, batch_size)
+        self._samples = samples
+        self._order = order
+        self._has_begun = False
+
+    @property
+    def num_batches(self):
+        """Number of batches in an epoch."""
+        return self.reader.n_batches
+
+    def on_epoch_begin(self):
+        """Draw the order of the next epoch."""
+        n_samples = len(self._samples.codes)
+        if self._order is None:
+            # Numbers, not slices: they copy. TensorFlow computes in the very memory of
+            # arrays that a data set yields, which must not be the samples' own.
+            rows = np.arange(n_samples)
+        else:
+            rows = self._order.permutation(n_samples)
+        self.reader.start(rows)
+        self._has_begun = True
+
+    def __getitem__(self, index):
+        if not self._has_begun:
+            # Before the first epoch, Keras looks for shapes and types only.
+            X = self.reader.make_blank()
+            return self._add_labels(X, slice(len(X)))
+        return self.read(index)
+
+    def read(self, index, n_joined=1):
+        """Return batches as one, from a given one on.
+
+        Parameters
+        ----------
+        index, n_joined : int
+            As in `BatchReader.read`.
+
+        Returns
+        -------
+        batch : tuple of ndarray
+            Samples, codes, and weights if there are any.
+        """
+        X = self.reader.read(index, n_joined)
+        return self._add_labels(X, self.reader.key_of(index, n_joined))
+
+    def close(self):
+        """Let go of the samples, and stop reading ahead.
+
+        TensorFlow (2.21) keeps the data sets that it made of generators for ever, and
+        with them this object, but not what it holds.
+        """
+        self.reader.close()
+        self._samples = None
+
+    def _add_labels(self, X, key):
+        _, codes, weights = self._samples
+        batch = (X, codes[key])
+        return batch if weights is None else (*batch, weights[key])
+
+
+@contextlib.contextmanager
+def reading(*parts):
+    """Train on these `Batches`, and close them.
+
+    An image that can't be read reaches the caller as the reader's own error, instead of
+    what TensorFlow makes of it.
+    """
+    try:
+        yield
+    except Exception:
+        failures = [part.reader.failure for part in parts if part.reader.failure]
+        if not failures:
+            raise
+        raise failures[0] from failures[0].__cause__
+    finally:
+        for part in parts:
+            part.close()
+
+
+def feed(batches):
+    """Make of batches what `keras.Model.fit` reads fastest.
+
+    Parameters
+    ----------
+    batches : Batches or None
+        All of one size, except for the last one.
+
+    Returns
+    -------
+    fed : tensorflow.data.Dataset, Batches or None
+        The same batches in the same order; `batches` itself if they are large.
+    """
+    if batches is None:
+        return None
+    first = batches[0]
+    n_joined = min(_N_JOINED, _N_BYTES // sum(part.nbytes for part in first))
+    if n_joined < 2:
+        return batches
+    signature = tuple(
+        tensorflow.TensorSpec((None, *part.shape[1:]), part.dtype) for part in first
+    )
+    dataset = tensorflow.data.Dataset.from_generator(
+        lambda: _join_batches(batches, n_joined), output_signature=signature
+    )
+    n_batches = tensorflow.data.experimental.assert_cardinality(batches.num_batches)
+    dataset = dataset.rebatch(len(first[0])).apply(n_batches)
+    # Left to tune itself, TensorFlow begins each epoch with a short queue and spends a
+    # thread on lengthening it, which shows in a fit of many short epochs.
+    options = tensorflow.data.Options()
+    options.autotune.enabled = False
+    return dataset.prefetch(n_joined).with_options(options)
+
+
+def _join_batches(batches, n_joined):
+    """Yield the batches of one epoch, joined by as many."""
+    batches.on_epoch_begin()
+    for start in range(0, batches.num_batches, n_joined):
+        yield batches.read(start, n_joined)

@@ -1,0 +1,67 @@
+"""Callbacks of a fit: copies of the user's, and the printed line of each epoch."""
+
+import copy
+import time
+
+import keras
+
+# Keras calls these once per execution, so that a callback which has one of its own
+# makes the network run one batch at a time.
+_BATCH_HOOKS = (
+    "on_batch_begin",
+    "on_batch_end",
+    "on_train_batch_begin",
+    "on_train_batch_end",
+    "on_test_batch_begin",
+    "on_test_batch_end",
+)
+
+
+def copy_callbacks(callbacks):
+    """Return callbacks of a fit's own: instances copied, classes instantiated."""
+    if callbacks is None:
+        return []
+    listed = callbacks if isinstance(callbacks, list | tuple) else [callbacks]
+    return [
+        callback() if isinstance(callback, type) else copy.deepcopy(callback)
+        for callback in listed
+    ]
+
+
+def has_batch_hook(callback):
+    plain = keras.callbacks.Callback
+    return any(
+        getattr(type(callback), hook) is not getattr(plain, hook)
+        or hook in vars(callback)  # as LambdaCallback has them
+        for hook in _BATCH_HOOKS
+    )
+
+
+class EpochPrinter(keras.callbacks.Callback):
+    """Print one line an epoch: its number, loss, metrics and seconds.
+
+    Parameters
+    ----------
+    n_epochs : int
+        Number of the last epoch planned.
+    """
+
+    def __init__(self, n_epochs):
+        super().__init__()
+        self._n_epochs = n_epochs
+
+    def on_epoch_begin(self, epoch, logs=None):
+        """Note the time."""
+        self._started = time.perf_counter()
+
+    def on_epoch_end(self, epoch, logs=None):
+        """Print the line."""
+        # Loss first, then the metrics, whatever order Keras has.
+        names = sorted(logs, key=lambda name: (not name.endswith("loss"), name))
+        values = ", ".join(f"{name} {logs[name]:.4f}" for name in names)
+        seconds = time.perf_counter() - self._started
+        width = len(str(self._n_epochs))
+        print(
+            f"Epoch {epoch + 1:{width}}/{self._n_epochs}: {values} ({seconds:.1f} s)",
+            flush=True,
+        )

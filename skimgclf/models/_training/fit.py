@@ -1,0 +1,272 @@
+"""A training from its first epoch to its last, and what it leaves for the next one."""
+
+import copy
+from collections import namedtuple
+
+import keras
+import numpy as np
+from sklearn.utils import check_random_state
+from sklearn.utils.validation import check_consistent_length
+
+from skimgclf.models._checks.images import check_samples
+from skimgclf.models._checks.labels import check_labels, check_partial_classes
+from skimgclf.models._checks.parameters import check_parameters
+from skimgclf.models._checks.weights import check_weights
+from skimgclf.models._networks.architectures import build_network
+from skimgclf.models._networks.pretrained import thaw
+from skimgclf.models._training.batches import Batches, reading
+from skimgclf.models._training.callbacks import EpochPrinter, copy_callbacks
+from skimgclf.models._training.read_ahead import warn_of_filled
+from skimgclf.models._training.scikeras_adapter import (
+    TrainingPlan,
+    resume_training,
+    train_network,
+)
+from skimgclf.models._training.validation_split import (
+    check_validation_data,
+    hold_out,
+    join_samples,
+)
+
+# What a training leaves: the network and what it was built from; the classes; the
+# generator that draws the order of further epochs; the optimizer and learning rate, as
+# they were given; the history of all epochs; and the best of them, from 1.
+Training = namedtuple(
+    "Training",
+    [
+        "network",
+        "blueprint",
+        "classes",
+        "order",
+        "optimizer",
+        "learning_rate",
+        "history",
+        "best_iter",
+    ],
+)
+
+
+def learn(
+    estimator,
+    data,
+    parameters,
+    previous,
+    *,
+    classes=None,
+    validation=(None, None, None),
+    is_partial=False,
+):
+    """Validate parameters and data, and train on them.
+
+    Parameters
+    ----------
+    estimator : KerasImageClassifier
+        What is known of the samples (``image_shape_`` and so on) is set on it.
+    data : tuple (X, y, sample_weight)
+        As in ``fit``.
+    parameters : dict of str to object
+        Those of the estimator.
+    previous : Training or None
+        What the estimator has learnt before.
+    classes : array-like, default=None
+        As in ``partial_fit``.
+    validation : tuple (X_val, y_val, sample_weight_val)
+        As in ``fit``.
+    is_partial : bool, default=False
+        Whether it is `partial_fit` that learns.
+
+    Returns
+    -------
+    training : Training
+    """
+    X, y, sample_weight = data
+    if is_partial:
+        parameters = {**parameters, "epochs": 1, "early_stopping": False}
+    blueprint = check_parameters(parameters, is_partial=is_partial)
+    if is_partial:
+        before = None if previous is None else previous.classes
+        classes = check_partial_classes(classes, before)
+    elif not parameters["warm_start"]:
+        previous = None
+    X = check_samples(estimator, X, reset=previous is None or not is_partial)
+    classes, codes = check_labels(y, classes)
+    check_consistent_length(X, codes)
+    weights = check_weights(
+        sample_weight,
+        parameters["class_weight"],
+        codes,
+        classes,
+        rescale=not is_partial,
+    )
+    validation = check_validation_data(estimator, *validation, classes)
+    blueprint |= {"image_shape": estimator.image_shape_, "n_classes": len(classes)}
+    if previous is not None:
+        refuse_other_network(previous, blueprint, classes)
+    samples = join_samples(X, codes, weights)
+    return train(samples, validation, classes, blueprint, previous, parameters)
+
+
+def train(samples, validation, classes, blueprint, previous, parameters):
+    """Train a network.
+
+    Parameters
+    ----------
+    samples : Samples
+        What to train on.
+    validation : Samples or None
+        What to evaluate after each epoch; None for a part of `samples` if
+        ``parameters["early_stopping"]``, and otherwise nothing.
+    classes : ndarray of shape (n_classes,)
+        The labels.
+    blueprint : dict
+        The arguments of `build_network`.
+    previous : Training or None
+        The training to go on with; None for a new network.
+    parameters : dict
+        Those of KerasImageClassifier.
+
+    Returns
+    -------
+    training : Training
+    """
+    seeds = check_random_state(parameters["random_state"]).randint(2**31 - 1, size=3)
+    network_seed, order_seed, held_out_seed = map(int, seeds)
+    stopper = None
+    if parameters["early_stopping"]:
+        stopper = keras.callbacks.EarlyStopping(
+            "val_loss",
+            patience=parameters["n_iter_no_change"],
+            restore_best_weights=True,
+        )
+        if validation is None:
+            fraction = parameters["validation_fraction"]
+            samples, validation = hold_out(
+                samples, fraction, classes, seed=held_out_seed
+            )
+    order = np.random.default_rng(order_seed)
+    if previous is not None:
+        order = copy.deepcopy(previous.order)  # a failure must not move it on
+    batch_size = parameters["batch_size"]
+    batches = Batches(samples, batch_size=batch_size, order=order)
+    if validation is not None:
+        validation = Batches(validation, batch_size=batch_size)
+    parts = [part for part in (batches, validation) if part is not None]
+    with reading(*parts):
+        if previous is None:
+            plan = _make_plan(parameters, stopper, previous)
+            # A backbone is frozen until the new softmax layer knows what to do.
+            frozen = {**blueprint, "fine_tune": 0}
+            network, history = train_network(
+                build_network, frozen, plan, batches, validation, seed=network_seed
+            )
+        else:
+            fine = blueprint["fine_tune"]
+            plan = _make_plan(parameters, stopper, previous, fine=fine)
+            network = previous.network
+            before = previous.optimizer, previous.learning_rate
+            keep_optimizer = before == (plan.optimizer, plan.learning_rate)
+            history = _resume(
+                previous, plan, batches, validation, keep_optimizer=keep_optimizer
+            )
+        training = Training(
+            network,
+            blueprint,
+            classes,
+            order,
+            plan.optimizer,
+            plan.learning_rate,
+            history,
+            len(history["loss"]) if stopper is None else stopper.best_epoch + 1,
+        )
+        if previous is None and blueprint["fine_tune"]:
+            training = _fine_tune(training, parameters, stopper, batches, validation)
+    warn_of_filled(*[part.reader for part in parts])
+    return training
+
+
+def _fine_tune(training, parameters, stopper, batches, validation):
+    """Train the last layers of a backbone too, and return the whole training."""
+    best = None
+    if stopper is not None:
+        best = min(training.history["val_loss"])
+        weights = training.network.get_weights()
+        stopper = copy.copy(stopper)  # starts anew with the training
+    thaw(training.network, training.blueprint["fine_tune"])
+    plan = _make_plan(parameters, stopper, training, fine=True)
+    history = _resume(training, plan, batches, validation, keep_optimizer=False)
+    best_iter = len(history["loss"])
+    if stopper is not None:
+        best_iter = stopper.best_epoch + 1
+        if best <= min(history["val_loss"][len(training.history["loss"]) :]):
+            training.network.set_weights(weights)
+            best_iter = training.best_iter
+    return training._replace(
+        history=history, best_iter=best_iter, learning_rate=plan.learning_rate
+    )
+
+
+def refuse_other_network(previous, blueprint, classes):
+    """Refuse to go on with a network that the parameters or data don't fit any more.
+
+    Parameters
+    ----------
+    previous : Training
+        The training to go on with.
+    blueprint : dict
+        What a new network would be built from.
+    classes : ndarray of shape (n_classes,)
+        The labels of the new data.
+    """
+    before = _describe(previous.blueprint, previous.classes)
+    for name, value in _describe(blueprint, classes).items():
+        if value != before[name]:
+            raise ValueError(
+                f"A network with {name}={before[name]!r} can't be trained further with "
+                f"{name}={value!r}. To build a new one, call fit with warm_start=False."
+            )
+
+
+def _describe(blueprint, classes):
+    parts = {"classes": classes.tolist(), **blueprint, **blueprint["parameters"]}
+    return {name: value for name, value in parts.items() if name != "parameters"}
+
+
+def _make_plan(parameters, stopper, previous, *, fine=False):
+    """Plan a training, or its end, in which a backbone is trained as well."""
+    prefix = "fine_tune_" if fine else ""
+    epochs = parameters[f"{prefix}epochs"]
+    callbacks = copy_callbacks(parameters["callbacks"])
+    if stopper is not None:
+        callbacks.append(stopper)
+    if parameters["verbose"]:
+        callbacks.append(EpochPrinter(_n_epochs(previous) + epochs))
+    return TrainingPlan(
+        parameters["optimizer"],
+        parameters[f"{prefix}learning_rate"],
+        epochs,
+        callbacks,
+    )
+
+
+def _n_epochs(training):
+    return 0 if training is None else len(training.history["loss"])
+
+
+def _resume(previous, plan, batches, validation, *, keep_optimizer):
+    """Go on with a network, and return the history of all epochs."""
+    n_before = _n_epochs(previous)
+    history = resume_training(
+        previous.network,
+        plan,
+        batches,
+        validation,
+        initial_epoch=n_before,
+        keep_optimizer=keep_optimizer,
+    )
+    # One value an epoch: NaN where nothing was validated.
+    n_epochs = len(history["loss"])
+    return {
+        name: previous.history.get(name, [np.nan] * n_before)
+        + history.get(name, [np.nan] * n_epochs)
+        for name in {**previous.history, **history}
+    }

@@ -1,0 +1,25 @@
+"""Make the optimizer of a fit: its learning rate, its settings, and its copy."""
+
+import numbers
+
+from skimgclf.models._repairs import leave_out_all_reduce
+from skimgclf.models._training.shared_programs import build_metrics
+
+LOSS = "sparse_categorical_crossentropy"
+
+
+def compile_network(network, optimizer):
+    """Make a network ready to be trained by an optimizer that belongs to it alone."""
+    leave_out_all_reduce(optimizer)
+    network.compile(optimizer, loss=LOSS, metrics=["accuracy"])
+    optimizer.build(network.trainable_variables)
+    build_metrics(network)
+
+
+def as_float(rate):
+    # Keras takes no int and no NumPy number; a schedule stays what it is.
+    return float(rate) if isinstance(rate, numbers.Real) else rate
+
+
+def copy_optimizer(optimizer, **changes):
+    return type(optimizer).from_config({**optimizer.get_config(), **changes})

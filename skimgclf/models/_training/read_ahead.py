@@ -1,0 +1,130 @@
+"""Samples by batches: sliced from an array, or read ahead from disk by threads."""
+
+from concurrent.futures import ThreadPoolExecutor
+
+import keras
+import numpy as np
+
+from skimgclf._validation import warn_user
+from skimgclf.exceptions import ImageLoadWarning
+from skimgclf.images import LazyImages
+
+
+class BatchReader:
+    """The batches of one pass after the other, as a network takes them.
+
+    Parameters
+    ----------
+    X : ndarray or LazyImages of shape (n_samples, ...)
+        Samples: floats, or uint8 images, which are divided by 255.
+    batch_size : int
+        Number of samples in a batch; the last one of a pass may be smaller.
+
+    Attributes
+    ----------
+    filled : dict of int to tuple (int, str, str)
+        By row, the images that couldn't be read and were replaced by background.
+    failure : Exception or None
+        What a read has raised; Keras makes something else of it on its way.
+    """
+
+    def __init__(self, X, batch_size):
+        self.filled = {}
+        self.failure = None
+        self._X = X
+        self._batch_size = batch_size
+        self._rows = None
+        self._pool = None
+        self._pending = {}
+        if isinstance(X, LazyImages):
+            n_threads = X.n_threads
+            self._n_ahead = 2 * n_threads
+            self._pool = ThreadPoolExecutor(n_threads, "skimgclf-reader")
+
+    @property
+    def n_batches(self):
+        """Number of batches in a pass."""
+        return -(-len(self._X) // self._batch_size)
+
+    def start(self, rows=None):
+        """Begin a pass.
+
+        Parameters
+        ----------
+        rows : ndarray of int of shape (n_samples,), default=None
+            The order of the samples; None for that of X.
+        """
+        for future in self._pending.values():
+            future.cancel()
+        self._pending = {}
+        self._rows = rows
+
+    def read(self, index, n_joined=1):
+        """Return batches of the pass as one; they should be those after the last.
+
+        Parameters
+        ----------
+        index : int
+            The first of them, from 0.
+        n_joined : int, default=1
+            How many, those that exist.
+
+        Returns
+        -------
+        samples : ndarray of shape (n_joined * n_batch, ...)
+        """
+        if self._pool is None:
+            return scale_samples(self._X[self.key_of(index, n_joined)])
+        last = min(index + n_joined, self.n_batches)
+        parts = [self._read_ahead(each) for each in range(index, last)]
+        return parts[0] if len(parts) == 1 else np.concatenate(parts)
+
+    def make_blank(self):
+        """Return a batch of the right shape and type, without reading anything."""
+        n_samples = min(self._batch_size, len(self._X))
+        return scale_samples(np.zeros((n_samples, *self._X.shape[1:]), self._X.dtype))
+
+    def close(self):
+        """Stop reading ahead, and let go of the samples."""
+        if self._pool is not None:
+            self._pool.shutdown(cancel_futures=True)
+        self._X = None
+        self._pending = {}
+
+    def key_of(self, index, n_joined=1):
+        """Return which samples batches of the pass have: a slice or an array of int."""
+        size = self._batch_size
+        samples = slice(index * size, (index + n_joined) * size)
+        return samples if self._rows is None else self._rows[samples]
+
+    def _read_ahead(self, index):
+        for ahead in range(index, min(index + self._n_ahead, self.n_batches)):
+            if ahead not in self._pending:
+                key = self.key_of(ahead)
+                self._pending[ahead] = self._pool.submit(self._decode, key)
+        try:
+            return self._pending.pop(index).result()
+        except Exception as error:
+            self.failure = error
+            raise
+
+    def _decode(self, key):
+        images, errors = self._X.read(key)
+        self.filled.update({error[0]: error for error in errors})
+        return scale_samples(images)
+
+
+def scale_samples(X):
+    """Return samples as the network takes them: uint8 divided by 255, floats as is."""
+    floatx = keras.config.floatx()
+    if X.dtype == np.uint8:
+        return X / np.asarray(255, dtype=floatx)
+    return X.astype(floatx, copy=False)
+
+
+def warn_of_filled(*readers):
+    """Warn of all images that were replaced by background, since unreadable."""
+    for reader in readers:
+        if reader.filled:
+            errors = [reader.filled[row] for row in sorted(reader.filled)]
+            warn_user(ImageLoadWarning(errors))

@@ -1,0 +1,45 @@
+"""Learning beside the estimator, so that it changes in one step or not at all.
+
+A fit that fails or is interrupted leaves the estimator as it was, and threads that
+predict meanwhile never see the half of what was learnt.
+"""
+
+import contextlib
+
+
+def detach(estimator):
+    """Return a second estimator with the same attributes, to learn in its place."""
+    learner = type(estimator).__new__(type(estimator))
+    vars(learner).update(vars(estimator))
+    return learner
+
+
+def adopt(estimator, learner):
+    """Take over all attributes of the one that has learnt, and return the estimator."""
+    for name in vars(estimator).keys() - vars(learner).keys():
+        delattr(estimator, name)
+    vars(estimator).update(vars(learner))
+    return estimator
+
+
+@contextlib.contextmanager
+def restored_on_failure(network):
+    """Give a network's variables their values back when training fails.
+
+    Yields the list of (variable, value), to which the optimizer's can be added.
+    """
+    saved = copy_values(network.variables)
+    # A network that was loaded has no optimizer before it is trained further.
+    optimizer, compiled = getattr(network, "optimizer", None), network.compiled
+    try:
+        yield saved
+    except BaseException:
+        for variable, value in saved:
+            variable.assign(value)
+        network.optimizer, network.compiled = optimizer, compiled
+        network.train_function = None
+        raise
+
+
+def copy_values(variables):
+    return [(variable, variable.numpy()) for variable in variables]

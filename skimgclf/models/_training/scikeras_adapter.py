@@ -1,0 +1,266 @@
+"""The one seam to scikeras: what is used of it, and what is repaired.
+
+Used: `scikeras.wrappers.KerasClassifier` builds a network from a function, turns the
+optimizer (a name, a class or an instance, with its learning rate) into an object,
+compiles, trains, and collects the history.
+
+Repaired here, for scikeras 0.13 (its last release; each can go when scikeras does it):
+
+- It validates X and y itself and refuses what isn't an array: data arrives validated
+  and batched, so validation and label encoding are passed through (`_Trainer`).
+- `random_state` writes os.environ and switches TensorFlow's operations to
+  deterministic ones, and can leave them so for the whole process: scikeras gets
+  random_state=None, and `seeded` gives Keras the one thing that it draws seeds from.
+- An optimizer instance fits once only, since Keras binds it to the first network's
+  variables: each fit gets a new one made from its configuration.
+- Callback instances are trained with as they are, so that a fitted network hangs on
+  them and is copied with each clone: each fit gets copies.
+- It accepts any parameter name: ours are explicit, and only known ones come here.
+
+And for Keras 3.15 on TensorFlow 2.21:
+
+- Each fit stays in memory for ever, since the optimizer sums gradients over replicas
+  through tf.custom_gradient, whose global registry keeps the graph (tensorflow#97697).
+  With one replica there is nothing to sum, and the step is left out on the optimizer
+  that belongs to the fit. It can go when TensorFlow's registry lets go.
+- TensorFlow keeps the kernels of every traced function for ever, a megabyte a fit for a
+  small network, until its cache of kernels is cleared (keras.backend.clear_session does
+  that among much else). It is cleared after each fit with a program of its own, and now
+  and then after others: what is still needed is cached
+  again at its next use. It can go when TensorFlow drops them with their function.
+- TensorFlow counts the functions that it traces by their place in Keras' source, so
+  that the fifth short fit of a process logs a warning of retracing, though each network
+  is traced once. That message of the fitting thread is dropped. It can go when
+  TensorFlow counts by function.
+
+Importing scikeras replaces `__reduce__` and `__deepcopy__` of Keras' models, losses,
+metrics and optimizers. Nothing here relies on that.
+"""
+
+import weakref
+from collections import namedtuple
+
+import keras
+import numpy as np
+import tensorflow
+from scikeras.wrappers import KerasClassifier
+
+from skimgclf.models._repairs import forget_kernels, quiet_about_retracing
+from skimgclf.models._training.batches import feed
+from skimgclf.models._training.callbacks import EpochPrinter, has_batch_hook
+from skimgclf.models._training.optimizer import (
+    LOSS,
+    as_float,
+    compile_network,
+    copy_optimizer,
+)
+from skimgclf.models._training.rollback import copy_values, restored_on_failure
+from skimgclf.models._training.seeds import seeded
+from skimgclf.models._training.shared_programs import describe_program, stand_in
+
+# The variables that were trained in this process, by id, as long as they live.
+_trained = weakref.WeakValueDictionary()
+
+# Batches that TensorFlow runs in one call: saves about a millisecond a batch.
+_STEPS_PER_EXECUTION = 16
+
+# Callbacks that keep no network after the training.
+_HARMLESS = {keras.callbacks.EarlyStopping, EpochPrinter}
+
+# How to train: the optimizer (name, class or instance), its learning rate or None, the
+# number of epochs, and callbacks (instances of this training's own).
+TrainingPlan = namedtuple(
+    "TrainingPlan", ["optimizer", "learning_rate", "epochs", "callbacks"]
+)
+
+
+def train_network(build, blueprint, plan, batches, validation_batches, *, seed):
+    """Build, compile and train a network.
+
+    Parameters
+    ----------
+    build : callable
+        Takes the blueprint and returns a keras.Model that isn't compiled.
+    blueprint : dict
+        The keyword arguments of `build`.
+    plan : TrainingPlan
+        How to train.
+    batches, validation_batches : keras.utils.PyDataset
+        The training data, and what is evaluated after each epoch (or None).
+    seed : int
+        Decides weights and dropout.
+
+    Returns
+    -------
+    network : keras.Model
+        Trained.
+    history : dict of str to list of float
+        One value an epoch for the loss and each metric.
+    """
+
+    def build_new():
+        network = build(**blueprint)
+        refuse_trained_weights(network)
+        return network
+
+    trainer = _Trainer(build_new, **_scikeras_parameters(plan))
+    trainer.blueprint = blueprint
+    with seeded(seed), quiet_about_retracing():
+        trainer.fit(feed(batches), None, validation_data=feed(validation_batches))
+        refuse_divergence(trainer.model_)
+        forget_kernels(is_shared=trainer.is_shared)
+    return trainer.model_, _history_of(trainer)
+
+
+def resume_training(
+    network, plan, batches, validation_batches, *, initial_epoch, keep_optimizer
+):
+    """Train a network further; if that fails, it is as it was before.
+
+    Parameters
+    ----------
+    network : keras.Model
+        A trained network.
+    plan, batches, validation_batches
+        As in `train_network`.
+    initial_epoch : int
+        Number of epochs that it was trained already.
+    keep_optimizer : bool
+        Whether to go on with the optimizer that the network has, and what that has
+        learnt (if it has one), instead of the plan's.
+
+    Returns
+    -------
+    history : dict of str to list of float
+        One value for each of the new epochs.
+    """
+    trainer = _Trainer(None, warm_start=True, **_scikeras_parameters(plan))
+    with seeded(0), quiet_about_retracing(), restored_on_failure(network) as saved:
+        trainer.resume(network, keep_optimizer=keep_optimizer)
+        saved += copy_values(network.optimizer.variables)
+        trainer.fit(
+            feed(batches),
+            None,
+            validation_data=feed(validation_batches),
+            initial_epoch=initial_epoch,
+        )
+        refuse_divergence(network)
+        forget_kernels()
+    return _history_of(trainer)
+
+
+class _Trainer(KerasClassifier):
+    """scikeras' classifier over batches that were validated and encoded before."""
+
+    # What the network was built from; None for one that is trained further.
+    blueprint = None
+    # Whether another network, traced once, stood in for it.
+    is_shared = False
+
+    def _validate_data(self, X=None, y=None, reset=False, y_numeric=False):
+        return X, y
+
+    @property
+    def target_encoder(self):
+        return _PassThrough()
+
+    @property
+    def feature_encoder(self):
+        return _PassThrough()
+
+    def _ensure_compiled_model(self):
+        if not self.model_.compiled:
+            compile_network(self.model_, self._get_compile_kwargs()["optimizer"])
+        one_by_one = any(map(has_batch_hook, self.callbacks))
+        # Keras 3.15 can't loop over the data of several devices within an execution.
+        one_by_one |= tensorflow.distribute.has_strategy()
+        steps = 1 if one_by_one else _STEPS_PER_EXECUTION
+        if self.model_.steps_per_execution != steps:
+            self.model_.steps_per_execution = steps
+            # They are made for a number of steps, and made anew when missing.
+            self.model_.train_function = self.model_.test_function = None
+
+    def _fit_keras_model(self, *arguments, **keywords):
+        network, kind = self.model_, self._kind_of_program()
+        self.is_shared = kind is not None
+        with stand_in(network, kind, self._build_alike) as trained:
+            self.model_ = trained
+            super()._fit_keras_model(*arguments, **keywords)
+        self.model_ = network
+
+    def _kind_of_program(self):
+        if self.blueprint is None or not set(map(type, self.callbacks)) <= _HARMLESS:
+            return None
+        return describe_program(self.model_, self.blueprint)
+
+    def _build_alike(self):
+        optimizer = self.model_.optimizer
+        with seeded(0):  # the weights drawn here are replaced
+            network = self.model()
+        compile_network(network, copy_optimizer(optimizer))
+        network.steps_per_execution = self.model_.steps_per_execution
+        return network
+
+    def resume(self, network, *, keep_optimizer):
+        """Go on with a network, as `initialize` starts with a new one."""
+        self.model_ = network
+        self.target_encoder_ = self.feature_encoder_ = _PassThrough()
+        self._random_state = None
+        self._initialize_callbacks()
+        network.compiled = network.compiled and keep_optimizer
+        self._ensure_compiled_model()
+
+
+class _PassThrough:
+    """A transformer that changes nothing and looks at nothing."""
+
+    def fit(self, data):
+        return self
+
+    def transform(self, data):
+        return data
+
+
+def _scikeras_parameters(plan):
+    rate = plan.learning_rate
+    given = {} if rate is None else {"learning_rate": as_float(rate)}
+    optimizer = plan.optimizer
+    if isinstance(optimizer, keras.optimizers.Optimizer):
+        optimizer, given = copy_optimizer(optimizer, **given), {}
+    return {
+        "optimizer": optimizer,
+        **{f"optimizer__{name}": value for name, value in given.items()},
+        "loss": LOSS,
+        "epochs": plan.epochs,
+        "callbacks": plan.callbacks,
+        "shuffle": False,  # the batches come in an order of their own
+        "verbose": 0,
+    }
+
+
+def refuse_trained_weights(network):
+    """Refuse a network that shares weights with one that was trained before.
+
+    Folds, candidates and estimators would teach each other, without a word.
+    """
+    if any(id(variable) in _trained for variable in network.trainable_variables):
+        raise ValueError(
+            "The 'architecture' callable returned a model with weights that an earlier "
+            "fit has trained, so that fits would share what they learn. Build new "
+            "layers in each call, return keras.models.clone_model(...) of yours, or "
+            "freeze what is shared with trainable=False."
+        )
+    for variable in network.trainable_variables:
+        _trained[id(variable)] = variable
+
+
+def refuse_divergence(network):
+    if not all(np.isfinite(weights).all() for weights in network.get_weights()):
+        raise ValueError(
+            "Training diverged: the network's weights are not finite any more. Lower "
+            "learning_rate, or bring X to a range around [0, 1]."
+        )
+
+
+def _history_of(trainer):
+    return {name: list(values) for name, values in trainer.history_.items()}
