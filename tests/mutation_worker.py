@@ -14,6 +14,7 @@ from sample_images import make_corpus
 from skimgclf.exceptions import ImageLoadError
 from skimgclf.images import read_image
 from skimgclf.images._decoding.decode import probe_image
+from skimgclf.images._urls import UrlReader
 
 
 def mutate(content, random):
@@ -62,7 +63,7 @@ def main(seed, n_files, folder):
             report["escaped"].append(repr(error))
             continue
         report["slowest"] = max(report["slowest"], time.perf_counter() - started)
-        checked = probe_image(path, 89_478_485, {})["reason"]
+        checked = probe_image(path, 89_478_485, UrlReader({}))["reason"]
         if (checked is None) != (reason is None):
             report["disagreed"].append((number, reason, checked))
     report["peak_mb"] = _read_peak_memory()

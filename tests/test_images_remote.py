@@ -252,7 +252,7 @@ def test_archive_with_a_flipped_bit_is_an_error(contents, tmp_path):
 # Requests
 
 
-def test_http_takes_one_request_an_image(server, contents):
+def test_http_repair_takes_one_request_an_image(server, contents):
     load([f"{server.url}/{name}" for name in contents])
     assert [method for method, *_ in server.requests] == ["GET"] * len(contents)
 
@@ -320,7 +320,19 @@ def test_url_that_cannot_be_read_is_named_with_the_reason(
     assert (row.ok, row.reason) == (False, caught.value.reason)
 
 
-def test_zip_behind_a_server_without_ranges_says_what_helps(server, contents):
+def test_http_repair_tells_an_answer_from_a_missing_file(server):
+    """For fsspec, both a server that answers no and one that isn't there are that."""
+    server.handlers["/a.zip"] = lambda handler: handler.send_error(403)
+    for url, reason in [
+        (f"{server.url}/none.png", r"the server answers 404 \(Not Found\)"),
+        (f"zip://a.png::{server.url}/a.zip", r"the server answers 403 \(Forbidden\)"),
+        ("zip://a.png::http://127.0.0.1:1/a.zip", "Cannot connect to host"),
+    ]:
+        with pytest.raises(ImageLoadError, match=reason):
+            load([url])
+
+
+def test_http_repair_says_what_helps_where_a_server_sends_no_ranges(server, contents):
     content = os.urandom(6 * 2**20)  # more than fsspec asks for at once
     server.files["/a.zip"] = make_zip({"noise": content, **contents})
     server.has_ranges = False

@@ -3,6 +3,7 @@
 import unicodedata
 import warnings
 from collections import Counter
+from dataclasses import dataclass
 
 import numpy as np
 from sklearn.utils import Bunch
@@ -10,15 +11,54 @@ from sklearn.utils import Bunch
 from skimgclf._validation import check_bool, check_choice, check_verbose
 from skimgclf.datasets._duplicates import decode_all, find_duplicates, hash_all
 from skimgclf.exceptions import DatasetError, DatasetWarning, describe_list
+from skimgclf.images._urls import UrlReader, check_storage_options
 
 
-def check_common(owner, *, hash_files, on_bad, allow_outside, return_X_y, verbose):
-    """Check the parameters that the readers share."""
+@dataclass(frozen=True)
+class Reading:
+    """How a reader of a folder or table treats the files, in checked parameters.
+
+    Attributes
+    ----------
+    hash_files : bool
+        Whether every file is hashed.
+    on_bad : {"ignore", "raise", "drop"}
+        What is done about files that can't be decoded.
+    storage_options : dict
+        Options of fsspec for URLs.
+    verbose : int
+        Above 0, a progress bar is shown on stderr.
+    """
+
+    hash_files: bool
+    on_bad: str
+    storage_options: dict
+    verbose: int
+
+    @property
+    def url_reader(self):
+        """UrlReader : Reads URLs with these options."""
+        return UrlReader(self.storage_options)
+
+
+def check_common(
+    owner,
+    *,
+    hash_files,
+    on_bad,
+    allow_outside,
+    storage_options,
+    return_X_y,
+    verbose,
+):
+    """Check the parameters that the readers share, and return a `Reading` of them."""
     check_bool(owner, "hash_files", hash_files)
     check_choice(owner, "on_bad", on_bad, ("ignore", "raise", "drop"))
     check_bool(owner, "allow_outside", allow_outside)
     check_bool(owner, "return_X_y", return_X_y)
     check_verbose(owner, verbose)
+    storage_options = check_storage_options(owner, storage_options)
+    return Reading(hash_files, on_bad, storage_options, verbose)
 
 
 def describe_count(number, singular, plural=None):
@@ -43,18 +83,7 @@ def object_array(items):
     return array
 
 
-def make_bunch(
-    filenames,
-    labels,
-    frame,
-    report,
-    *,
-    source,
-    on_bad,
-    hash_files,
-    storage_options,
-    verbose,
-):
+def make_bunch(filenames, labels, frame, report, *, source, reading):
     """Decode and hash the files where that is asked for, and collect the result.
 
     Parameters
@@ -69,14 +98,8 @@ def make_bunch(
         What the reader has noticed; the entries that all readers share are added.
     source : str
         What was read, for sentences.
-    on_bad : {"ignore", "raise", "drop"}
-        As in the readers.
-    hash_files : bool
-        As in the readers.
-    storage_options : dict
-        As in the readers.
-    verbose : int
-        As in the readers.
+    reading : Reading
+        How the files are read.
 
     Returns
     -------
@@ -88,18 +111,16 @@ def make_bunch(
     filenames = object_array(filenames)
     labels = None if labels is None else object_array(labels)
     notes, hashes, dropped = [], None, []
-    if on_bad != "ignore":
-        keep, hashes, dropped = decode_all(
-            filenames, source, on_bad, storage_options, verbose
-        )
+    if reading.on_bad != "ignore":
+        keep, hashes, dropped = decode_all(filenames, source, reading)
         notes += _drop_notes(dropped, labels, keep, source)
         filenames, hashes = filenames[keep], object_array(hashes)[keep]
         frame = frame[keep].reset_index(drop=True)
         labels = None if labels is None else labels[keep]
-    elif hash_files:
-        hashes = object_array(hash_all(filenames, source, storage_options))
+    elif reading.hash_files:
+        hashes = object_array(hash_all(filenames, source, reading))
     duplicates, conflicts = find_duplicates(filenames, labels, hashes)
-    notes += _conflict_notes(conflicts, source, on_bad)
+    notes += _conflict_notes(conflicts, source, reading.on_bad)
     counts = None if labels is None else _count_labels(labels)
     report.update(
         n_images=len(filenames),
@@ -113,7 +134,7 @@ def make_bunch(
         target=labels,
         target_names=None if labels is None else list(counts),
         frame=frame,
-        groups=hashes if hash_files else None,
+        groups=hashes if reading.hash_files else None,
         report=report,
         DESCR=_describe(source, len(filenames), counts),
     )

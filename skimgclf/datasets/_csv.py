@@ -13,10 +13,10 @@ from skimgclf.datasets._bunch import (
 from skimgclf.datasets._csv_rows import Selection
 from skimgclf.datasets._csv_text import read_table
 from skimgclf.datasets._file_names import ImageLookup
-from skimgclf.datasets._paths import check_existing
+from skimgclf.datasets._paths import check_existing, read_bytes
 from skimgclf.datasets._urls import UrlLookup, parent_url
 from skimgclf.exceptions import describe_list
-from skimgclf.images._urls import check_storage_options, is_url
+from skimgclf.images._urls import is_url
 
 _OWNER = "load_image_csv"
 
@@ -160,32 +160,27 @@ def load_image_csv(
     >>> [len(test) for train, test in splits]
     [599, 599, 599]
     """
-    check_common(
+    reading = check_common(
         _OWNER,
         hash_files=hash_files,
         on_bad=on_bad,
         allow_outside=allow_outside,
+        storage_options=storage_options,
         return_X_y=return_X_y,
         verbose=verbose,
     )
     _check_format(id_column, label_column, sep, encoding)
-    storage_options = check_storage_options(_OWNER, storage_options)
     csv = check_existing(_OWNER, "csv", csv, folder=False)
     if image_dir is None:
         image_dir = parent_url(csv) if is_url(csv) else os.path.dirname(csv)
     else:
         image_dir = check_existing(_OWNER, "image_dir", image_dir, folder=True)
 
-    table = read_table(
-        csv,
-        sep=sep,
-        encoding=encoding,
-        storage_options=storage_options,
-        owner=_OWNER,
-    )
+    content = read_bytes(csv, reading.url_reader)
+    table = read_table(content, csv, sep=sep, encoding=encoding, owner=_OWNER)
     selection = Selection(csv, table, id_column, label_column, sep)
     if is_url(image_dir):
-        lookup = UrlLookup(image_dir, storage_options)
+        lookup = UrlLookup(image_dir, reading.url_reader)
     else:
         lookup = ImageLookup(image_dir, allow_outside=allow_outside)
     selection.select(lookup)
@@ -203,10 +198,7 @@ def load_image_csv(
             "orphans": lookup.orphans(),
         },
         source=source,
-        on_bad=on_bad,
-        hash_files=hash_files,
-        storage_options=storage_options,
-        verbose=verbose,
+        reading=reading,
     )
     warn_all(_label_notes(bunch, source) + notes)
     return (bunch.filenames, bunch.target) if return_X_y else bunch

@@ -12,7 +12,6 @@ import threading
 from collections import namedtuple
 
 from skimgclf._validation import parameter_error
-from skimgclf.datasets._paths import read_bytes
 from skimgclf.exceptions import DatasetError
 
 # First bytes of files that are often taken for a csv table, and what they are.
@@ -54,19 +53,19 @@ class Table(
     __slots__ = ()
 
 
-def read_table(path, *, sep, encoding, storage_options, owner):
+def read_table(content, path, *, sep, encoding, owner):
     """Read a csv table.
 
     Parameters
     ----------
+    content : bytes
+        The content of the file.
     path : str
-        A regular file, or a URL.
+        Its path or URL, for errors.
     sep : str
         The one character between two fields.
     encoding : str
         The name of a text encoding.
-    storage_options : dict
-        Options of fsspec for a URL.
     owner : str
         The public function, for parameter errors.
 
@@ -79,7 +78,7 @@ def read_table(path, *, sep, encoding, storage_options, owner):
     DatasetError
         If the file has no header, has no rows, or isn't text in that encoding.
     """
-    text = _decode(read_bytes(path, storage_options), path, encoding, owner)
+    text = _decode(content, path, encoding, owner)
     rows, lines, problems, n_blank_lines = _parse(text, sep)
     if not rows or (problems and problems[0][0] < lines[0]):
         what = "can't be used; its header can't be read:" if problems else "is empty."

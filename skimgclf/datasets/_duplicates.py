@@ -11,7 +11,7 @@ from skimgclf.images import check_images
 from skimgclf.images._urls import is_url
 
 
-def decode_all(filenames, source, on_bad, storage_options, verbose):
+def decode_all(filenames, source, reading):
     """Decode every file.
 
     Parameters
@@ -20,12 +20,8 @@ def decode_all(filenames, source, on_bad, storage_options, verbose):
         The images.
     source : str
         What was read, for sentences.
-    on_bad : {"raise", "drop"}
-        Whether a bad file is an error.
-    storage_options : dict
-        Options of fsspec for URLs.
-    verbose : int
-        Above 0, a progress bar is shown on stderr.
+    reading : Reading
+        How the images are read; its `on_bad` is "raise" or "drop".
 
     Returns
     -------
@@ -44,13 +40,15 @@ def decode_all(filenames, source, on_bad, storage_options, verbose):
         If no image is good.
     """
     checked = check_images(
-        list(filenames), storage_options=storage_options, verbose=verbose
+        list(filenames),
+        storage_options=reading.storage_options,
+        verbose=reading.verbose,
     )
     keep = checked["ok"].to_numpy(dtype=bool)
     bad = [
         (filenames[row], checked["reason"].iloc[row]) for row in (~keep).nonzero()[0]
     ]
-    if bad and on_bad == "raise":
+    if bad and reading.on_bad == "raise":
         raise ImageLoadError([(None, path, reason) for path, reason in bad])
     if not keep.any():
         raise DatasetError(
@@ -60,7 +58,7 @@ def decode_all(filenames, source, on_bad, storage_options, verbose):
     return keep, checked["sha256"].tolist(), bad
 
 
-def hash_all(filenames, source, storage_options):
+def hash_all(filenames, source, reading):
     """Hash every file, in threads, since neither disks nor hashlib hold the GIL.
 
     Parameters
@@ -69,8 +67,8 @@ def hash_all(filenames, source, storage_options):
         The images.
     source : str
         What was read, for sentences.
-    storage_options : dict
-        Options of fsspec for URLs.
+    reading : Reading
+        How the images are read.
 
     Returns
     -------
@@ -83,7 +81,7 @@ def hash_all(filenames, source, storage_options):
         If files can't be read, naming all of them.
     """
     with ThreadPoolExecutor(max_workers=min(8, 2 * (os.cpu_count() or 1))) as pool:
-        hash_file = functools.partial(_hash_file, storage_options=storage_options)
+        hash_file = functools.partial(_hash_file, url_reader=reading.url_reader)
         hashes = list(pool.map(hash_file, filenames))
     problems = [
         f"{path!r}: {outcome.strerror}"
@@ -130,11 +128,11 @@ def find_duplicates(filenames, labels, hashes):
     return [[filenames[row] for row in rows] for rows in repeated], conflicts
 
 
-def _hash_file(path, storage_options):
+def _hash_file(path, url_reader):
     """Return the hash, or the error, so that one bad file doesn't hide the others."""
     try:
         if is_url(path):
-            content = read_bytes(path, storage_options)
+            content = read_bytes(path, url_reader)
             return hashlib.sha256(content).hexdigest()
         with open(path, "rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()

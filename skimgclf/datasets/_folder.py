@@ -15,7 +15,7 @@ from skimgclf.datasets._paths import check_existing, composed
 from skimgclf.datasets._tree import ClassTree
 from skimgclf.datasets._urls import UrlTree
 from skimgclf.exceptions import DatasetError, describe_list
-from skimgclf.images._urls import check_storage_options, is_url
+from skimgclf.images._urls import is_url
 
 _OWNER = "load_image_folder"
 
@@ -144,23 +144,23 @@ def load_image_folder(
     >>> data.target[[0, 259, 260, 519]]
     array(['china', 'china', 'flower', 'flower'], dtype=object)
     """
-    check_common(
+    reading = check_common(
         _OWNER,
         hash_files=hash_files,
         on_bad=on_bad,
         allow_outside=allow_outside,
+        storage_options=storage_options,
         return_X_y=return_X_y,
         verbose=verbose,
     )
     check_bool(_OWNER, "follow_links", follow_links)
     check_bool(_OWNER, "allow_empty", allow_empty)
-    storage_options = check_storage_options(_OWNER, storage_options)
     root = check_existing(_OWNER, "root", root, folder=True)
     classes = _check_classes(classes)
     source = f"the folder {root!r}"
 
     if is_url(root):
-        tree = UrlTree(root, storage_options)
+        tree = UrlTree(root, reading.url_reader)
     else:
         tree = ClassTree(root, follow_links=follow_links, allow_outside=allow_outside)
     chosen, unknown = _choose_classes(tree, classes)
@@ -183,10 +183,7 @@ def load_image_folder(
         _make_frame(tree),
         _make_report(tree, empty),
         source=source,
-        on_bad=on_bad,
-        hash_files=hash_files,
-        storage_options=storage_options,
-        verbose=verbose,
+        reading=reading,
     )
     notes = _class_notes(bunch, tree, classes, source) + notes
     warn_all(_tree_notes(tree, classes, source) + notes)

@@ -5,7 +5,7 @@ import unicodedata
 from collections import Counter
 
 from skimgclf._validation import parameter_error
-from skimgclf.images._urls import explain_url_error, is_url, local_path, read_url
+from skimgclf.images._urls import explain_url_error, is_url, local_path
 
 # Names under which images are looked for. What a file really is, its content decides
 # when it is decoded.
@@ -165,7 +165,7 @@ def check_path(owner, name, value, *, kind):
     return os.path.expanduser(str(path))
 
 
-def read_bytes(path, storage_options):
+def read_bytes(path, url_reader):
     """Read a file on this machine or behind a URL.
 
     Raises
@@ -177,7 +177,7 @@ def read_bytes(path, storage_options):
         with open(path, "rb") as file:
             return file.read()
     try:
-        return read_url(path, storage_options)
+        return url_reader.read(path)
     except ImportError:
         raise
     except Exception as error:

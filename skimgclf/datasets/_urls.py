@@ -16,7 +16,6 @@ from skimgclf.exceptions import DatasetError
 from skimgclf.images._urls import (
     complete_head,
     explain_url_error,
-    find_place,
     is_archive,
 )
 
@@ -32,11 +31,11 @@ class UrlTree:
     ----------
     root : str
         The URL of the folder.
-    storage_options : dict
-        As fsspec takes them.
+    url_reader : UrlReader
+        What reads URLs.
     """
 
-    def __init__(self, root, storage_options):
+    def __init__(self, root, url_reader):
         self.root = root
         self.images, self.skipped, self.unreadable = [], [], []
         self.misnamed, self.links, self.root_links, self.repeated = [], [], [], []
@@ -45,7 +44,7 @@ class UrlTree:
         self._skipped_paths = []
         self._urls = {
             path: url
-            for path, url in list_files(root, storage_options).items()
+            for path, url in list_files(root, url_reader).items()
             if not any(map(is_clutter, path.split("/")))
         }
         beside = sorted(path for path in self._urls if "/" not in path)
@@ -88,14 +87,14 @@ class UrlLookup(ImageLookup):
     ----------
     image_dir : str
         The URL of the folder that ids start from.
-    storage_options : dict
-        As fsspec takes them.
+    url_reader : UrlReader
+        What reads URLs.
     """
 
-    def __init__(self, image_dir, storage_options):
+    def __init__(self, image_dir, url_reader):
         super().__init__(image_dir, allow_outside=False)
         self._urls = {}
-        for path, url in list_files(image_dir, storage_options).items():
+        for path, url in list_files(image_dir, url_reader).items():
             folder, name = posixpath.split(path)
             self._urls.setdefault(folder, {})[name] = url
 
@@ -126,15 +125,15 @@ class _UrlFolder(ListedFolder):
         return self._urls[name]
 
 
-def list_files(root, storage_options):
+def list_files(root, url_reader):
     """List all files below a URL.
 
     Parameters
     ----------
     root : str
         The URL of a folder.
-    storage_options : dict
-        As fsspec takes them.
+    url_reader : UrlReader
+        What reads URLs.
 
     Returns
     -------
@@ -148,7 +147,7 @@ def list_files(root, storage_options):
     """
     is_web = False
     try:
-        place = find_place(root, storage_options)
+        place = url_reader.find_place(root)
         start = place.path.rstrip("/") + "/"
         is_web = start.startswith(("http://", "https://"))
         with place.lock:

@@ -15,7 +15,7 @@ from skimgclf._validation import is_int, parameter_error, warn_user
 from skimgclf.exceptions import ImageCacheWarning
 from skimgclf.images._decoding.colour import N_CHANNELS
 from skimgclf.images._decoding.open import find_file
-from skimgclf.images._urls import fingerprint_url
+from skimgclf.images._urls import UrlReader
 
 # 10 GiB: a million images of 100 x 100 pixels in gray.
 DEFAULT_CACHE_LIMIT = 10 * 2**30
@@ -77,7 +77,7 @@ class PixelCache:
     def __init__(self, directory, limit, options):
         self._store = open_store(directory)
         self._limit = limit
-        self._storage_options = options.storage_options
+        self._url_reader = UrlReader(options.storage_options)
         self._shape = (*options.image_size, N_CHANNELS[options.color_mode])
         # Another version of Pillow or of this package may decode another way.
         versions = (PIL.__version__, skimgclf.__version__)
@@ -124,7 +124,7 @@ class PixelCache:
         return key.digest()
 
     def _key_of_url(self, key, url):
-        fingerprint = fingerprint_url(url, self._storage_options)
+        fingerprint = self._url_reader.read_fingerprint(url)
         if fingerprint is None:
             return None
         key.update(f"{url} {fingerprint}".encode())

@@ -6,7 +6,7 @@ from skimgclf.images._decoding.open import describe_source
 from skimgclf.images._decoding.options import DEFAULT_MAX_PIXELS
 from skimgclf.images._input_forms import list_cells
 from skimgclf.images._threads import check_n_jobs, run_chunks
-from skimgclf.images._urls import check_storage_options
+from skimgclf.images._urls import UrlReader, check_storage_options
 
 
 def check_images(
@@ -81,7 +81,7 @@ def check_images(
     import pandas as pd
 
     check_int("check_images", "max_pixels", max_pixels, minimum=1)
-    storage_options = check_storage_options("check_images", storage_options)
+    url_reader = UrlReader(check_storage_options("check_images", storage_options))
     check_n_jobs("check_images", n_jobs)
     check_verbose("check_images", verbose)
     cells = list_cells("check_images", paths)
@@ -89,7 +89,7 @@ def check_images(
 
     def check_chunk(chunk):
         for row in chunk:
-            reports[row] = probe_image(cells[row], max_pixels, storage_options)
+            reports[row] = probe_image(cells[row], max_pixels, url_reader)
 
     run_chunks(
         check_chunk, len(cells), n_jobs=n_jobs, verbose=verbose, description="Checking"

@@ -41,6 +41,7 @@ from skimgclf.images._decoding.resize import (
 )
 from skimgclf.images._decoding.scale import scale_pixels
 from skimgclf.images._decoding.tiff import check_directory
+from skimgclf.images._urls import UrlReader
 
 # Content decides, not the extension, and nothing else may be tried: EPS would reach
 # Ghostscript. Pillow finds MPO (what many phones write as .jpg) under JPEG.
@@ -188,7 +189,7 @@ def decode_pixels(source, options):
         elif isinstance(source, Image.Image):
             picture = _load_pil_image(source, options.max_pixels)
         elif isinstance(source, str | bytes | os.PathLike):
-            with open_source(source, options.storage_options) as stream:
+            with open_source(source, UrlReader(options.storage_options)) as stream:
                 picture = _load_file(stream, options.max_pixels, _plan_draft(options))
         else:
             raise refuse_type(source)
@@ -329,13 +330,15 @@ def _convert_picture(picture, options):
     return resize_floats(pixels, image_size, resize_mode, interpolation, colour)
 
 
-def probe_image(source, max_pixels, storage_options):
+def probe_image(source, max_pixels, url_reader):
     """Decode an image and report on it, instead of returning its pixels.
 
     Parameters
     ----------
-    source, max_pixels, storage_options
+    source, max_pixels
         As in `read_image`.
+    url_reader : UrlReader
+        What reads URLs.
 
     Returns
     -------
@@ -346,7 +349,7 @@ def probe_image(source, max_pixels, storage_options):
     report = dict.fromkeys(["reason", "width", "height", "mode", "format", "sha256"])
     try:
         if isinstance(source, str | bytes | os.PathLike):
-            with open_source(source, storage_options) as stream:
+            with open_source(source, url_reader) as stream:
                 stream, report["sha256"] = _hash_stream(stream)
                 picture = _load_stream(stream, max_pixels)
         elif isinstance(source, Image.Image):

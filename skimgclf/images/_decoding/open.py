@@ -14,7 +14,6 @@ from skimgclf.images._urls import (
     explain_url_error,
     is_url,
     local_path,
-    read_url,
 )
 
 FORMATS_IN_WORDS = "JPEG, PNG, GIF, BMP, TIFF, WEBP, PPM or ICO"
@@ -73,7 +72,7 @@ class UnreadableImage(Exception):
 
 
 @contextmanager
-def open_source(source, storage_options):
+def open_source(source, url_reader):
     """Open a path, URL or bytes as a binary stream, refusing other than files."""
     if isinstance(source, bytes):
         if not source:
@@ -82,7 +81,7 @@ def open_source(source, storage_options):
         return
     path = find_file(source)
     if path is None:
-        yield io.BytesIO(_read_url(source, storage_options))
+        yield io.BytesIO(_read_url(source, url_reader))
         return
     _check_path(path)
     with open(path, "rb") as stream:
@@ -94,9 +93,9 @@ def find_file(source):
     return local_path(source) if is_url(source) else os.fspath(source)
 
 
-def _read_url(url, storage_options):
+def _read_url(url, url_reader):
     try:
-        content = read_url(url, storage_options)
+        content = url_reader.read(url)
     except MissingPackageError:
         raise
     except Exception as error:
