@@ -10,7 +10,7 @@ from skimgclf.models._checks.images import check_samples
 from skimgclf.models._checks.labels import warn_of_unknown_labels
 from skimgclf.models._predict import make_predict_function, predict_in_batches
 from skimgclf.models._state import pack_network, unpack_network
-from skimgclf.models._training.fit import learn
+from skimgclf.models._training.fit import Training, learn
 from skimgclf.models._training.rollback import adopt, detach
 
 
@@ -378,16 +378,18 @@ default=None
     def __getstate__(self):
         state = {**super().__getstate__()}
         if "model_" in state:
-            training = state["_training"]
+            training = state.pop("_training")
             network = training.network
             optimizer = getattr(network, "optimizer", None) if self.warm_start else None
             packed = pack_network(network, training.blueprint, optimizer)
-            state["_training"] = training._replace(network=packed)
+            state["_packed"] = {**vars(training), "network": packed}
             del state["model_"], state["_predict"]
         return state
 
     def __setstate__(self, state):
+        state = {**state}
+        packed = state.pop("_packed", None)
         super().__setstate__(state)
-        if "_training" in state:
-            network = unpack_network(self._training.network)
-            self._learn(self._training._replace(network=network))
+        if packed is not None:
+            network = unpack_network(packed["network"])
+            self._learn(Training(**{**packed, "network": network}))

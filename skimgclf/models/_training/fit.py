@@ -1,7 +1,7 @@
 """A training from its first epoch to its last, and what it leaves for the next one."""
 
 import copy
-from collections import namedtuple
+import dataclasses
 
 import keras
 import numpy as np
@@ -28,22 +28,39 @@ from skimgclf.models._training.validation_split import (
     join_samples,
 )
 
-# What a training leaves: the network and what it was built from; the classes; the
-# generator that draws the order of further epochs; the optimizer and learning rate, as
-# they were given; the history of all epochs; and the best of them, from 1.
-Training = namedtuple(
-    "Training",
-    [
-        "network",
-        "blueprint",
-        "classes",
-        "order",
-        "optimizer",
-        "learning_rate",
-        "history",
-        "best_iter",
-    ],
-)
+
+@dataclasses.dataclass(frozen=True)
+class Training:
+    """The result of a training, and all that a further training needs.
+
+    Attributes
+    ----------
+    network : keras.Model
+        The trained network.
+    blueprint : dict
+        The arguments of `build_network` that built the network.
+    classes : ndarray of shape (n_classes,)
+        The labels, sorted.
+    order : numpy.random.Generator
+        Draws the order of the samples in further epochs.
+    optimizer : str, keras.optimizers.Optimizer or subclass of it
+        The parameter as it was given.
+    learning_rate : float, keras LearningRateSchedule or None
+        The parameter as it was given.
+    history : dict of str to list of float
+        One value an epoch for the loss and each metric.
+    best_iter : int
+        The epoch, from 1, whose weights the network has.
+    """
+
+    network: keras.Model
+    blueprint: dict
+    classes: np.ndarray
+    order: np.random.Generator
+    optimizer: object
+    learning_rate: object
+    history: dict
+    best_iter: int
 
 
 def learn(
@@ -200,8 +217,11 @@ def _fine_tune(training, parameters, stopper, batches, validation):
         if best <= min(history["val_loss"][len(training.history["loss"]) :]):
             training.network.set_weights(weights)
             best_iter = training.best_iter
-    return training._replace(
-        history=history, best_iter=best_iter, learning_rate=plan.learning_rate
+    return dataclasses.replace(
+        training,
+        history=history,
+        best_iter=best_iter,
+        learning_rate=plan.learning_rate,
     )
 
 
