@@ -8,7 +8,7 @@ from sklearn.utils.validation import check_is_fitted
 from skimgclf._validation import check_choice, check_int, parameter_error
 from skimgclf.exceptions import ImageLoadError, InvalidParameterError
 from skimgclf.images import ImageLoader
-from skimgclf.images._decoding.open import describe_source
+from skimgclf.images._decoding.reasons import describe_source
 from skimgclf.images._input_forms import list_images
 
 _OWNER = "predict_frame"

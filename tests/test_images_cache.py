@@ -251,6 +251,22 @@ def test_cache_sees_a_link_that_is_turned_while_it_is_read(tmp_path, monkeypatch
         assert (load([link], tmp_path / "cache", dtype="uint8") == gray).all()
 
 
+def test_cache_keeps_a_file_from_two_ticks_after_its_change_on(
+    tmp_path, decodes, monkeypatch
+):
+    """Before, it may change again and look the same."""
+    path = tmp_path / "a.bmp"
+    write_gray(path, 9)
+    changed = os.stat(path).st_ctime_ns
+    for n_milliseconds, n_decodes in [(0, 2), (19, 2), (21, 1)]:
+        now = changed + n_milliseconds * 10**6
+        monkeypatch.setattr(time, "time_ns", lambda now=now: now)
+        decodes.clear()
+        for _ in range(2):
+            load([path], tmp_path / "cache")
+        assert len(decodes) == n_decodes
+
+
 def test_cache_never_keeps_a_file_that_may_still_change_within_a_tick(tmp_path):
     path = tmp_path / "a.bmp"
     for gray in range(100):

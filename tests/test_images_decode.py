@@ -12,6 +12,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+import PIL
 import pytest
 from PIL import Image, ImageFile, ImageOps, UnidentifiedImageError
 from sample_images import (
@@ -24,6 +25,7 @@ from sample_images import (
     make_exif,
     make_icon,
     make_lossless_jpeg,
+    make_png,
     make_scene,
     make_tiff,
     store,
@@ -33,7 +35,13 @@ from sklearn.utils.parallel import Parallel, delayed
 
 from skimgclf.exceptions import ImageLoadError, InvalidParameterError
 from skimgclf.images import read_image
-from skimgclf.images._decoding.pillow_repairs import isolated
+from skimgclf.images._decoding.pillow_repairs import (
+    count_stored_pixels,
+    isolated,
+    read_tags,
+    read_transparent_colour,
+)
+from skimgclf.images._decoding.reasons import UnreadableImage
 
 FULL_SIZE = (HEIGHT, WIDTH)
 CORPUS = make_corpus()
@@ -91,7 +99,7 @@ def test_read_image_reads_rightly_or_refuses_by_name(sample, tmp_path):
 
 
 @pytest.mark.parametrize("max_image_pixels", [None, 100])
-def test_read_image_ignores_pillow_globals(monkeypatch, max_image_pixels):
+def test_pillow_repair_ignores_settings_of_the_process(monkeypatch, max_image_pixels):
     """Somebody's LOAD_TRUNCATED_IMAGES and MAX_IMAGE_PIXELS change no result."""
     monkeypatch.setattr(ImageFile, "LOAD_TRUNCATED_IMAGES", True)
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", max_image_pixels)
@@ -551,7 +559,7 @@ def test_source_pil_image_is_left_as_it_is():
         assert np.array_equal(read_image(opened, image_size=(9, 7)), first)
 
 
-def test_source_pil_image_that_failed_never_becomes_blank():
+def test_pillow_repair_closes_a_pil_image_that_failed():
     """A broken PIL image fails at every try (Pillow gives blank pixels at the 2nd)."""
     content = encode(make_scene(), "PNG")
     opened = Image.open(io.BytesIO(content[: len(content) // 2]))
@@ -734,7 +742,7 @@ def test_error_survives_pickling():
     assert str(again) == str(error) == "'missing.png': there is no such file"
 
 
-def test_pillow_remarks_never_surface(tmp_path):
+def test_pillow_repair_hides_remarks_on_metadata(tmp_path):
     """Remarks on metadata are no warnings, and no errors under -W error."""
     levels = make_scene()[:, :, 0].tobytes()
     # A description that claims a million characters: Pillow skips it and warns.
@@ -843,7 +851,7 @@ def signed_tiff_that_lost_its_sign():
     return content.replace(entry, struct.pack("<HHI", 339, 99, 1))
 
 
-def test_tiff_directory_is_checked_whatever_was_warned_of_before():
+def test_pillow_repair_finds_lost_tags_whatever_was_warned_of_before():
     """Pillow's warning of a lost tag is given once in a process: it can't be asked."""
     content = signed_tiff_that_lost_its_sign()
     with warnings.catch_warnings():
@@ -855,7 +863,7 @@ def test_tiff_directory_is_checked_whatever_was_warned_of_before():
                 read_image(content, image_size=(8, 8))
 
 
-def test_tiff_directory_is_checked_in_pil_images():
+def test_pillow_repair_finds_lost_tags_in_pil_images():
     """An opened file gets the same check as its path."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -882,6 +890,41 @@ def test_tiff_directory_is_checked_while_others_swap_warning_filters():
     finally:
         stop.set()
         thread.join()
+
+
+def test_pillow_repair_finds_rows_that_no_strip_holds():
+    """Pillow leaves them black."""
+    content = make_tiff(bytes(WIDTH * HEIGHT), bits=[8], photometric=1)
+    height = struct.pack("<HHII", 257, 3, 1, HEIGHT)
+    assert content.count(height) == 1
+    taller = content.replace(height, struct.pack("<HHII", 257, 3, 1, HEIGHT + 5))
+    with Image.open(io.BytesIO(taller)) as image:
+        image.load()
+    with pytest.raises(ImageLoadError, match="its strips hold only a part"):
+        read_image(taller, image_size=(8, 8))
+
+
+@pytest.mark.parametrize(
+    ("bits", "value", "colour"), [(2, 2, 170), (4, 9, 153), (8, 9, 9)]
+)
+def test_pillow_repair_scales_the_transparent_colour(bits, value, colour):
+    """Of a PNG file that is all transparent, nothing is seen."""
+    row = bytes([sum(value << shift for shift in range(0, 8, bits))] * bits)
+    extra = [(b"tRNS", struct.pack(">H", value))]
+    content = make_png([row] * 4, bits, 0, width=8, extra=extra)
+    with Image.open(io.BytesIO(content)) as image:
+        assert np.asarray(image).ravel().tolist() == [colour] * 32
+    assert (read_image(content, image_size=(2, 2)) == 1).all()
+
+
+@pytest.mark.parametrize(
+    "repair", [read_transparent_colour, count_stored_pixels, read_tags]
+)
+def test_pillow_repair_fails_loudly_where_a_name_is_gone(repair):
+    image = Image.new("L", (4, 4))  # has neither `tile` nor `tag_v2`
+    image.format, image.info["transparency"] = "PNG", 3
+    with pytest.raises(UnreadableImage, match=rf"Pillow {PIL.__version__} has no"):
+        repair(image)
 
 
 def test_tiff_between_pillows_limits_is_read(monkeypatch):

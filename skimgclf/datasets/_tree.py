@@ -11,7 +11,7 @@ from skimgclf.datasets._paths import (
     is_inside,
     split_name,
 )
-from skimgclf.images._decoding.open import name_format
+from skimgclf.images._decoding.reasons import name_format
 
 Image = namedtuple("Image", ["path", "label", "real_path"])
 

@@ -2,8 +2,8 @@
 
 from skimgclf._validation import check_int, check_verbose
 from skimgclf.images._decoding.decode import probe_image
-from skimgclf.images._decoding.open import describe_source
 from skimgclf.images._decoding.options import DEFAULT_MAX_PIXELS
+from skimgclf.images._decoding.reasons import describe_source
 from skimgclf.images._input_forms import list_cells
 from skimgclf.images._threads import check_n_jobs, run_chunks
 from skimgclf.images._urls import UrlReader, check_storage_options

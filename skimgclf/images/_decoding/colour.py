@@ -5,7 +5,8 @@ import functools
 import numpy as np
 from PIL import Image
 
-from skimgclf.images._decoding.open import UnreadableImage
+from skimgclf.images._decoding.pillow_repairs import read_tags
+from skimgclf.images._decoding.reasons import UnreadableImage
 
 N_CHANNELS = {"grayscale": 1, "rgb": 3, "rgba": 4}
 
@@ -20,14 +21,6 @@ _EIGHT_BIT_MODES = {"1", "L", "P", "RGB", "RGBX", "CMYK", "YCbCr", "LAB", "HSV"}
 # TIFF 6.0, sections 3, 8 and 19: the tags that say what a sample means.
 _BITS_PER_SAMPLE, _PHOTOMETRIC, _SAMPLE_FORMAT = 258, 262, 339
 _WHITE_IS_ZERO, _SIGNED = 0, 2
-
-# PNG gives a transparent colour in the file's bit depth, but Pillow hands out pixels
-# scaled to 8 bits (or their high byte).
-_PNG_KEY_SCALES = {
-    "L;2": lambda value: value * 85,
-    "L;4": lambda value: value * 17,
-    "RGB;16B": lambda value: tuple(part >> 8 for part in value),
-}
 
 
 def read_sample_meaning(image):
@@ -44,7 +37,7 @@ def read_sample_meaning(image):
         The sample value that is white in an image deeper than 8 bits; negative when the
         scale runs from white to black; None for an 8-bit image.
     """
-    tags = image.tag_v2 if image.format == "TIFF" else {}
+    tags = read_tags(image) if image.format == "TIFF" else {}
     if image.mode.startswith("I;16"):
         bits = tags.get(_BITS_PER_SAMPLE, (16,))[0]
         white = 4095 if bits == 12 else 65535
@@ -70,21 +63,6 @@ def read_sample_meaning(image):
     if image.mode not in _EIGHT_BIT_MODES | _ALPHA_MODES:
         raise UnreadableImage(f"its pixels are of a kind not read ({image.mode})")
     return None
-
-
-def read_transparent_colour(image):
-    """Read which colour an opened PNG file declares transparent, if Pillow errs there.
-
-    Returns
-    -------
-    colour : int, tuple of three int or None
-        In the scale of the decoded pixels; None if what Pillow says is right.
-    """
-    colour = image.info.get("transparency")
-    if image.format != "PNG" or colour is None or not image.tile:
-        return None
-    scale = _PNG_KEY_SCALES.get(image.tile[0][3])
-    return None if scale is None else scale(colour)
 
 
 def refuse_lost_bits(image, colour):

@@ -16,23 +16,27 @@ from skimgclf.images._decoding.colour import (
     convert_eight_bits,
     convert_floats,
     read_sample_meaning,
-    read_transparent_colour,
     refuse_lost_bits,
     scale_deep,
 )
 from skimgclf.images._decoding.decoded_arrays import load_array
 from skimgclf.images._decoding.icon import unwrap_icon
-from skimgclf.images._decoding.open import (
+from skimgclf.images._decoding.open import check_n_pixels, open_source
+from skimgclf.images._decoding.options import DEFAULT_MAX_PIXELS, check_options
+from skimgclf.images._decoding.pillow_repairs import (
+    SettingsChanged,
+    close_if_failed,
+    find_stream,
+    isolated,
+    read_transparent_colour,
+)
+from skimgclf.images._decoding.reasons import (
     UnreadableImage,
-    check_n_pixels,
     describe_source,
     explain_error,
     explain_start,
-    open_source,
     refuse_type,
 )
-from skimgclf.images._decoding.options import DEFAULT_MAX_PIXELS, check_options
-from skimgclf.images._decoding.pillow_repairs import SettingsChanged, isolated
 from skimgclf.images._decoding.resize import (
     orient,
     read_orientation,
@@ -195,7 +199,7 @@ def decode_pixels(source, options):
             raise refuse_type(source)
         return _convert_picture(picture, options)
     except Exception as error:
-        raise _load_error(source, error, options.max_pixels) from _find_cause(error)
+        raise _load_error(source, error) from _find_cause(error)
 
 
 def _renew_lock():
@@ -208,9 +212,8 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_renew_lock)
 
 
-def _load_error(source, error, max_pixels):
-    reason = explain_error(error, max_pixels)
-    return ImageLoadError([(None, describe_source(source), reason)])
+def _load_error(source, error):
+    return ImageLoadError([(None, describe_source(source), explain_error(error))])
 
 
 def _find_cause(error):
@@ -265,7 +268,7 @@ def _load_once(stream, max_pixels, draft):
             raise UnreadableImage(explain_start(stream)) from error
         check_n_pixels(image.width * image.height, max_pixels)
         if image.format == "TIFF":
-            check_directory(image)
+            check_directory(image, stream)
         return _load_opened(image, _draft(image, draft))
 
 
@@ -303,16 +306,11 @@ def _load_pil_image(image, max_pixels):
     # by two threads at once.
     with _pil_image_lock, isolated(max_pixels):
         check_n_pixels(image.width * image.height, max_pixels)
-        try:
-            if image.format == "TIFF" and getattr(image, "fp", None) and image.tile:
-                check_directory(image)
+        with close_if_failed(image):
+            stream = find_stream(image) if image.format == "TIFF" else None
+            if stream is not None:
+                check_directory(image, stream)
             return _load_opened(image)
-        except UnreadableImage:
-            raise
-        except BaseException:
-            # Its next load() would return blank pixels without an error.
-            image.close()
-            raise
 
 
 def _convert_picture(picture, options):
@@ -360,7 +358,7 @@ def probe_image(source, max_pixels, url_reader):
             raise refuse_type(source)
         report |= _describe_picture(picture)
     except Exception as error:
-        report["reason"] = explain_error(error, max_pixels)
+        report["reason"] = explain_error(error)
     return report
 
 

@@ -3,7 +3,8 @@
 import numpy as np
 from PIL import Image
 
-from skimgclf.images._decoding.open import UnreadableImage, check_n_pixels
+from skimgclf.images._decoding.open import check_n_pixels
+from skimgclf.images._decoding.reasons import UnreadableImage
 
 
 def load_array(array, max_pixels):

@@ -1,10 +1,9 @@
-"""Decoding that Pillow's process-wide settings and the warning filters can't change.
+"""Repair what Pillow (13.0) and the warning filters do to decoded images.
 
-Two globals of Pillow decide what a damaged or huge file becomes, and anybody in the
-process may set them: with ``ImageFile.LOAD_TRUNCATED_IMAGES = True`` (the usual advice
-on the web) half of all truncated files turn into wrong pixels without an error, and
-``Image.MAX_IMAGE_PIXELS`` refuses images that `max_pixels` allows. Warning filters are
-process-wide as well: under ``-W error`` a remark on metadata would lose a good image.
+Everything that is private or undocumented in Pillow and `warnings` is used here alone.
+Where a name is gone, the image is refused with a sentence that names Pillow's version,
+since its pixels may be wrong. Only the warning filter is left out silently then, and
+under ``-W error`` a remark of Pillow's makes an image unreadable.
 """
 
 import os
@@ -12,9 +11,128 @@ import threading
 import warnings
 from contextlib import contextmanager
 
+import PIL
 from PIL import Image, ImageFile
 
+from skimgclf.images._decoding.reasons import UnreadableImage
+
 _thread = threading.local()
+
+# PNG gives a transparent colour in the bit depth of the file, but Pillow scales pixels
+# to 8 bits (or keeps their high byte). By mode and rawmode, which is Pillow's name for
+# the layout of the file's samples.
+_COLOUR_SCALES = {
+    ("L", "L"): None,
+    ("L", "L;2"): lambda value: value * 85,
+    ("L", "L;4"): lambda value: value * 17,
+    ("RGB", "RGB"): None,
+    ("RGB", "RGB;16B"): lambda value: tuple(part >> 8 for part in value),
+}
+
+
+def read_transparent_colour(image):
+    """Read which colour an opened PNG file declares transparent, if Pillow errs there.
+
+    Cause: ``image.info["transparency"]`` isn't scaled as the pixels are, and the bit
+    depth of the file stands in the undocumented ``image.tile`` alone. It can go when
+    Pillow scales both.
+
+    Parameters
+    ----------
+    image : PIL.Image.Image
+        As `PIL.Image.open` returns it.
+
+    Returns
+    -------
+    colour : int, tuple of three int or None
+        In the scale of the decoded pixels; None if Pillow's is right.
+    """
+    colour = image.info.get("transparency")
+    if image.format != "PNG" or colour is None or image.mode not in {"L", "RGB"}:
+        return None
+    tiles = _read_attribute(image, "tile")
+    if not tiles:  # already decoded
+        return None
+    rawmode = tiles[0][3]
+    if (image.mode, rawmode) not in _COLOUR_SCALES:
+        raise _refuse_version(f"reads PNG files in an unknown layout, {rawmode!r}")
+    scale = _COLOUR_SCALES[image.mode, rawmode]
+    return None if scale is None else scale(colour)
+
+
+def count_stored_pixels(image):
+    """Count the pixels for which an opened TIFF file has data, in all its layers.
+
+    Cause: Pillow leaves black what no strip covers, without an error; the strips stand
+    in the undocumented ``image.tile`` alone. It can go when Pillow raises an error.
+
+    Parameters
+    ----------
+    image : PIL.TiffImagePlugin.TiffImageFile
+        As opened, not yet decoded.
+
+    Returns
+    -------
+    n_pixels : int
+    n_strips : int
+    """
+    tiles = _read_attribute(image, "tile")
+    n_pixels = sum(
+        (right - left) * (lower - upper) for _, (left, upper, right, lower), *_ in tiles
+    )
+    return n_pixels, len(tiles)
+
+
+def read_tags(image):
+    """Return the tags that Pillow has read from a TIFF file, by number.
+
+    Cause: Pillow skips a tag that it can't read with a warning alone, which another
+    thread may have filtered. It can go when Pillow raises an error.
+    """
+    return _read_attribute(image, "tag_v2")
+
+
+def find_stream(image):
+    """Return the stream from which a PIL image will be decoded, or None if it was.
+
+    Cause: a user's PIL image keeps its file in the undocumented ``image.fp`` alone,
+    and damage of TIFF files is found in the file. It can go when the repairs of TIFF
+    files can.
+    """
+    if not isinstance(image, ImageFile.ImageFile):
+        return None
+    stream, tiles = _read_attribute(image, "fp"), _read_attribute(image, "tile")
+    return stream if tiles else None
+
+
+@contextmanager
+def close_if_failed(image):
+    """Close a PIL image whose decoding fails, so that it can't be decoded again.
+
+    Cause: after a failed ``load()``, the next one returns blank pixels without an
+    error. It can go when Pillow raises an error each time.
+    """
+    try:
+        yield
+    except UnreadableImage:
+        raise
+    except BaseException:
+        image.close()
+        raise
+
+
+def _read_attribute(image, name):
+    try:
+        return getattr(image, name)
+    except AttributeError as error:
+        raise _refuse_version(f"has no image.{name} any more") from error
+
+
+def _refuse_version(what):
+    return UnreadableImage(
+        f"Pillow {PIL.__version__} {what}, without which wrong pixels can't be found: "
+        "install an older Pillow or a newer skimgclf"
+    )
 
 
 class SettingsChanged(Exception):
@@ -22,11 +140,7 @@ class SettingsChanged(Exception):
 
 
 class _ThisThreadDecodes:
-    """The message pattern of a warning filter: matches in threads that decode.
-
-    ``warnings.catch_warnings`` swaps a process-wide list and isn't safe to use in
-    threads, so the filter stays and its pattern looks at the thread that warns.
-    """
+    """The message pattern of a warning filter: matches in threads that decode."""
 
     # scikit-learn's Parallel copies all filters to its workers by this attribute: there
     # the filter becomes one that never matches.
@@ -40,12 +154,33 @@ class _ThisThreadDecodes:
 _FILTER = ("ignore", _ThisThreadDecodes(), Warning, None, 0)
 
 
+def _add_warning_filter():
+    """Ignore the warnings of threads that decode, and of no others.
+
+    Cause: under ``-W error``, a remark of Pillow's on metadata would lose a good image,
+    and ``warnings.catch_warnings`` swaps a list of the whole process, which isn't safe
+    in threads. Python (3.11 to 3.14) doesn't document ``warnings.filters``, nor that a
+    pattern may be any object with a method ``match``. It can go when all supported
+    versions of Python have ``sys.flags.context_aware_warnings`` on (3.14 has it, off by
+    default).
+    """
+    filters = getattr(warnings, "filters", None)
+    if isinstance(filters, list) and filters[:1] != [_FILTER]:
+        filters.insert(0, _FILTER)
+
+
+def _remove_warning_filter():
+    filters = getattr(warnings, "filters", None)
+    if isinstance(filters, list) and _FILTER in filters:
+        filters.remove(_FILTER)
+
+
 class _PillowSettings:
     """Counts the decodes that run, and sets Pillow's globals while some need it.
 
     As long as the globals suit (nearly always), nothing is set. As soon as one decode
-    has to set them, those that start beside it join it, since what they would read from
-    the globals is no longer what the user had set; the last one puts the values back.
+    has to set them, those that start beside it join it, since the globals don't hold
+    the user's values any more; the last one puts the values back.
     """
 
     def __init__(self):
@@ -58,11 +193,10 @@ class _PillowSettings:
         self.saved = None
 
     def enter(self, max_pixels):
-        """Start a decode, and return whether it runs with the globals set by us."""
+        """Start a decode, and return whether it runs with globals that were set."""
         with self.lock:
             self.n_decodes += 1
-            if warnings.filters[:1] != [_FILTER]:
-                warnings.filters.insert(0, _FILTER)
+            _add_warning_filter()
             if self.n_overriding == 0:
                 if _globals_suit(max_pixels):
                     return False
@@ -75,14 +209,14 @@ class _PillowSettings:
         """End a decode that `enter` started."""
         with self.lock:
             self.n_decodes -= 1
-            if self.n_decodes == 0 and _FILTER in warnings.filters:
-                warnings.filters.remove(_FILTER)
+            if self.n_decodes == 0:
+                _remove_warning_filter()
             self.n_overriding -= overriding
             if overriding and self.n_overriding == 0:
                 self._put_back()
 
     def _put_back(self):
-        # Only what is still ours: somebody may have set them meanwhile.
+        # Only values that are unchanged: somebody may have set others meanwhile.
         truncated, limit = self.saved
         if ImageFile.LOAD_TRUNCATED_IMAGES is False:
             ImageFile.LOAD_TRUNCATED_IMAGES = truncated
@@ -113,6 +247,12 @@ def _globals_suit(max_pixels):
 def isolated(max_pixels):
     """Decode as if nobody had changed Pillow's globals or the warning filters.
 
+    Cause: anybody in the process may set Pillow's globals. With
+    ``ImageFile.LOAD_TRUNCATED_IMAGES = True`` (the usual advice on the web) half of all
+    truncated files turn into wrong pixels without an error, and
+    ``Image.MAX_IMAGE_PIXELS`` refuses images that `max_pixels` allows. It can go when
+    ``Image.open`` takes both as arguments.
+
     Parameters
     ----------
     max_pixels : int
@@ -120,14 +260,19 @@ def isolated(max_pixels):
 
     Raises
     ------
+    UnreadableImage
+        If Pillow finds more pixels than that.
     SettingsChanged
-        If somebody has asked Pillow for truncated images meanwhile, so that nobody
-        knows whether this one is whole. Decode it anew.
+        If somebody has asked Pillow for truncated images meanwhile, so that this one
+        may be cut short. Decode it anew.
     """
     overriding = _settings.enter(max_pixels)
     _thread.decodes = True
     try:
         yield
+    except Image.DecompressionBombError as error:
+        reason = f"it has more pixels than max_pixels={max_pixels} allows"
+        raise UnreadableImage(reason) from error
     finally:
         _thread.decodes = False
         changed = bool(ImageFile.LOAD_TRUNCATED_IMAGES)

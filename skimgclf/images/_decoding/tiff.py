@@ -4,7 +4,8 @@ import os
 import struct
 from collections import namedtuple
 
-from skimgclf.images._decoding.open import UnreadableImage
+from skimgclf.images._decoding.pillow_repairs import count_stored_pixels, read_tags
+from skimgclf.images._decoding.reasons import UnreadableImage
 
 _PLANAR_CONFIGURATION = 284
 
@@ -45,7 +46,7 @@ _LAYOUTS = {
 }
 
 
-def check_directory(image):
+def check_directory(image, stream):
     """Refuse a TIFF file of whose tags some that decide on pixels are lost or wrong.
 
     Pillow (13.0) skips such a tag with a warning, and decodes as if it weren't there.
@@ -54,28 +55,26 @@ def check_directory(image):
     ----------
     image : PIL.TiffImagePlugin.TiffImageFile
         As opened, not yet decoded.
+    stream : binary file
+        What it is opened from.
     """
-    _check_entries(image)
-    # Pillow (13.0) leaves what no strip covers black, without an error.
-    covered = sum(
-        (right - left) * (lower - upper)
-        for _, (left, upper, right, lower), *_ in image.tile
-    )
-    is_planar = image.tag_v2.get(_PLANAR_CONFIGURATION) == 2 and len(image.tile) > 1
+    tags = read_tags(image)
+    _check_entries(tags, stream)
+    n_pixels, n_strips = count_stored_pixels(image)
+    is_planar = tags.get(_PLANAR_CONFIGURATION) == 2 and n_strips > 1
     n_layers = len(image.getbands()) if is_planar else 1
-    if covered < image.width * image.height * n_layers:
+    if n_pixels < image.width * image.height * n_layers:
         raise UnreadableImage(
             "its strips hold only a part of the image: the file is damaged or cut short"
         )
 
 
-def _check_entries(image):
-    stream = image.fp
+def _check_entries(tags, stream):
     position = stream.tell()
     try:
         length = stream.seek(0, os.SEEK_END)
         for tag, n_bytes, offset in _read_entries(stream):
-            lost = tag not in image.tag_v2 or offset + n_bytes > length
+            lost = tag not in tags or offset + n_bytes > length
             if tag in _PIXEL_TAGS and lost:
                 raise _damaged(f"tag {tag} leads out of the file or can't be read")
     except (struct.error, OverflowError) as error:
