@@ -6,10 +6,12 @@ import keras
 import numpy as np
 import pytest
 
-from skimgclf.models._networks.pretrained import (
+from skimgclf.models._networks.applications import (
     BACKBONES,
     FAMILIES,
-    _prepare,
+    prepare_pixels,
+)
+from skimgclf.models._networks.pretrained import (
     build_backbone,
     find_inner_model,
     load_backbone,
@@ -20,7 +22,7 @@ from skimgclf.models._networks.pretrained import (
 def test_pixels_are_what_the_family_takes(family):
     images = np.random.default_rng(0).random((2, 4, 5, 3), dtype="float32")
     inputs = keras.Input((4, 5, 3))
-    prepare = keras.Model(inputs, _prepare(inputs, FAMILIES[family].pixels))
+    prepare = keras.Model(inputs, prepare_pixels(inputs, FAMILIES[family].pixels))
     module = getattr(keras.applications, family)
     expected = module.preprocess_input(images * 255)
     np.testing.assert_allclose(np.asarray(prepare(images)), expected, atol=1e-4)

@@ -28,8 +28,8 @@ from skimgclf.images._cache import (
 from skimgclf.models._checks.images import check_samples
 from skimgclf.models._feature_cache import FeatureCache
 from skimgclf.models._keras_file import dump_keras_bytes, load_keras_bytes
+from skimgclf.models._networks.kinds import Kind, kind_of
 from skimgclf.models._networks.pretrained import (
-    BACKBONES,
     check_backbone,
     check_weights_source,
     load_backbone,
@@ -217,7 +217,8 @@ class ImageEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstim
         directory = check_cache(_OWNER, self.cache, self.cache_limit)
         if directory is None:
             return None
-        name = self.backbone if self.backbone in BACKBONES else None
+        is_application = kind_of(self.backbone) is Kind.APPLICATION
+        name = self.backbone if is_application else None
         network = (
             name,
             self.weights_hash_,

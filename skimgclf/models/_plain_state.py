@@ -20,8 +20,9 @@ from skimgclf.models._checks.parameters import (
 )
 from skimgclf.models._classifier import KerasImageClassifier
 from skimgclf.models._keras_file import check_plain, read_network, write_network
-from skimgclf.models._networks.architectures import ARCHITECTURES, is_backbone, is_name
+from skimgclf.models._networks.architectures import ARCHITECTURES
 from skimgclf.models._networks.augmentation import plan_augmentation
+from skimgclf.models._networks.kinds import Kind, kind_of
 from skimgclf.models._training.fit import Training
 from skimgclf.models._training.seeds import seeded
 
@@ -194,7 +195,7 @@ def _describe_parameters(parameters):
         for name, value in parameters.items()
     }
     architecture = described["architecture"]
-    if not is_name(architecture):
+    if kind_of(architecture) is Kind.FUNCTION:
         described["architecture"] = {"function": _name_of(architecture)}
     for name in ("optimizer", "learning_rate"):
         if name in described:
@@ -316,7 +317,9 @@ def _check_learnt(learnt):
     check_keys("parameters of the blueprint", blueprint["parameters"], built)
     architecture = blueprint["architecture"]
     is_function = isinstance(architecture, dict)
-    if not (is_function or is_backbone(architecture) or architecture in ARCHITECTURES):
+    kind = kind_of(architecture)
+    is_known = kind in (Kind.APPLICATION, Kind.KERAS_FILE)
+    if not (is_function or is_known or architecture in ARCHITECTURES):
         raise ValueError(f"unknown architecture {architecture!r}")
     names = learnt["feature_names"]
     if names is not None and (

@@ -15,7 +15,8 @@ from skimgclf.models._keras_file import (
     list_generators,
     load_keras_bytes,
 )
-from skimgclf.models._networks.architectures import build_network, can_be_named
+from skimgclf.models._networks.architectures import build_network
+from skimgclf.models._networks.kinds import kind_of
 from skimgclf.models._training.optimizer import compile_network
 from skimgclf.models._training.seeds import seeded
 
@@ -50,7 +51,7 @@ def pack_network(network, blueprint, optimizer=None):
             "config": optimizer.get_config(),
             "variables": _copy_values(optimizer),
         }
-    if not can_be_named(blueprint["architecture"]):
+    if not kind_of(blueprint["architecture"]).is_rebuilt_by_name:
         generators = [np.array(state) for state in list_generators(network)]
         return {**packed, "file": _write_keras_bytes(network), "generators": generators}
     return {**packed, "blueprint": blueprint, "variables": _copy_values(network)}

@@ -17,9 +17,10 @@ from skimgclf._validation import (
     parameter_error,
 )
 from skimgclf.models._checks.optimizer import check_optimizer
-from skimgclf.models._networks.architectures import ARCHITECTURES, is_backbone, is_name
+from skimgclf.models._networks.architectures import ARCHITECTURES
 from skimgclf.models._networks.augmentation import plan_augmentation
-from skimgclf.models._networks.pretrained import BACKBONES, check_weights_source
+from skimgclf.models._networks.kinds import Kind, kind_of
+from skimgclf.models._networks.pretrained import check_weights_source
 
 _OWNER = "KerasImageClassifier"
 
@@ -45,7 +46,7 @@ def check_parameters(parameters, *, is_partial=False):
     _check_architecture(architecture)
     check_weights_source(_OWNER, parameters["weights"])
     _check_fine_tune(parameters, is_partial)
-    named = is_name(architecture) and architecture in BACKBONES
+    named = kind_of(architecture) is Kind.APPLICATION
     blueprint = {
         "architecture": architecture,
         "augmentation": plan_augmentation(_OWNER, parameters["augmentation"]),
@@ -69,7 +70,7 @@ def _check_architecture(architecture):
     if isinstance(architecture, type | keras.layers.Layer):
         expected = "a name or a function that returns a new keras.Model in each call"
         raise parameter_error(_OWNER, "architecture", expected, architecture)
-    if not callable(architecture) and not is_backbone(architecture):
+    if kind_of(architecture) in (Kind.BUILT_IN, None):
         otherwise = (
             "the name of a network of keras.applications (such as 'MobileNetV3Small'; "
             "not EfficientNetB0 to B7), the path of a .keras file, or a callable"
@@ -90,7 +91,7 @@ def _check_fine_tune(parameters, is_partial):
     if not _is_number(rate) or not 0 < rate < np.inf:
         expected = "a number above 0"
         raise parameter_error(_OWNER, "fine_tune_learning_rate", expected, rate)
-    if fine_tune and not is_backbone(parameters["architecture"]):
+    if fine_tune and not kind_of(parameters["architecture"]).is_pretrained:
         expected = (
             f"0 with architecture={parameters['architecture']!r}, which isn't "
             "pretrained"

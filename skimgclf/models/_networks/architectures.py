@@ -12,14 +12,10 @@ import keras
 
 from skimgclf._validation import parameter_error
 from skimgclf.models._networks.augmentation import build_augmentation
+from skimgclf.models._networks.fine_tuning import freeze, thaw
+from skimgclf.models._networks.kinds import Kind, kind_of
 from skimgclf.models._networks.layers import DATA_FORMAT, flatten, wide_dtype
-from skimgclf.models._networks.pretrained import (
-    BACKBONES,
-    copy_backbone,
-    freeze,
-    is_keras_file,
-    thaw,
-)
+from skimgclf.models._networks.pretrained import copy_backbone
 
 _OWNER = "KerasImageClassifier"
 
@@ -166,7 +162,8 @@ def build_network(
     network : keras.Model
         Maps samples of `image_shape` to probabilities (n_samples, n_classes).
     """
-    if is_backbone(architecture):
+    kind = kind_of(architecture)
+    if kind.is_pretrained:
         _refuse_rows(architecture, image_shape)
         features = copy_backbone(_OWNER, architecture, weights, image_shape)
         freeze(features)
@@ -176,7 +173,7 @@ def build_network(
             dropped = keras.layers.Dropout(parameters["dropout"])(features.outputs[0])
             features = keras.Model(features.inputs, dropped)
     else:
-        build = ARCHITECTURES[architecture] if is_name(architecture) else architecture
+        build = architecture if kind is Kind.FUNCTION else ARCHITECTURES[architecture]
         if build is build_cnn:
             _refuse_rows(architecture, image_shape)
         features = build(image_shape, **_select_parameters(build, parameters))
@@ -194,22 +191,6 @@ def build_network(
     augment = build_augmentation(augmentation, image_shape)
     inputs = keras.Input(image_shape)
     return keras.Model(inputs, head(features(augment(inputs))))
-
-
-def is_backbone(architecture):
-    """Tell whether an architecture is a pretrained network."""
-    is_known = is_name(architecture) and architecture in BACKBONES
-    return is_known or is_keras_file(architecture)
-
-
-def can_be_named(architecture):
-    """Tell whether a name is all that is needed to build an architecture."""
-    return is_name(architecture) and not is_keras_file(architecture)
-
-
-def is_name(architecture):
-    """Tell whether an architecture is given by its name."""
-    return isinstance(architecture, str)
 
 
 def _refuse_rows(architecture, image_shape):

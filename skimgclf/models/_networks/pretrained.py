@@ -1,83 +1,28 @@
 """Pretrained networks without their last layers: built, prepared, loaded and shared.
 
-What a network of keras.applications takes as pixels differs from family to family;
-`BACKBONES` says what, and `build_backbone` puts the layers in front that turn pixels in
-[0, 1] into it. `load_backbone` keeps the last few backbones of this process, so that
-the clones of a search share them.
+`build_backbone` puts layers in front of a network that turn pixels in [0, 1] into the
+pixels that the network takes. `load_backbone` keeps the last few backbones of this
+process, so that the clones of a search share them.
 """
 
+import dataclasses
 import hashlib
 import os
 import re
 import threading
 import warnings
-from collections import OrderedDict, namedtuple
+from collections import OrderedDict
 
 import keras
 import numpy as np
 
 from skimgclf._validation import check_choice, parameter_error
 from skimgclf.models._keras_file import load_keras_bytes
+from skimgclf.models._networks.applications import BACKBONES, FAMILIES, prepare_pixels
+from skimgclf.models._networks.kinds import Kind, kind_of
 from skimgclf.models._networks.layers import DATA_FORMAT, pool_features
 from skimgclf.models._predict import make_predict_function
 from skimgclf.models._training.seeds import seeded
-
-# What a network of keras.applications takes, and the least height and width of its
-# images, both as Keras documents and checks them.
-Family = namedtuple("Family", ["pixels", "min_size"])
-
-# The key is the module keras.applications.<key>, whose `preprocess_input` is the source
-# of `pixels` (docs: keras.io/api/applications): "0 to 255" where it does nothing, since
-# the networks begin with such layers themselves; and its modes "tf", "torch", "caffe".
-FAMILIES = {
-    "convnext": Family("0 to 255", 32),
-    "densenet": Family("torch", 32),
-    "efficientnet_v2": Family("0 to 255", 32),
-    "inception_resnet_v2": Family("tf", 75),
-    "inception_v3": Family("tf", 75),
-    "mobilenet": Family("tf", 32),
-    "mobilenet_v2": Family("tf", 32),
-    "mobilenet_v3": Family("0 to 255", 32),
-    "nasnet": Family("tf", 32),
-    "resnet": Family("caffe", 32),
-    "resnet_v2": Family("tf", 32),
-    "vgg16": Family("caffe", 32),
-    "vgg19": Family("caffe", 32),
-    "xception": Family("tf", 71),
-}
-
-# EfficientNetB0 to B7 aren't offered: Keras builds another network for the file of the
-# ImageNet weights than for "imagenet" (without a layer that divides by the standard
-# deviation again), so that the features would be wrong without a word.
-BACKBONES = {
-    **dict.fromkeys(
-        [f"ConvNeXt{size}" for size in ("Tiny", "Small", "Base", "Large", "XLarge")],
-        "convnext",
-    ),
-    **dict.fromkeys([f"DenseNet{depth}" for depth in (121, 169, 201)], "densenet"),
-    **dict.fromkeys(
-        [f"EfficientNetV2{size}" for size in ("B0", "B1", "B2", "B3", "S", "M", "L")],
-        "efficientnet_v2",
-    ),
-    "InceptionResNetV2": "inception_resnet_v2",
-    "InceptionV3": "inception_v3",
-    "MobileNet": "mobilenet",
-    "MobileNetV2": "mobilenet_v2",
-    "MobileNetV3Small": "mobilenet_v3",
-    "MobileNetV3Large": "mobilenet_v3",
-    "NASNetMobile": "nasnet",
-    "NASNetLarge": "nasnet",
-    **dict.fromkeys([f"ResNet{depth}" for depth in (50, 101, 152)], "resnet"),
-    **dict.fromkeys([f"ResNet{depth}V2" for depth in (50, 101, 152)], "resnet_v2"),
-    "VGG16": "vgg16",
-    "VGG19": "vgg19",
-    "Xception": "xception",
-}
-
-# Means and standard deviations of ImageNet's channels, as keras.applications has them
-# (imagenet_utils.py): of red, green, blue in [0, 1], and of blue, green, red in bytes.
-_MEAN, _DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
-_MEAN_BYTES = (103.939, 116.779, 123.68)
 
 # The largest have 0.8 GB of weights: a search needs one or two.
 _N_KEPT = 4
@@ -88,18 +33,33 @@ _WEIGHTS = f"{_IMAGENET!r}, None or the path of a file of weights that exists"
 # The parameter that names a backbone.
 _NAMES = {"ImageEmbedder": "backbone", "KerasImageClassifier": "architecture"}
 
-# A backbone: pixels (n, height, width, n_channels) in [0, 1] to features (n, d); what
-# computes it for one batch; and the hash of what it consists of (None for a model that
-# was given as such).
-Backbone = namedtuple("Backbone", ["network", "predict", "digest"])
-
 _kept = OrderedDict()
 _kept_lock = threading.Lock()
 
 
+@dataclasses.dataclass(frozen=True)
+class Backbone:
+    """A pretrained network that is ready to compute features.
+
+    Attributes
+    ----------
+    network : keras.Model
+        Maps pixels (n_samples, height, width, n_channels) in [0, 1] to features
+        (n_samples, n_features).
+    predict : callable
+        Computes the features of one batch, from `make_predict_function`.
+    digest : str or None
+        Hash of the file or weights of the network; None for a model that was given.
+    """
+
+    network: keras.Model
+    predict: object
+    digest: str
+
+
 def check_backbone(owner, backbone):
     """Refuse what isn't a backbone's name, the path of a ``.keras`` file or a model."""
-    if not isinstance(backbone, keras.Model) and not is_keras_file(backbone):
+    if kind_of(backbone) not in (Kind.MODEL, Kind.KERAS_FILE):
         otherwise = "a keras.Model or the path of a .keras file"
         check_choice(owner, "backbone", backbone, BACKBONES, otherwise=otherwise)
 
@@ -108,12 +68,6 @@ def check_weights_source(owner, weights):
     """Refuse what isn't "imagenet", None or a path."""
     if weights is not None and not isinstance(weights, str | os.PathLike):
         raise parameter_error(owner, "weights", _WEIGHTS, weights)
-
-
-def is_keras_file(backbone):
-    """Tell whether a backbone is given as the path of a ``.keras`` file."""
-    is_path = isinstance(backbone, str | os.PathLike)
-    return is_path and os.fspath(backbone).endswith(".keras")
 
 
 def load_backbone(owner, backbone, weights, pooling, image_shape):
@@ -167,23 +121,22 @@ def build_backbone(owner, backbone, weights, image_shape, *, pooling):
     network : keras.Model
         Pixels in [0, 1] to features.
     """
-    if isinstance(backbone, str) and backbone in BACKBONES:
+    kind = kind_of(backbone)
+    if kind is Kind.APPLICATION:
         family = FAMILIES[BACKBONES[backbone]]
         expected = (None, None, 3)
         _check_image(owner, backbone, image_shape, expected, family.min_size)
         model = _build_application(owner, backbone, weights, image_shape[:2])
     else:
         family = None
-        model = backbone
-        if not isinstance(model, keras.Model):
-            model = _read_model(owner, backbone)
+        model = backbone if kind is Kind.MODEL else _read_model(owner, backbone)
         expected = _check_model(owner, backbone, model)
         _check_image(owner, model.name, image_shape, expected, 1)
     x = inputs = keras.Input(image_shape)
     if (image_shape[2], expected[2]) == (1, 3):
         x = keras.layers.Concatenate()([x, x, x])
     if family is not None:
-        x = _prepare(x, family.pixels)
+        x = prepare_pixels(x, family.pixels)
     features = model(x)
     if len(features.shape) == 4:
         features = pool_features(features, pooling)
@@ -204,7 +157,7 @@ def copy_backbone(owner, backbone, weights, image_shape):
         As `build_backbone` builds it, with pooling "avg".
     """
     network = build_backbone(owner, backbone, None, image_shape, pooling="avg")
-    if weights is not None and not is_keras_file(backbone):
+    if weights is not None and kind_of(backbone) is not Kind.KERAS_FILE:
         shared = load_backbone(owner, backbone, weights, "avg", image_shape)
         network.set_weights(shared.network.get_weights())
     return network
@@ -215,43 +168,6 @@ def find_inner_model(network):
     return next(
         layer for layer in reversed(network.layers) if isinstance(layer, keras.Model)
     )
-
-
-def freeze(network):
-    """Keep a backbone from being trained, within a network that has one."""
-    find_inner_model(network).trainable = False
-
-
-def thaw(network, n_layers):
-    """Let the last layers of a backbone be trained, within a network that has one.
-
-    Parameters
-    ----------
-    network : keras.Model
-        With a model of `build_backbone` in it.
-    n_layers : int or "all"
-        How many layers with weights, counted from the end. Batch normalization isn't
-        counted and stays as it is: its means of a million photos are better than those
-        of a few.
-    """
-    inner = find_inner_model(network)
-    inner.trainable = True
-    counted = []
-    for layer in _list_leaves(inner):
-        layer.trainable = False
-        is_norm = isinstance(layer, keras.layers.BatchNormalization)
-        if layer.weights and not is_norm:
-            counted.append(layer)
-    for layer in counted if n_layers == "all" else counted[-n_layers:]:
-        layer.trainable = True
-
-
-def _list_leaves(model):
-    for layer in model.layers:
-        if hasattr(layer, "layers"):
-            yield from _list_leaves(layer)
-        else:
-            yield layer
 
 
 def _identify(source):
@@ -266,9 +182,9 @@ def _identify(source):
 
 
 def _digest(backbone, network):
-    if isinstance(backbone, keras.Model):
+    if kind_of(backbone) is Kind.MODEL:
         return None  # is kept itself
-    if is_keras_file(backbone):
+    if kind_of(backbone) is Kind.KERAS_FILE:
         with open(backbone, "rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
     digest = hashlib.sha256()
@@ -276,20 +192,6 @@ def _digest(backbone, network):
         # Weights of a file are the same numbers under another float type.
         digest.update(np.ascontiguousarray(values, dtype="float32"))
     return digest.hexdigest()
-
-
-def _prepare(x, pixels):
-    """Turn pixels in [0, 1] into those that a family takes."""
-    if pixels == "tf":  # -1 to 1
-        return keras.layers.Rescaling(2.0, offset=-1.0)(x)
-    if pixels == "torch":  # standardized by ImageNet's channels
-        scale = [1 / deviation for deviation in _DEVIATION]
-        offset = [-m / d for m, d in zip(_MEAN, _DEVIATION, strict=True)]
-        return keras.layers.Rescaling(scale, offset=offset)(x)
-    if pixels == "caffe":  # blue, green, red in bytes, less their means
-        offset = [-mean for mean in _MEAN_BYTES]
-        return keras.layers.Rescaling(255.0, offset=offset)(keras.ops.flip(x, axis=-1))
-    return keras.layers.Rescaling(255.0)(x)
 
 
 def _build_application(owner, name, weights, image_size):

@@ -1,7 +1,7 @@
 """Make batches of samples, and hand them to TensorFlow."""
 
 import contextlib
-from collections import namedtuple
+import dataclasses
 
 import keras
 import numpy as np
@@ -13,10 +13,24 @@ from skimgclf.models._training.read_ahead import BatchReader
 _N_JOINED = 16
 _N_BYTES = 4 * 2**20
 
-# Samples with what training needs of them: X (n_samples, ...), floats or uint8 images,
-# in memory or lazy; codes (n_samples,), the index of each sample's class; weights
-# (n_samples,) or None.
-Samples = namedtuple("Samples", ["X", "codes", "weights"])
+
+@dataclasses.dataclass(frozen=True)
+class Samples:
+    """Samples with their classes and weights.
+
+    Attributes
+    ----------
+    X : ndarray, LazyImages or SelectedRows of shape (n_samples, ...)
+        Floats, or uint8 images.
+    codes : ndarray of int of shape (n_samples,)
+        The index of each sample's class.
+    weights : ndarray of shape (n_samples,) or None
+        The weight of each sample; None for equal weights.
+    """
+
+    X: object
+    codes: np.ndarray
+    weights: np.ndarray | None
 
 
 class Batches(keras.utils.PyDataset):
@@ -94,8 +108,8 @@ class Batches(keras.utils.PyDataset):
         self._samples = None
 
     def _add_labels(self, X, key):
-        _, codes, weights = self._samples
-        batch = (X, codes[key])
+        weights = self._samples.weights
+        batch = (X, self._samples.codes[key])
         return batch if weights is None else (*batch, weights[key])
 
 

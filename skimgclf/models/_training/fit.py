@@ -13,7 +13,7 @@ from skimgclf.models._checks.labels import check_labels, check_partial_classes
 from skimgclf.models._checks.parameters import check_parameters
 from skimgclf.models._checks.weights import check_weights
 from skimgclf.models._networks.architectures import build_network
-from skimgclf.models._networks.pretrained import thaw
+from skimgclf.models._networks.fine_tuning import thaw
 from skimgclf.models._training.batches import Batches, reading
 from skimgclf.models._training.callbacks import EpochPrinter, copy_callbacks
 from skimgclf.models._training.read_ahead import warn_of_filled

@@ -37,8 +37,8 @@ Importing scikeras replaces `__reduce__` and `__deepcopy__` of Keras' models, lo
 metrics and optimizers. Nothing here relies on that.
 """
 
+import dataclasses
 import weakref
-from collections import namedtuple
 
 import keras
 import numpy as np
@@ -67,11 +67,27 @@ _STEPS_PER_EXECUTION = 16
 # Callbacks that keep no network after the training.
 _HARMLESS = {keras.callbacks.EarlyStopping, EpochPrinter}
 
-# How to train: the optimizer (name, class or instance), its learning rate or None, the
-# number of epochs, and callbacks (instances of this training's own).
-TrainingPlan = namedtuple(
-    "TrainingPlan", ["optimizer", "learning_rate", "epochs", "callbacks"]
-)
+
+@dataclasses.dataclass(frozen=True)
+class TrainingPlan:
+    """The settings of one training.
+
+    Attributes
+    ----------
+    optimizer : str, keras.optimizers.Optimizer or subclass of it
+        Updates the weights; an instance is copied.
+    learning_rate : float, keras LearningRateSchedule or None
+        None for the optimizer's own default.
+    epochs : int
+        Number of passes over the training data.
+    callbacks : list of keras.callbacks.Callback
+        Instances that only this training uses.
+    """
+
+    optimizer: object
+    learning_rate: object
+    epochs: int
+    callbacks: list
 
 
 def train_network(build, blueprint, plan, batches, validation_batches, *, seed):

@@ -129,9 +129,9 @@ def hold_out(samples, fraction, classes, *, seed):
 
 def _select(samples, rows):
     """Select samples by an index array."""
-    X, codes, weights = samples
+    X, weights = samples.X, samples.weights
     X = X[rows] if isinstance(X, LazyImages) else SelectedRows(X, rows)
-    return Samples(X, codes[rows], None if weights is None else weights[rows])
+    return Samples(X, samples.codes[rows], None if weights is None else weights[rows])
 
 
 def _refuse_small_data(codes, fraction, classes):

@@ -1,0 +1,42 @@
+"""Freeze the layers of a pretrained backbone, or let its last layers be trained."""
+
+import keras
+
+from skimgclf.models._networks.pretrained import find_inner_model
+
+
+def freeze(network):
+    """Keep a backbone from being trained, within a network that has one."""
+    find_inner_model(network).trainable = False
+
+
+def thaw(network, n_layers):
+    """Let the last layers of a backbone be trained, within a network that has one.
+
+    Parameters
+    ----------
+    network : keras.Model
+        With a model of `build_backbone` in it.
+    n_layers : int or "all"
+        How many layers with weights, counted from the end. Batch normalization isn't
+        counted and stays as it is: its means of a million photos are better than those
+        of a few.
+    """
+    inner = find_inner_model(network)
+    inner.trainable = True
+    counted = []
+    for layer in _list_leaves(inner):
+        layer.trainable = False
+        is_norm = isinstance(layer, keras.layers.BatchNormalization)
+        if layer.weights and not is_norm:
+            counted.append(layer)
+    for layer in counted if n_layers == "all" else counted[-n_layers:]:
+        layer.trainable = True
+
+
+def _list_leaves(model):
+    for layer in model.layers:
+        if hasattr(layer, "layers"):
+            yield from _list_leaves(layer)
+        else:
+            yield layer

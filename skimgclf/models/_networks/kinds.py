@@ -1,0 +1,65 @@
+"""Tell of which kind an architecture or a backbone is."""
+
+import enum
+import os
+
+import keras
+
+from skimgclf.models._networks.applications import BACKBONES
+
+
+class Kind(enum.Enum):
+    """The kinds of architectures and backbones.
+
+    Attributes
+    ----------
+    BUILT_IN
+        The name of a builder of this package, such as "cnn", or another string.
+    APPLICATION
+        The name of a pretrained network of keras.applications.
+    KERAS_FILE
+        The path of a ``.keras`` file.
+    MODEL
+        A keras.Model.
+    FUNCTION
+        A callable that builds a network.
+    """
+
+    BUILT_IN = enum.auto()
+    APPLICATION = enum.auto()
+    KERAS_FILE = enum.auto()
+    MODEL = enum.auto()
+    FUNCTION = enum.auto()
+
+    @property
+    def is_pretrained(self):
+        """Whether the network was trained before."""
+        return self in (Kind.APPLICATION, Kind.KERAS_FILE, Kind.MODEL)
+
+    @property
+    def is_rebuilt_by_name(self):
+        """Whether the name is all that is needed to build the network again."""
+        return self in (Kind.BUILT_IN, Kind.APPLICATION)
+
+
+def kind_of(architecture):
+    """Tell the kind of an architecture or a backbone.
+
+    Parameters
+    ----------
+    architecture : object
+        The value of the parameter `architecture` or `backbone`.
+
+    Returns
+    -------
+    kind : Kind or None
+        None for a value that is neither.
+    """
+    if isinstance(architecture, keras.Model):
+        return Kind.MODEL
+    is_path = isinstance(architecture, str | os.PathLike)
+    if is_path and os.fspath(architecture).endswith(".keras"):
+        return Kind.KERAS_FILE
+    if isinstance(architecture, str):
+        return Kind.APPLICATION if architecture in BACKBONES else Kind.BUILT_IN
+    return Kind.FUNCTION if callable(architecture) else None
