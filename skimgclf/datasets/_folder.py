@@ -1,7 +1,5 @@
 """load_image_folder: images in one folder per class."""
 
-import os
-
 from skimgclf._validation import check_bool, parameter_error
 from skimgclf.datasets._bunch import (
     alike_notes,
@@ -11,9 +9,9 @@ from skimgclf.datasets._bunch import (
     one_class_notes,
     warn_all,
 )
-from skimgclf.datasets._paths import check_existing, composed
-from skimgclf.datasets._tree import ClassTree
-from skimgclf.datasets._urls import UrlTree
+from skimgclf.datasets._paths import check_existing
+from skimgclf.datasets._urls import list_url_tree
+from skimgclf.datasets._walk import walk_tree
 from skimgclf.exceptions import DatasetError, describe_list
 from skimgclf.images._urls import is_url
 
@@ -160,14 +158,14 @@ def load_image_folder(
     source = f"the folder {root!r}"
 
     if is_url(root):
-        tree = UrlTree(root, reading.url_reader)
+        tree = list_url_tree(root, classes, reading.url_reader)
     else:
-        tree = ClassTree(root, follow_links=follow_links, allow_outside=allow_outside)
-    chosen, unknown = _choose_classes(tree, classes)
-    tree.walk(chosen)
+        tree = walk_tree(
+            root, classes, follow_links=follow_links, allow_outside=allow_outside
+        )
     found = {image.label for image in tree.images}
-    empty = [label for label in chosen if label not in found]
-    problems = unknown + tree.problems
+    empty = [label for label in tree.folders if label not in found]
+    problems = list(tree.problems)
     if not allow_empty:
         # A folder that only holds what was refused isn't called empty as well.
         problems += [
@@ -205,31 +203,11 @@ def _check_classes(classes):
     return list(map(str, names))  # from NumPy's str
 
 
-def _choose_classes(tree, classes):
-    """Find the folders of the classes asked for; say which of them don't exist."""
-    if classes is None:
-        return tree.class_names, []
-    by_form = {composed(name): name for name in tree.class_names}
-    chosen, unknown = set(), []
-    for name in classes:
-        # The name itself first: two folders may differ in their Unicode form alone.
-        folder = name if name in tree.class_names else by_form.get(composed(name))
-        if folder is not None:
-            chosen.add(folder)
-        elif os.path.join(tree.root, name) in tree.root_links:
-            unknown.append(f"{name!r} is a link, which follow_links=True would enter")
-        else:
-            unknown.append(
-                f"there is no class folder {name!r}; there are {tree.class_names!r}"
-            )
-    return sorted(chosen), unknown
-
-
 def _describe_empty(tree, label):
     extensions = tree.count_skipped(label)
     held = ", ".join(f"{count} x {name!r}" for name, count in extensions.items())
     return (
-        f"the class folder {tree.folder_of(label)!r} holds no image"
+        f"the class folder {tree.folders[label]!r} holds no image"
         f"{f' (but files with the extensions {held})' if held else ''}; remove it or "
         f"pass allow_empty=True"
     )
@@ -266,7 +244,7 @@ def _make_frame(tree):
 def _make_report(tree, empty):
     return {
         "skipped": tree.count_skipped(),
-        "skipped_files": tree.skipped,
+        "skipped_files": [file.path for file in tree.skipped],
         "root_files": tree.root_files,
         "links_not_followed": sorted(tree.root_links + tree.links),
         "repeated": tree.repeated,

@@ -16,7 +16,7 @@ IMAGE_EXTENSIONS = frozenset(
 
 # Pictures all the same, though no loader here reads them: leaving them out is worth a
 # warning, where a text file beside the images is worth none.
-UNREADABLE_EXTENSIONS = frozenset(
+_UNREADABLE_EXTENSIONS = frozenset(
     ".arw .avif .cr2 .cr3 .dcm .dng .eps .exr .hdr .heic .heif .j2k .jp2 .jxl .nef "
     ".orf .pcx .psd .raw .svg .tga .xcf".split()
 )
@@ -86,6 +86,11 @@ def split_name(name):
     if extension in IMAGE_EXTENSIONS and stem:
         return stem, extension
     return name, ""
+
+
+def is_unreadable(name):
+    """Tell whether a file has the extension of a picture that isn't read."""
+    return os.path.splitext(name)[1].lower() in _UNREADABLE_EXTENSIONS
 
 
 def count_extensions(names):

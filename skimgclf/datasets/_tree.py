@@ -1,255 +1,106 @@
-"""Walk a tree of class folders, each real file at most once."""
+"""Describe the files in a folder of class folders, on disk or behind a URL."""
 
-import os
 from collections import namedtuple
+from dataclasses import dataclass
 
-from skimgclf.datasets._paths import (
-    UNREADABLE_EXTENSIONS,
-    count_extensions,
-    is_clutter,
-    is_folder,
-    is_inside,
-    split_name,
-)
-from skimgclf.images._decoding.reasons import name_format
+from skimgclf.datasets._paths import composed, count_extensions
 
-Image = namedtuple("Image", ["path", "label", "real_path"])
+# A file in a class folder: its path or URL, its class, and the path that links lead to
+# (behind a URL, the path below the root).
+ClassFile = namedtuple("ClassFile", ["path", "label", "real_path"])
 
 
+@dataclass(frozen=True)
 class ClassTree:
-    """The images below a folder that holds one folder per class.
-
-    Parameters
-    ----------
-    root : str
-        The folder.
-    follow_links : bool
-        Whether to enter links to folders.
-    allow_outside : bool
-        Whether links may lead out of `root`.
+    """The files in a folder of class folders, on disk or behind a URL.
 
     Attributes
     ----------
-    class_names : list of str
-        The class folders, sorted.
-    images : list of namedtuple
-        The path, label and real_path of each, filled by `walk`.
+    root : str
+        The path or URL of the folder.
+    folders : dict of str to str
+        The path or URL of each class folder that was read, by its class.
+    images : list of ClassFile
+        The images in them, sorted by class and then by path.
+    n_nested : int
+        How many images lie deeper than directly in a class folder.
+    skipped : list of ClassFile
+        Files in class folders that have no image extension.
+    unreadable, misnamed : list of str
+        Those of the skipped files that are pictures in a format that isn't read, and
+        those that start like an image file.
     root_files, root_images : list of str
         Files beside the class folders, which belong to no class, and those of them that
-        are images.
-    skipped : list of str
-        Files in class folders that have no image extension.
-    unreadable : list of str
-        Those of them that are pictures in a format that isn't read.
-    misnamed : list of str
-        Those of them that start like an image file.
+        have an image extension.
     links, root_links : list of str
         Links to folders that weren't entered, within and beside the class folders.
     repeated : list of str
         Links to files and folders that are read elsewhere.
-    n_nested : int
-        How many images lie deeper than directly in a class folder.
     problems : list of str
-        What makes the tree unusable.
+        Why the tree can't be used.
     problem_labels : set of str
         The classes in whose folders problems are.
     """
 
-    def __init__(self, root, *, follow_links, allow_outside):
-        self.root = root
-        self.class_names = []
-        self.images, self.root_files = [], []
-        self.skipped, self.unreadable, self.misnamed = [], [], []
-        self.links, self.root_links, self.repeated = [], [], []
-        self.n_nested = 0
-        self.problems, self.problem_labels = [], set()
-        self._follow_links = follow_links
-        self._allow_outside = allow_outside
-        self._real_root = os.path.realpath(root)
-        self._folder_links, self._file_links = [], []
-        # Resolved folder -> the class as which it was read (None: the root).
-        self._entered = {self._real_root: None}
-        self._list_root()
-
-    def walk(self, class_names):
-        """Collect the images of some of the classes.
-
-        Real folders come first, then links to folders, then links to files, so that
-        what can be reached in two ways is taken under its own name.
-        """
-        chosen = set(class_names)
-        for label in class_names:
-            path = os.path.join(self.root, label)
-            if path not in self._folder_links:
-                self._read(path, os.path.join(self._real_root, label), label)
-        # Links that lie in a linked folder are appended while this goes on.
-        for path in self._folder_links:
-            label = self._label(path)
-            if label in chosen:
-                self._follow(path, label)
-        if self._file_links:
-            taken = {image.real_path: image for image in self.images}
-            for path in self._file_links:
-                self._take_link(path, taken)
-        # By the parts of the paths: no name holds a zero, and nothing sorts before it.
-        self.images.sort(key=lambda image: image.path.replace(os.sep, "\0"))
-        depth = os.path.join(self.root, "").count(os.sep) + 1
-        self.n_nested = sum(image.path.count(os.sep) > depth for image in self.images)
-        left_out = self.skipped, self.unreadable, self.misnamed
-        for paths in (*left_out, self.links, self.repeated):
-            paths.sort()
-
-    @property
-    def root_images(self):
-        return [path for path in self.root_files if split_name(path)[1]]
-
-    def folder_of(self, label):
-        """Return the path of a class folder."""
-        return os.path.join(self.root, label)
+    root: str
+    folders: dict
+    images: list
+    n_nested: int
+    skipped: list
+    unreadable: list
+    misnamed: list
+    root_files: list
+    root_images: list
+    links: list
+    root_links: list
+    repeated: list
+    problems: list
+    problem_labels: set
 
     def count_skipped(self, label=None):
         """Count the skipped files by extension, of one class or of all."""
-        below = "" if label is None else os.path.join(self.root, label, "")
-        return count_extensions(path for path in self.skipped if path.startswith(below))
-
-    def _label(self, path):
-        """Return the first part of a path below the root."""
-        return path[len(os.path.join(self.root, "")) :].split(os.sep)[0]
-
-    def _list_root(self):
-        for entry in self._list(self.root):
-            if is_folder(entry):
-                if not entry.is_symlink():
-                    self.class_names.append(entry.name)
-                elif self._follow_links:
-                    self.class_names.append(entry.name)
-                    self._folder_links.append(entry.path)
-                else:
-                    self.root_links.append(entry.path)
-            elif not self._refuse_broken(entry):
-                self.root_files.append(entry.path)
-
-    def _list(self, path):
-        """List a folder without clutter, sorted by name."""
-        try:
-            with os.scandir(path) as entries:
-                visible = [entry for entry in entries if not is_clutter(entry.name)]
-        except OSError as error:
-            self._refuse(path, f"can't be listed ({error.strerror})")
-            return []
-        return sorted(visible, key=lambda entry: entry.name)
-
-    def _read(self, path, real_path, label):
-        """Read a folder and all below it, but for links."""
-        waiting = [(path, real_path)]
-        while waiting:
-            path, real_path = waiting.pop()
-            if self._was_entered(path, real_path, label):
-                continue
-            for entry in self._list(path):
-                if entry.is_file(follow_symlinks=False):
-                    self._add_file(entry, f"{real_path}{os.sep}{entry.name}", label)
-                elif entry.is_dir(follow_symlinks=False):
-                    waiting.append((entry.path, os.path.join(real_path, entry.name)))
-                elif is_folder(entry):
-                    self._add_folder_link(entry.path)
-                elif split_name(entry.name)[1]:
-                    self._file_links.append(entry.path)
-                elif not self._refuse_broken(entry):
-                    self._skip(entry)
-
-    def _was_entered(self, path, real_path, label):
-        """Tell whether a folder was read before, and note that it is now."""
-        if real_path not in self._entered:
-            self._entered[real_path] = label
-            return False
-        first = self._entered[real_path]
-        self.repeated.append(path)
-        if first not in (None, label):
-            self._refuse(path, f"is the same folder as one that is read as {first!r}")
-        return True
-
-    def _add_file(self, entry, real_path, label):
-        if split_name(entry.name)[1]:
-            self.images.append(Image(entry.path, label, real_path))
-        else:
-            self._skip(entry)
-
-    def _skip(self, entry):
-        self.skipped.append(entry.path)
-        if os.path.splitext(entry.name)[1].lower() in UNREADABLE_EXTENSIONS:
-            self.unreadable.append(entry.path)
-        elif _starts_like_image(entry):
-            self.misnamed.append(entry.path)
-
-    def _add_folder_link(self, path):
-        (self._folder_links if self._follow_links else self.links).append(path)
-
-    def _follow(self, path, label):
-        """Enter a link to a folder, unless its images have a name of their own."""
-        real_path = os.path.realpath(path)
-        if not is_inside(real_path, self._real_root):
-            if self._allow_outside:
-                self._read(path, real_path, label)
-            else:
-                self._refuse_outside(path)
-        elif self._has_own_name(real_path):
-            self.repeated.append(path)
-        else:
-            self._read(path, real_path, label)
-
-    def _has_own_name(self, real_path):
-        """Tell whether a folder below the root is reached without links, too."""
-        if real_path == self._real_root:
-            return True
-        parts = os.path.relpath(real_path, self._real_root).split(os.sep)
-        return not any(map(is_clutter, parts))
-
-    def _take_link(self, path, taken):
-        """Take a link to a file as an image, unless it is one already."""
-        real_path, label = os.path.realpath(path), self._label(path)
-        if not os.path.isfile(real_path):
-            what = (
-                "a link that leads to" if os.path.islink(path) else "a pipe or device,"
-            )
-            self._refuse(path, f"is {what} no file")
-        elif not self._allow_outside and not is_inside(real_path, self._real_root):
-            self._refuse_outside(path)
-        elif real_path not in taken:
-            image = taken[real_path] = Image(path, label, real_path)
-            self.images.append(image)
-        else:
-            self.repeated.append(path)
-            first = taken[real_path]
-            if first.label != label:
-                self._refuse(
-                    path, f"is the same file as {first.path!r}, under another label"
-                )
-
-    def _refuse_broken(self, entry):
-        """Note a link that leads nowhere: it may have led to a folder of images."""
-        if not entry.is_symlink() or os.path.exists(entry.path):
-            return False
-        self._refuse(entry.path, "is a link that leads nowhere")
-        return True
-
-    def _refuse_outside(self, path):
-        self._refuse(
-            path,
-            f"is a link that leads outside of {self.root!r} (allow_outside=True "
-            f"accepts it)",
+        return count_extensions(
+            file.real_path for file in self.skipped if label in (None, file.label)
         )
 
-    def _refuse(self, path, what):
-        self.problems.append(f"{path!r} {what}")
-        self.problem_labels.add(self._label(path))
+
+def choose_classes(classes, class_names, linked_names=()):
+    """Find the folders of the classes asked for.
+
+    Parameters
+    ----------
+    classes : list of str or None
+        The classes asked for; None for all.
+    class_names : list of str
+        The names of the class folders.
+    linked_names : collection of str, default=()
+        The names of links to folders that aren't entered.
+
+    Returns
+    -------
+    chosen : list of str
+        The names of the folders, sorted.
+    problems : list of str
+        A sentence on each class without a folder.
+    """
+    if classes is None:
+        return class_names, []
+    by_form = {composed(name): name for name in class_names}
+    chosen, problems = set(), []
+    for name in classes:
+        # The name itself first: two folders may differ in their Unicode form alone.
+        folder = name if name in class_names else by_form.get(composed(name))
+        if folder is not None:
+            chosen.add(folder)
+        elif name in linked_names:
+            problems.append(f"{name!r} is a link, which follow_links=True would enter")
+        else:
+            problems.append(
+                f"there is no class folder {name!r}; there are {class_names!r}"
+            )
+    return sorted(chosen), problems
 
 
-def _starts_like_image(entry):
-    if not entry.is_file():
-        return False
-    try:
-        with open(entry.path, "rb") as file:
-            return name_format(file.read(16)) is not None
-    except OSError:
-        return False
+def sort_key(path, separator):
+    """Sort a path by its parts: no name holds a zero, and nothing sorts before it."""
+    return path.replace(separator, "\0")

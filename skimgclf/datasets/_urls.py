@@ -1,17 +1,20 @@
-"""Folders behind URLs: what the readers of folders and of tables list there."""
+"""List the files of a folder behind a URL."""
 
-import os
 import posixpath
 import urllib.parse
 
 from skimgclf.datasets._file_names import ImageLookup, ListedFolder
 from skimgclf.datasets._paths import (
-    UNREADABLE_EXTENSIONS,
-    count_extensions,
     is_clutter,
+    is_unreadable,
     split_name,
 )
-from skimgclf.datasets._tree import Image
+from skimgclf.datasets._tree import (
+    ClassFile,
+    ClassTree,
+    choose_classes,
+    sort_key,
+)
 from skimgclf.exceptions import DatasetError
 from skimgclf.images._urls import (
     complete_head,
@@ -20,64 +23,56 @@ from skimgclf.images._urls import (
 )
 
 
-class UrlTree:
-    """The images below a URL that holds one folder per class.
+def list_url_tree(root, classes, url_reader):
+    """Find the files in a folder of class folders behind a URL.
 
-    Attributes and methods are those of
-    :class:`~skimgclf.datasets._tree.ClassTree`. There are no links, and files
-    without the extension of an image aren't looked into.
+    There are no links, and files without the extension of an image aren't opened.
 
     Parameters
     ----------
     root : str
         The URL of the folder.
+    classes : list of str or None
+        The classes to read; None for all.
     url_reader : UrlReader
         What reads URLs.
+
+    Returns
+    -------
+    tree : ClassTree
     """
-
-    def __init__(self, root, url_reader):
-        self.root = root
-        self.images, self.skipped, self.unreadable = [], [], []
-        self.misnamed, self.links, self.root_links, self.repeated = [], [], [], []
-        self.n_nested = 0
-        self.problems, self.problem_labels = [], set()
-        self._skipped_paths = []
-        self._urls = {
-            path: url
-            for path, url in list_files(root, url_reader).items()
-            if not any(map(is_clutter, path.split("/")))
-        }
-        beside = sorted(path for path in self._urls if "/" not in path)
-        self.root_files = [self._urls[path] for path in beside]
-        self.root_images = [self._urls[p] for p in beside if split_name(p)[1]]
-        self.class_names = sorted(
-            {path.split("/")[0] for path in self._urls if "/" in path}
-        )
-
-    def walk(self, class_names):
-        chosen = set(class_names)
-        for path in sorted(self._urls, key=lambda path: path.replace("/", "\0")):
-            label, _, below = path.partition("/")
-            if not below or label not in chosen:
-                continue
-            url, name = self._urls[path], posixpath.basename(path)
-            if split_name(name)[1]:
-                self.images.append(Image(url, label, url))
-                self.n_nested += "/" in below
-            else:
-                self.skipped.append(url)
-                self._skipped_paths.append(path)
-                if os.path.splitext(name)[1].lower() in UNREADABLE_EXTENSIONS:
-                    self.unreadable.append(url)
-
-    def folder_of(self, label):
-        return join_url(self.root, label)
-
-    def count_skipped(self, label=None):
-        below = "" if label is None else f"{label}/"
-        return count_extensions(
-            path for path in self._skipped_paths if path.startswith(below)
-        )
+    urls = {
+        path: url
+        for path, url in list_files(root, url_reader).items()
+        if not any(map(is_clutter, path.split("/")))
+    }
+    beside = sorted(path for path in urls if "/" not in path)
+    class_names = sorted({path.split("/")[0] for path in urls if "/" in path})
+    chosen, unknown = choose_classes(classes, class_names)
+    folders = {label: join_url(root, label) for label in chosen}
+    files = [
+        ClassFile(urls[path], label, path)
+        for path in sorted(urls, key=lambda path: sort_key(path, "/"))
+        if "/" in path and (label := path.split("/")[0]) in folders
+    ]
+    images = [file for file in files if split_name(file.real_path)[1]]
+    skipped = [file for file in files if not split_name(file.real_path)[1]]
+    return ClassTree(
+        root=root,
+        folders=folders,
+        images=images,
+        n_nested=sum(image.real_path.count("/") > 1 for image in images),
+        skipped=skipped,
+        unreadable=[file.path for file in skipped if is_unreadable(file.real_path)],
+        misnamed=[],
+        root_files=[urls[path] for path in beside],
+        root_images=[urls[path] for path in beside if split_name(path)[1]],
+        links=[],
+        root_links=[],
+        repeated=[],
+        problems=unknown,
+        problem_labels=set(),
+    )
 
 
 class UrlLookup(ImageLookup):

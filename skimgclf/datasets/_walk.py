@@ -1,0 +1,239 @@
+"""Find the images in a folder of class folders on disk, each real file once."""
+
+import os
+
+from skimgclf.datasets._paths import (
+    is_clutter,
+    is_folder,
+    is_inside,
+    is_unreadable,
+    split_name,
+)
+from skimgclf.datasets._tree import ClassFile, ClassTree, choose_classes, sort_key
+from skimgclf.images._decoding.reasons import name_format
+
+
+def walk_tree(root, classes, *, follow_links, allow_outside):
+    """Find the files in a folder of class folders on disk.
+
+    Parameters
+    ----------
+    root : str
+        The folder.
+    classes : list of str or None
+        The classes to read; None for all.
+    follow_links : bool
+        Whether to enter links to folders.
+    allow_outside : bool
+        Whether links may lead out of `root`.
+
+    Returns
+    -------
+    tree : ClassTree
+    """
+    walker = _Walker(root, follow_links, allow_outside)
+    linked_names = {os.path.basename(path) for path in walker.root_links}
+    chosen, unknown = choose_classes(classes, walker.class_names, linked_names)
+    walker.walk(chosen)
+    images = sorted(walker.images, key=lambda image: sort_key(image.path, os.sep))
+    depth = os.path.join(root, "").count(os.sep) + 1
+    return ClassTree(
+        root=root,
+        folders={label: os.path.join(root, label) for label in chosen},
+        images=images,
+        n_nested=sum(image.path.count(os.sep) > depth for image in images),
+        skipped=sorted(walker.skipped),
+        unreadable=sorted(walker.unreadable),
+        misnamed=sorted(walker.misnamed),
+        root_files=walker.root_files,
+        root_images=[path for path in walker.root_files if split_name(path)[1]],
+        links=sorted(walker.links),
+        root_links=walker.root_links,
+        repeated=sorted(walker.repeated),
+        problems=unknown + walker.problems,
+        problem_labels=walker.problem_labels,
+    )
+
+
+class _Walker:
+    """Collects the files of a tree, as `ClassTree` describes them."""
+
+    def __init__(self, root, follow_links, allow_outside):
+        self.root = root
+        self.class_names = []
+        self.images, self.root_files = [], []
+        self.skipped, self.unreadable, self.misnamed = [], [], []
+        self.links, self.root_links, self.repeated = [], [], []
+        self.problems, self.problem_labels = [], set()
+        self._follow_links = follow_links
+        self._allow_outside = allow_outside
+        self._real_root = os.path.realpath(root)
+        self._folder_links, self._file_links = [], []
+        # Resolved folder -> the class as which it was read (None: the root).
+        self._entered = {self._real_root: None}
+        self._list_root()
+
+    def walk(self, class_names):
+        """Collect the images of some of the classes.
+
+        Real folders come first, then links to folders, then links to files, so that
+        an image that can be reached in two ways is taken under its own name.
+        """
+        chosen = set(class_names)
+        for label in class_names:
+            path = os.path.join(self.root, label)
+            if path not in self._folder_links:
+                self._read(path, os.path.join(self._real_root, label), label)
+        # Links that lie in a linked folder are appended while this goes on.
+        for path in self._folder_links:
+            label = self._label(path)
+            if label in chosen:
+                self._follow(path, label)
+        if self._file_links:
+            taken = {image.real_path: image for image in self.images}
+            for path in self._file_links:
+                self._take_link(path, taken)
+
+    def _label(self, path):
+        """Return the first part of a path below the root."""
+        return path[len(os.path.join(self.root, "")) :].split(os.sep)[0]
+
+    def _list_root(self):
+        for entry in self._list(self.root):
+            if is_folder(entry):
+                if not entry.is_symlink():
+                    self.class_names.append(entry.name)
+                elif self._follow_links:
+                    self.class_names.append(entry.name)
+                    self._folder_links.append(entry.path)
+                else:
+                    self.root_links.append(entry.path)
+            elif not self._refuse_broken(entry):
+                self.root_files.append(entry.path)
+
+    def _list(self, path):
+        """List a folder without clutter, sorted by name."""
+        try:
+            with os.scandir(path) as entries:
+                visible = [entry for entry in entries if not is_clutter(entry.name)]
+        except OSError as error:
+            self._refuse(path, f"can't be listed ({error.strerror})")
+            return []
+        return sorted(visible, key=lambda entry: entry.name)
+
+    def _read(self, path, real_path, label):
+        """Read a folder and all below it, but for links."""
+        waiting = [(path, real_path)]
+        while waiting:
+            path, real_path = waiting.pop()
+            if self._was_entered(path, real_path, label):
+                continue
+            for entry in self._list(path):
+                real = f"{real_path}{os.sep}{entry.name}"
+                if entry.is_file(follow_symlinks=False):
+                    self._add_file(entry, real, label)
+                elif entry.is_dir(follow_symlinks=False):
+                    waiting.append((entry.path, real))
+                elif is_folder(entry):
+                    self._add_folder_link(entry.path)
+                elif split_name(entry.name)[1]:
+                    self._file_links.append(entry.path)
+                elif not self._refuse_broken(entry):
+                    self._skip(entry, ClassFile(entry.path, label, real))
+
+    def _was_entered(self, path, real_path, label):
+        """Tell whether a folder was read before, and note that it is now."""
+        if real_path not in self._entered:
+            self._entered[real_path] = label
+            return False
+        first = self._entered[real_path]
+        self.repeated.append(path)
+        if first not in (None, label):
+            self._refuse(path, f"is the same folder as one that is read as {first!r}")
+        return True
+
+    def _add_file(self, entry, real_path, label):
+        file = ClassFile(entry.path, label, real_path)
+        if split_name(entry.name)[1]:
+            self.images.append(file)
+        else:
+            self._skip(entry, file)
+
+    def _skip(self, entry, file):
+        self.skipped.append(file)
+        if is_unreadable(entry.name):
+            self.unreadable.append(entry.path)
+        elif _starts_like_image(entry):
+            self.misnamed.append(entry.path)
+
+    def _add_folder_link(self, path):
+        (self._folder_links if self._follow_links else self.links).append(path)
+
+    def _follow(self, path, label):
+        """Enter a link to a folder, unless its images have a name of their own."""
+        real_path = os.path.realpath(path)
+        if not is_inside(real_path, self._real_root):
+            if self._allow_outside:
+                self._read(path, real_path, label)
+            else:
+                self._refuse_outside(path)
+        elif self._has_own_name(real_path):
+            self.repeated.append(path)
+        else:
+            self._read(path, real_path, label)
+
+    def _has_own_name(self, real_path):
+        """Tell whether a folder below the root is reached without links, too."""
+        if real_path == self._real_root:
+            return True
+        parts = os.path.relpath(real_path, self._real_root).split(os.sep)
+        return not any(map(is_clutter, parts))
+
+    def _take_link(self, path, taken):
+        """Take a link to a file as an image, unless it is one already."""
+        real_path, label = os.path.realpath(path), self._label(path)
+        if not os.path.isfile(real_path):
+            what = (
+                "a link that leads to" if os.path.islink(path) else "a pipe or device,"
+            )
+            self._refuse(path, f"is {what} no file")
+        elif not self._allow_outside and not is_inside(real_path, self._real_root):
+            self._refuse_outside(path)
+        elif real_path not in taken:
+            image = taken[real_path] = ClassFile(path, label, real_path)
+            self.images.append(image)
+        else:
+            self.repeated.append(path)
+            first = taken[real_path]
+            if first.label != label:
+                self._refuse(
+                    path, f"is the same file as {first.path!r}, under another label"
+                )
+
+    def _refuse_broken(self, entry):
+        """Note a link that leads nowhere: it may have led to a folder of images."""
+        if not entry.is_symlink() or os.path.exists(entry.path):
+            return False
+        self._refuse(entry.path, "is a link that leads nowhere")
+        return True
+
+    def _refuse_outside(self, path):
+        self._refuse(
+            path,
+            f"is a link that leads outside of {self.root!r} (allow_outside=True "
+            f"accepts it)",
+        )
+
+    def _refuse(self, path, what):
+        self.problems.append(f"{path!r} {what}")
+        self.problem_labels.add(self._label(path))
+
+
+def _starts_like_image(entry):
+    if not entry.is_file():
+        return False
+    try:
+        with open(entry.path, "rb") as file:
+            return name_format(file.read(16)) is not None
+    except OSError:
+        return False
