@@ -12,7 +12,7 @@ from skimgclf.datasets._bunch import (
 )
 from skimgclf.datasets._csv_rows import Selection
 from skimgclf.datasets._csv_text import read_table
-from skimgclf.datasets._file_names import ImageLookup
+from skimgclf.datasets._id_lookup import ImageLookup
 from skimgclf.datasets._paths import check_existing, read_bytes
 from skimgclf.datasets._urls import UrlLookup, parent_url
 from skimgclf.exceptions import describe_list

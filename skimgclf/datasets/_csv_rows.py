@@ -4,7 +4,7 @@ import os
 from operator import itemgetter
 
 from skimgclf.datasets._bunch import describe_count
-from skimgclf.datasets._paths import IMAGE_EXTENSIONS
+from skimgclf.datasets._file_names import IMAGE_EXTENSIONS
 from skimgclf.exceptions import DatasetError
 
 

@@ -1,233 +1,105 @@
-"""Find the image file that an id of a table stands for."""
+"""Tell from the name of a file what it holds, and which names look the same."""
 
 import os
+import unicodedata
+from collections import Counter
 
-from skimgclf.datasets._paths import (
-    composed,
-    is_clutter,
-    is_folder,
-    is_inside,
-    split_name,
+# Names under which images are looked for. What a file really is, its content decides
+# when it is decoded.
+IMAGE_EXTENSIONS = frozenset(
+    ".apng .bmp .dib .gif .ico .jfif .jpe .jpeg .jpg .mpo .pbm .pgm .png .pnm .ppm "
+    ".tif .tiff .webp".split()
 )
 
-# What an entry of a folder is: one of these, or something that can't be an image.
-_FILES = ("file", "link")
+# Pictures all the same, though no loader here reads them: leaving them out is worth a
+# warning, where a text file beside the images is worth none.
+_UNREADABLE_EXTENSIONS = frozenset(
+    ".arw .avif .cr2 .cr3 .dcm .dng .eps .exr .hdr .heic .heif .j2k .jp2 .jxl .nef "
+    ".orf .pcx .psd .raw .svg .tga .xcf".split()
+)
+
+# What operating systems and programs leave in folders, in lower case. Synology's
+# "@eaDir" even holds thumbnails with image names.
+_CLUTTER = frozenset(
+    {
+        "$recycle.bin",
+        "@eadir",
+        "__macosx",
+        "__pycache__",
+        "desktop.ini",
+        "ehthumbs.db",
+        "lost+found",
+        "system volume information",
+        "thumbs.db",
+    }
+)
 
 
-class ImageLookup:
-    """Find image files by id, listing each folder once.
-
-    Asking the file system about every row costs minutes for a large table on a slow
-    disk, and can't tell that a name exists in another spelling; a listing can.
-
-    Parameters
-    ----------
-    image_dir : str
-        The folder that ids start from ("" is the current one).
-    allow_outside : bool
-        Whether ids may lead out of it.
-    """
-
-    def __init__(self, image_dir, *, allow_outside):
-        self._image_dir = image_dir
-        self._real_dir = os.path.realpath(image_dir or ".")
-        self._allow_outside = allow_outside
-        self._folders = {}
-        self._folders_by_real_path = {}
-
-    def find(self, image_id):
-        """Find the file of an id.
-
-        Parameters
-        ----------
-        image_id : str
-            A file name relative to the folder, with or without its extension.
-
-        Returns
-        -------
-        path : str
-            The file, below `image_dir` as it was given.
-        real_path : str
-            The same for two ids that are the same file.
-
-        Raises
-        ------
-        LookupError
-            With a sentence that says why there is no such file.
-        """
-        head, tail = os.path.split(image_id) if "/" in image_id else ("", image_id)
-        if head.startswith("/") and not self._allow_outside:
-            raise LookupError(
-                f"{image_id!r} is an absolute path (allow_outside=True accepts it)"
-            )
-        try:
-            folder = self._folder(head)
-            name = folder.match(tail)
-        except LookupError:
-            # A table that was written on Windows.
-            if "\\" not in image_id:
-                raise
-            return self.find(image_id.replace("\\", "/"))
-        folder.used.add(name)
-        path = folder.path_of(name)
-        if folder.kinds[name] == "file":
-            return path, folder.real_prefix + name
-        return path, self._resolve(path)
-
-    def orphans(self):
-        """List the images that no id has asked for.
-
-        Returns
-        -------
-        paths : list of str
-            Sorted; only of the folders in which ids were looked for.
-        """
-        return sorted(
-            folder.path_of(name)
-            for folder in self._folders_by_real_path.values()
-            for name, kind in folder.kinds.items()
-            if kind in _FILES
-            and name not in folder.used
-            and split_name(name)[1]
-            and not is_clutter(name)
-        )
-
-    def _folder(self, head):
-        """Return the listing of a folder, or say again why there is none."""
-        if head not in self._folders:
-            try:
-                self._folders[head] = self._open(head)
-            except LookupError as error:
-                self._folders[head] = str(error)
-        if isinstance(self._folders[head], str):
-            raise LookupError(self._folders[head])
-        return self._folders[head]
-
-    def _open(self, head):
-        if ".." not in head.split("/"):
-            # Not with "..", which behind a link means another folder.
-            head = "" if head in ("", ".") else os.path.normpath(head)
-            if not head.isascii():
-                head = _respell(self._image_dir, head)
-        path = os.path.join(self._image_dir, head)
-        real_path = os.path.realpath(path or ".")
-        if not self._allow_outside and not is_inside(real_path, self._real_dir):
-            raise LookupError(
-                f"the folder {head!r} lies outside of {self._image_dir or '.'!r} "
-                f"(allow_outside=True accepts it)"
-            )
-        if real_path not in self._folders_by_real_path:
-            self._folders_by_real_path[real_path] = _list_folder(path, real_path)
-        return self._folders_by_real_path[real_path]
-
-    def _resolve(self, link):
-        real_path = os.path.realpath(link)
-        if not os.path.isfile(real_path):
-            raise LookupError(f"{link!r} is a link that leads to no file")
-        if not self._allow_outside and not is_inside(real_path, self._real_dir):
-            raise LookupError(
-                f"{link!r} is a link that leads outside of {self._image_dir or '.'!r} "
-                f"(allow_outside=True accepts it)"
-            )
-        return real_path
-
-
-class ListedFolder:
-    """One listed folder, and which of its files ids have asked for.
+def is_clutter(name):
+    """Tell whether a file or folder is hidden or was left by an operating system.
 
     Parameters
     ----------
-    prefix : str
-        What stands before a name in its path, and the folder's own name in sentences.
-    real_prefix : str
-        The same without links.
-    kinds : dict of str to str
-        What each entry is.
+    name : str
+        The last part of a path.
+
+    Returns
+    -------
+    clutter : bool
+
+    Examples
+    --------
+    >>> from skimgclf.datasets._file_names import is_clutter
+    >>> is_clutter(".DS_Store"), is_clutter("__MACOSX"), is_clutter("cat.jpg")
+    (True, True, False)
     """
-
-    def __init__(self, prefix, real_prefix, kinds):
-        self.prefix, self.real_prefix, self.kinds = prefix, real_prefix, kinds
-        self.used = set()
-        self._by_stem = self._similar = None
-
-    def path_of(self, name):
-        return self.prefix + name
-
-    def match(self, name):
-        """Find the file that a name means: itself, or itself in another spelling."""
-        if self.kinds.get(name) in _FILES:
-            return name
-        candidates = self._candidates(name)
-        if len(candidates) > 1:
-            raise LookupError(
-                f"{name!r} could be any of {', '.join(map(repr, sorted(candidates)))} "
-                f"in {self.prefix or '.'!r}: give the exact name"
-            )
-        if not candidates:
-            raise LookupError(self._describe_missing(name))
-        return candidates[0]
-
-    def _candidates(self, name):
-        """List the files that a name means in another spelling."""
-        if self._by_stem is None:
-            self._by_stem = self._index()
-        stem, extension = split_name(name)
-        candidates = [
-            candidate
-            for candidate in self._by_stem.get(composed(stem), ())
-            if split_name(candidate)[1] == extension
-        ]
-        return candidates or [
-            candidate
-            for candidate in self._by_stem.get(composed(name), ())
-            if split_name(candidate)[1]
-        ]
-
-    def _index(self):
-        """Index the files by what their other spellings share, on the first miss."""
-        by_stem = {}
-        for name, kind in self.kinds.items():
-            if kind in _FILES:
-                stem = composed(split_name(name)[0])
-                by_stem[stem] = (*by_stem.get(stem, ()), name)
-        return by_stem
-
-    def _describe_missing(self, name):
-        kind = self.kinds.get(name)
-        if kind is not None:
-            return f"{self.path_of(name)!r} is a {kind}, not a file"
-        if self._similar is None:
-            self._similar = {stem.casefold(): stem for stem in self._by_stem}
-        similar = self._similar.get(composed(split_name(name)[0]).casefold())
-        hint = f" (there is {self._by_stem[similar][0]!r})" if similar else ""
-        return f"no image {name!r} in {self.prefix or '.'!r}{hint}"
+    return name.startswith(".") or name.lower() in _CLUTTER
 
 
-def _list_folder(path, real_path):
-    try:
-        with os.scandir(path or ".") as entries:
-            kinds = {entry.name: _kind(entry) for entry in entries}
-    except OSError as error:
-        raise LookupError(f"no folder {path!r} ({error.strerror})") from error
-    return ListedFolder(os.path.join(path, ""), os.path.join(real_path, ""), kinds)
+def split_name(name):
+    """Split a file name into stem and known image extension.
+
+    Parameters
+    ----------
+    name : str
+        A file name, with or without an extension.
+
+    Returns
+    -------
+    stem : str
+        The name without its image extension; the whole name if it has none.
+    extension : str
+        The extension in lower case with its dot, or "".
+
+    Examples
+    --------
+    >>> from skimgclf.datasets._file_names import split_name
+    >>> split_name("cat.JPG"), split_name("version 1.5")
+    (('cat', '.jpg'), ('version 1.5', ''))
+    """
+    # os.path.splitext takes four times as long, and a table may have millions of rows.
+    stem, _, extension = name.rpartition(".")
+    extension = f".{extension.lower()}"
+    if extension in IMAGE_EXTENSIONS and stem:
+        return stem, extension
+    return name, ""
 
 
-def _kind(entry):
-    if entry.is_file(follow_symlinks=False):
-        return "file"
-    if is_folder(entry):
-        return "folder"
-    return "link" if entry.is_symlink() else "special file (a pipe or device)"
+def is_unreadable(name):
+    """Tell whether a file has the extension of a picture that isn't read."""
+    return os.path.splitext(name)[1].lower() in _UNREADABLE_EXTENSIONS
 
 
-def _respell(image_dir, head):
-    """Find a folder whose name on disk has another Unicode form, part by part."""
-    path = "/" if head.startswith("/") else ""
-    for part in head.strip("/").split("/"):
-        folder = os.path.join(image_dir, path)
-        if not os.path.isdir(os.path.join(folder, part)):
-            names = os.listdir(folder or ".") if os.path.isdir(folder or ".") else []
-            same = [name for name in names if composed(name) == composed(part)]
-            part = same[0] if len(same) == 1 else part
-        path = os.path.join(path, part)
-    return path
+def count_extensions(names):
+    """Count files by their extensions, in lower case."""
+    counts = Counter(os.path.splitext(name)[1].lower() for name in names)
+    return dict(sorted(counts.items()))
+
+
+def composed(text):
+    """Return a text in Unicode's composed form (NFC).
+
+    A name typed on Linux or Windows is composed ("é" is one character), one that comes
+    from macOS is often decomposed ("e" and a combining accent): they look the same.
+    """
+    return text if text.isascii() else unicodedata.normalize("NFC", text)

@@ -3,7 +3,7 @@
 from collections import namedtuple
 from dataclasses import dataclass
 
-from skimgclf.datasets._paths import composed, count_extensions
+from skimgclf.datasets._file_names import composed, count_extensions
 
 # A file in a class folder: its path or URL, its class, and the path that links lead to
 # (behind a URL, the path below the root).

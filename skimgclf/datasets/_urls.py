@@ -3,12 +3,8 @@
 import posixpath
 import urllib.parse
 
-from skimgclf.datasets._file_names import ImageLookup, ListedFolder
-from skimgclf.datasets._paths import (
-    is_clutter,
-    is_unreadable,
-    split_name,
-)
+from skimgclf.datasets._file_names import is_clutter, is_unreadable, split_name
+from skimgclf.datasets._id_lookup import ImageLookup, ListedFolder
 from skimgclf.datasets._tree import (
     ClassFile,
     ClassTree,

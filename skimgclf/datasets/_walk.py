@@ -2,13 +2,8 @@
 
 import os
 
-from skimgclf.datasets._paths import (
-    is_clutter,
-    is_folder,
-    is_inside,
-    is_unreadable,
-    split_name,
-)
+from skimgclf.datasets._file_names import is_clutter, is_unreadable, split_name
+from skimgclf.datasets._paths import is_folder, is_inside
 from skimgclf.datasets._tree import ClassFile, ClassTree, choose_classes, sort_key
 from skimgclf.images._decoding.reasons import name_format
 
