@@ -1,7 +1,7 @@
-"""Pixels by key in an SQLite file that many processes and threads share.
+"""Keep arrays by key in an SQLite file that many processes and threads share.
 
-It is a cache, and so nothing here raises: what can't be read is missing, what can't be
-written isn't kept, and `PixelStore.take_problem` says why in words.
+It is a cache, and so nothing here raises: values that can't be read are missing, values
+that can't be written aren't kept, and `PixelStore.take_problem` says why in words.
 """
 
 import atexit
@@ -14,7 +14,7 @@ import threading
 import time
 import zlib
 
-# The number is that of the tables below: another form gets another file.
+# The number is the version of the tables in `_SCHEMA`: another one gets another file.
 _FILE_NAME = "images-1.sqlite"
 
 # Entries are small and found by the first 8 bytes of their key; pixels lie behind each
@@ -37,8 +37,8 @@ _PATIENCE = 10.0
 # seldom writes.
 _USE_RESOLUTION = 3600
 
-# Eviction goes on until this share of the limit is left.
-_KEPT_SHARE = 0.9
+# Eviction continues until this fraction of the limit is left.
+_KEPT_FRACTION = 0.9
 
 # Entries that are found by one look at all (at most a tenth of them), and those that
 # are deleted in one transaction, half a second's work. Then others have their turn:
@@ -82,7 +82,7 @@ class PixelStore:
         values : dict of bytes to bytes
             Only those that are there and whole.
         damaged : set of bytes
-            The keys whose value isn't whole.
+            The keys of values with a wrong checksum.
         """
         if not keys or not self._is_readable:
             return {}, set()
@@ -113,7 +113,7 @@ class PixelStore:
         values : dict of bytes to bytes
             By key, as in `load`.
         damaged : set of bytes
-            The keys among them whose value replaces a damaged one.
+            The keys among them of damaged values, which are replaced.
         limit : int
             Bytes to keep in all; the least recently used leave first.
         """
@@ -133,11 +133,11 @@ class PixelStore:
                 _close(self._idle.pop()[0])
 
     def is_outdated(self):
-        """Tell whether it failed on what isn't there any more."""
+        """Tell whether it failed on a file or directory that was replaced since."""
         return not self._is_writable and self._failed_on != self._identify_place()
 
     def _write(self, work, limit=None):
-        """Change the file in one transaction, and evict; what fails is the last."""
+        """Change the file in one transaction, and evict; a failure ends all writing."""
         if not self._is_writable:
             return
         try:
@@ -169,7 +169,7 @@ class PixelStore:
         with self._lock:
             while self._idle and connection is None:
                 connection, opened = self._idle.pop()
-                if opened != file:  # somebody deleted it to clear the cache
+                if opened != file:  # it was deleted to clear the cache
                     _close(connection)
                     connection = None
         if connection is None:
@@ -285,7 +285,7 @@ def _close(connection):
 
 
 def _prepare(connection):
-    """Bring a new or old file to the form that is used here."""
+    """Set a file's options, and make its tables if it is new."""
     deadline = time.monotonic() + _PATIENCE
     while True:
         try:
@@ -343,17 +343,17 @@ def _insert(connection, values, damaged):
 
 
 def _evict(connection, limit):
-    """Delete the least recently used, until what is left fits well."""
+    """Delete the least recently used entries, until the rest fits well."""
     if _n_bytes(connection) <= limit:
         return
-    while _n_bytes(connection) > _KEPT_SHARE * limit:
+    while _n_bytes(connection) > _KEPT_FRACTION * limit:
         oldest = connection.execute(
             "SELECT id, number FROM entries ORDER BY used, number LIMIT "
             f"(SELECT MIN(COUNT(*) / 10 + 1, {_N_OLDEST}) FROM entries)"
         ).fetchall()
         if not oldest:
             return
-        while oldest and _n_bytes(connection) > _KEPT_SHARE * limit:
+        while oldest and _n_bytes(connection) > _KEPT_FRACTION * limit:
             part, oldest = oldest[:_N_DELETED], oldest[_N_DELETED:]
             with _transaction(connection):
                 _delete(connection, part)

@@ -1,23 +1,23 @@
-"""Where the image paths and labels come from.
+"""List the paths and labels of images.
 
-Every reader returns a :class:`~sklearn.utils.Bunch` whose `filenames` and `target` go
-to scikit-learn's splitters, and from there to an
-:class:`~skimgclf.ImageLoader` and its classifier. Files are listed here, never decoded
-(but for ``on_bad="raise"`` and ``"drop"``, which ask :mod:`skimgclf.images`).
+Every reader returns a :class:`~sklearn.utils.Bunch`. Its `filenames` and `target` go to
+scikit-learn's splitters, and from there to an :class:`~skimgclf.ImageLoader` and its
+classifier. Files are listed here and not decoded, except with ``on_bad="raise"`` and
+``"drop"``, where :mod:`skimgclf.images` decodes them.
 
-``load_`` reads what is on this machine:
+``load_`` reads files on this machine:
 
 - `load_image_folder`: one folder per class
 - `load_image_csv`: a csv table and a folder of images; labels are optional
 - `load_digit_images`, `load_photo_patches`: real images from scikit-learn's own data
 
-``fetch_`` brings it here first:
+``fetch_`` downloads them first:
 
 - `fetch_image_archive`: a zip or tar file by URL, Google Drive id or path, unpacked
 
-What is wrong with a table or folder is one
-:class:`~skimgclf.exceptions.DatasetError` that lists everything; what is only unusual
-is a :class:`~skimgclf.exceptions.DatasetWarning`, and `report` of the Bunch has it all.
+All mistakes of a table or folder are listed in one
+:class:`~skimgclf.exceptions.DatasetError`. Things that are only unusual give a
+:class:`~skimgclf.exceptions.DatasetWarning` and stand in `report` of the Bunch.
 """
 
 from skimgclf.datasets._archive import fetch_image_archive

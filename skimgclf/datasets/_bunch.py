@@ -1,4 +1,4 @@
-"""From file names and labels to the Bunch that every reader returns."""
+"""Make the Bunch that every reader returns, from file names and labels."""
 
 import unicodedata
 import warnings
@@ -23,7 +23,7 @@ class Reading:
     hash_files : bool
         Whether every file is hashed.
     on_bad : {"ignore", "raise", "drop"}
-        What is done about files that can't be decoded.
+        How files that can't be decoded are treated.
     storage_options : dict
         Options of fsspec for URLs.
     verbose : int
@@ -93,11 +93,11 @@ def make_bunch(filenames, labels, frame, report, *, source, reading):
     labels : list of str or None
         Their labels.
     frame : DataFrame of shape (n_images, n_columns)
-        What is known of each image.
+        A row of text for each image.
     report : dict
-        What the reader has noticed; the entries that all readers share are added.
+        The entries of this reader; those that all readers share are added.
     source : str
-        What was read, for sentences.
+        The table or folder, for sentences.
     reading : Reading
         How the files are read.
 
@@ -155,7 +155,7 @@ def alike_notes(counts, source):
     counts : dict of str to int
         The images per class.
     source : str
-        What was read.
+        The table or folder, for sentences.
 
     Returns
     -------
@@ -171,7 +171,7 @@ def alike_notes(counts, source):
     return [
         describe_list(
             f"{source} has classes that differ only by case, space or Unicode form; "
-            f"each is a class of its own, and that may not be meant:",
+            f"each is a separate class, which may be a mistake:",
             # Escaped: in another Unicode form they would look the same here, too.
             [", ".join(map(ascii, labels)) for labels in alike],
         )
@@ -221,7 +221,7 @@ def _count_labels(labels):
 
 
 def _appearance(label):
-    """Return what is left of a label without case, space and Unicode form."""
+    """Return a label without case, space and Unicode form."""
     folded = unicodedata.normalize("NFKC", label).casefold()
     # "Cf" are characters without a width, such as the zero-width space.
     return "".join(
@@ -232,7 +232,7 @@ def _appearance(label):
 
 
 def _describe(source, n_images, counts):
-    """Write the text that stands in the Bunch as DESCR."""
+    """Write the summary of a data set in words."""
     images = describe_count(n_images, "image")
     if counts is None:
         return f"{images} without labels, from {source}."

@@ -1,4 +1,4 @@
-"""load_image_csv: the images that a csv table names."""
+"""Load the paths and labels of images from a csv table: load_image_csv."""
 
 import os
 
@@ -38,15 +38,15 @@ def load_image_csv(
 ):
     """Load the paths and labels of the images that a csv table names.
 
-    Ids and labels are text, always: ``007``, ``1e5`` and a class ``NA`` stay what they
+    Ids and labels are text, always: ``007``, ``1e5`` and a class ``NA`` stay as they
     are, and only spaces around them are stripped. So `target` holds the labels
     themselves as str, unlike that of :func:`sklearn.datasets.load_files`, which holds
     numbers. No image is decoded unless `on_bad` asks for it.
 
     A row's image is the file named exactly like its id; failing that, the one whose
     name differs only in Unicode form or in the case of its extension; failing that, the
-    id followed by a known image extension. Whatever is wrong with the table is one
-    error that lists every offender with its line, before any training starts.
+    id followed by a known image extension. All mistakes of the table are one error that
+    lists them with their lines, before any training starts.
 
     Parameters
     ----------
@@ -71,7 +71,7 @@ def load_image_csv(
         Give them to :class:`sklearn.model_selection.StratifiedGroupKFold`, and no copy
         of a training image is among the test images.
     on_bad : {"ignore", "raise", "drop"}, default="ignore"
-        What to do about files that can't be decoded. "ignore" doesn't look: the loader
+        How to treat files that can't be decoded. "ignore" doesn't look: the loader
         will name them. "raise" and "drop" decode every file first, in as many threads
         as :func:`joblib.parallel_config` says. "raise" refuses bad files, and equal
         images under different labels as well; "drop" leaves bad files out, image, label
@@ -107,7 +107,7 @@ def load_image_csv(
           the contents are known from `hash_files` or `on_bad`, `duplicates` (list of
           lists of equal files) and `conflicts` (list of lists of path and label: equal
           files under different labels)
-        - DESCR : str: what was read, in words
+        - DESCR : str: a summary in words
 
     (filenames, target) : tuple of ndarray
         If `return_X_y` is True.
@@ -124,7 +124,7 @@ def load_image_csv(
     ImageLoadError
         If files can't be decoded, with ``on_bad="raise"``.
     ImportError
-        If there are URLs, and what reads them isn't installed.
+        If there are URLs, and a package that reads them isn't installed.
 
     Warns
     -----

@@ -1,4 +1,4 @@
-"""Select the rows of a table that name an image, and say what is wrong with others."""
+"""Select the rows of a table that name an image, and list the mistakes of others."""
 
 import os
 from operator import itemgetter
@@ -9,14 +9,14 @@ from skimgclf.exceptions import DatasetError
 
 
 class Selection:
-    """Which rows of a table are taken, and what is wrong with the others.
+    """The selected rows of a table, and the mistakes of the others.
 
     Parameters
     ----------
     csv : str
-        The path of the table, for sentences.
+        The path of the table, for error sentences.
     table : Table
-        What was read from it.
+        The content of the table.
     id_column : str
         The column with the file names.
     label_column : str or None
@@ -33,7 +33,7 @@ class Selection:
     labels : list of str or None
         The label of each; None without `label_column`.
     problems : list of tuple (int, str)
-        Line and description of what makes the table unusable.
+        Line and description of each mistake.
     repeated : list of str
         Rows that name an image again.
 

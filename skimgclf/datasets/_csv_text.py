@@ -1,6 +1,6 @@
-"""Read a csv table as text, strictly, and say in which line of the file a row starts.
+"""Read a csv table as text, strictly, with the line in which each row starts.
 
-pandas isn't asked to: it shifts columns silently when the first row has one field too
+pandas isn't used: it shifts columns silently when the first row has one field too
 many, reads the id 007 as 7 and the class NA as missing, and knows no line numbers.
 """
 
@@ -14,7 +14,7 @@ from collections import namedtuple
 from skimgclf._validation import parameter_error
 from skimgclf.exceptions import DatasetError
 
-# First bytes of files that are often taken for a csv table, and what they are.
+# First bytes of files that are often taken for a csv table, and their kinds.
 _SIGNATURES = {
     b"PK\x03\x04": "a zip archive or an Excel workbook; unpack it or save it as csv",
     b"\xd0\xcf\x11\xe0": "an old Excel workbook; save it as csv",

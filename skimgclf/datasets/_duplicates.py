@@ -1,4 +1,4 @@
-"""What needs the content of the files: decoding, hashing, finding duplicates."""
+"""Decode or hash all files of a data set, and find equal ones among them."""
 
 import functools
 import hashlib
@@ -19,7 +19,7 @@ def decode_all(filenames, source, reading):
     filenames : ndarray of shape (n_images,)
         The images.
     source : str
-        What was read, for sentences.
+        The table or folder, for error sentences.
     reading : Reading
         How the images are read; its `on_bad` is "raise" or "drop".
 
@@ -28,7 +28,7 @@ def decode_all(filenames, source, reading):
     keep : ndarray of bool of shape (n_images,)
         True for the good ones.
     hashes : list of str
-        The SHA-256 of every file's bytes; of no meaning for a bad one.
+        The SHA-256 of every file's bytes; meaningless for a bad one.
     dropped : list of tuple (str, str)
         Path and reason of the bad ones.
 
@@ -66,7 +66,7 @@ def hash_all(filenames, source, reading):
     filenames : ndarray of shape (n_images,)
         The images.
     source : str
-        What was read, for sentences.
+        The table or folder, for error sentences.
     reading : Reading
         How the images are read.
 
@@ -94,7 +94,7 @@ def hash_all(filenames, source, reading):
 
 
 def find_duplicates(filenames, labels, hashes):
-    """Find the images whose content stands there more than once.
+    """Find the images with equal content.
 
     Parameters
     ----------
@@ -129,7 +129,7 @@ def find_duplicates(filenames, labels, hashes):
 
 
 def _hash_file(path, url_reader):
-    """Return the hash, or the error, so that one bad file doesn't hide the others."""
+    """Return the hash, or the error: one bad file must not hide the others."""
     try:
         if is_url(path):
             content = read_bytes(path, url_reader)

@@ -1,25 +1,25 @@
-"""Tell from the name of a file what it holds, and which names look the same."""
+"""Recognise the names of images and of hidden files, and equal names."""
 
 import os
 import unicodedata
 from collections import Counter
 
-# Names under which images are looked for. What a file really is, its content decides
-# when it is decoded.
+# Extensions of files that are taken for images. The content decides on the format when
+# they are decoded.
 IMAGE_EXTENSIONS = frozenset(
     ".apng .bmp .dib .gif .ico .jfif .jpe .jpeg .jpg .mpo .pbm .pgm .png .pnm .ppm "
     ".tif .tiff .webp".split()
 )
 
-# Pictures all the same, though no loader here reads them: leaving them out is worth a
-# warning, where a text file beside the images is worth none.
+# Extensions of pictures that ImageLoader doesn't read. A warning lists those that are
+# left out; text files beside the images give none.
 _UNREADABLE_EXTENSIONS = frozenset(
     ".arw .avif .cr2 .cr3 .dcm .dng .eps .exr .hdr .heic .heif .j2k .jp2 .jxl .nef "
     ".orf .pcx .psd .raw .svg .tga .xcf".split()
 )
 
-# What operating systems and programs leave in folders, in lower case. Synology's
-# "@eaDir" even holds thumbnails with image names.
+# Names of files and folders that operating systems and programs make, in lower case.
+# Synology's "@eaDir" even holds thumbnails with image names.
 _CLUTTER = frozenset(
     {
         "$recycle.bin",

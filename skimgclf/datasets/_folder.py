@@ -1,4 +1,4 @@
-"""load_image_folder: images in one folder per class."""
+"""Load the paths and labels of images in one folder per class: load_image_folder."""
 
 from skimgclf._validation import check_bool, parameter_error
 from skimgclf.datasets._bunch import (
@@ -43,7 +43,7 @@ def load_image_folder(
     of :func:`sklearn.datasets.load_files`, which holds numbers. No image is decoded
     unless `on_bad` asks for it.
 
-    An image is what has the extension of an image, in any case. Hidden files and
+    An image is a file with the extension of an image, in any case. Hidden files and
     folders, ``__MACOSX``, ``Thumbs.db`` and the like are passed over; other files in
     class folders are left out and counted in `report`. A link to a file is an image
     like any other, but every real file is taken only once. The images are sorted by
@@ -61,7 +61,7 @@ def load_image_folder(
         Give them to :class:`sklearn.model_selection.StratifiedGroupKFold`, and no copy
         of a training image is among the test images.
     on_bad : {"ignore", "raise", "drop"}, default="ignore"
-        What to do about files that can't be decoded. "ignore" doesn't look: the loader
+        How to treat files that can't be decoded. "ignore" doesn't look: the loader
         will name them. "raise" and "drop" decode every file first, in as many threads
         as :func:`joblib.parallel_config` says. "raise" refuses bad files, and equal
         images under different labels as well; "drop" leaves bad files out, image, label
@@ -96,11 +96,11 @@ def load_image_folder(
           folders were left out, by extension) and `skipped_files` (list of str);
           `root_files` (list of str: files outside of any class folder);
           `links_not_followed` and `repeated` (lists of str: links to folders, and links
-          to what is read elsewhere); `empty_classes` (list of str); `dropped` (list of
-          path and reason); and, if the contents are known from `hash_files` or
+          to files that are read elsewhere); `empty_classes` (list of str); `dropped`
+          (list of path and reason); and, if the contents are known from `hash_files` or
           `on_bad`, `duplicates` (list of lists of equal files) and `conflicts` (list of
           lists of path and label: equal files under different labels)
-        - DESCR : str: what was read, in words
+        - DESCR : str: a summary in words
 
     (filenames, target) : tuple of ndarray
         If `return_X_y` is True.
@@ -111,12 +111,12 @@ def load_image_folder(
         If a parameter has a bad value, or the folder doesn't exist.
     DatasetError
         If there is no image or no such class, a class folder is empty, a folder can't
-        be listed, a link is broken, leads out of `root`, or leads to what is read under
+        be listed, a link is broken, leads out of `root`, or leads to a file that has
         another label; the error lists all of these.
     ImageLoadError
         If files can't be decoded, with ``on_bad="raise"``.
     ImportError
-        If `root` is a URL, and what reads it isn't installed.
+        If `root` is a URL, and a package that reads it isn't installed.
 
     Warns
     -----
@@ -167,7 +167,7 @@ def load_image_folder(
     empty = [label for label in tree.folders if label not in found]
     problems = list(tree.problems)
     if not allow_empty:
-        # A folder that only holds what was refused isn't called empty as well.
+        # A folder with refused files only isn't called empty as well.
         problems += [
             _describe_empty(tree, label)
             for label in empty
@@ -254,8 +254,8 @@ def _make_report(tree, empty):
 
 
 def _tree_notes(tree, classes, source):
-    """List the warnings on what was left out."""
-    # Beside the class folders that were chosen, nothing is asked for.
+    """List the warnings on files that were left out."""
+    # With chosen classes, links beside the class folders don't matter.
     links = tree.links if classes else tree.root_links + tree.links
     left_out = [
         (

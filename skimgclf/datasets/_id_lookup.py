@@ -5,7 +5,7 @@ import os
 from skimgclf.datasets._file_names import composed, is_clutter, split_name
 from skimgclf.datasets._paths import is_folder, is_inside
 
-# What an entry of a folder is: one of these, or something that can't be an image.
+# Kinds of entries of a folder that can be images.
 _FILES = ("file", "link")
 
 
@@ -133,11 +133,11 @@ class ListedFolder:
     Parameters
     ----------
     prefix : str
-        What stands before a name in its path, and the folder's own name in sentences.
+        The path before a name, and the name of the folder in sentences.
     real_prefix : str
         The same without links.
     kinds : dict of str to str
-        What each entry is.
+        The kind of each entry: "file", "link", "folder" or another one in words.
     """
 
     def __init__(self, prefix, real_prefix, kinds):
@@ -149,7 +149,7 @@ class ListedFolder:
         return self.prefix + name
 
     def match(self, name):
-        """Find the file that a name means: itself, or itself in another spelling."""
+        """Find the file with a name, or with the same name in another spelling."""
         if self.kinds.get(name) in _FILES:
             return name
         candidates = self._candidates(name)
@@ -163,7 +163,7 @@ class ListedFolder:
         return candidates[0]
 
     def _candidates(self, name):
-        """List the files that a name means in another spelling."""
+        """List the files with a name in another spelling."""
         if self._by_stem is None:
             self._by_stem = self._index()
         stem, extension = split_name(name)
@@ -179,7 +179,7 @@ class ListedFolder:
         ]
 
     def _index(self):
-        """Index the files by what their other spellings share, on the first miss."""
+        """Index the files by the part of the name that all their spellings share."""
         by_stem = {}
         for name, kind in self.kinds.items():
             if kind in _FILES:

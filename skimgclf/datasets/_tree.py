@@ -39,7 +39,7 @@ class ClassTree:
     problems : list of str
         Why the tree can't be used.
     problem_labels : set of str
-        The classes in whose folders problems are.
+        The classes with problems in their folders.
     """
 
     root: str

@@ -31,7 +31,7 @@ def list_url_tree(root, classes, url_reader):
     classes : list of str or None
         The classes to read; None for all.
     url_reader : UrlReader
-        What reads URLs.
+        The reader of URLs.
 
     Returns
     -------
@@ -79,7 +79,7 @@ class UrlLookup(ImageLookup):
     image_dir : str
         The URL of the folder that ids start from.
     url_reader : UrlReader
-        What reads URLs.
+        The reader of URLs.
     """
 
     def __init__(self, image_dir, url_reader):
@@ -106,7 +106,7 @@ class UrlLookup(ImageLookup):
 
 
 class _UrlFolder(ListedFolder):
-    """A listed folder whose files' names aren't always the end of their URLs."""
+    """A listed folder, with the URL of each file."""
 
     def __init__(self, url, path, urls):
         super().__init__(url, f"{path}/", dict.fromkeys(urls, "file"))
@@ -124,7 +124,7 @@ def list_files(root, url_reader):
     root : str
         The URL of a folder.
     url_reader : UrlReader
-        What reads URLs.
+        The reader of URLs.
 
     Returns
     -------
@@ -168,7 +168,7 @@ def list_files(root, url_reader):
 
 
 def _walk(fs, root):
-    """List all files below a folder; fsspec's own walk passes over what it can't."""
+    """List all files below a folder; fsspec's walk skips folders that it can't list."""
     files, waiting = [], [root]
     while waiting:
         folder = waiting.pop()

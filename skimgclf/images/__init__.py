@@ -1,14 +1,14 @@
-"""Paths to arrays.
+"""Load images from files into arrays.
 
 - :class:`~skimgclf.ImageLoader`: a list of image files to one array, as a pipeline's
   first step
-- :class:`~skimgclf.LazyImages`: what that returns when memory doesn't hold the array
+- :class:`~skimgclf.LazyImages`: its result when memory doesn't hold the array
 - :func:`read_image`: one image to one array
-- :func:`~skimgclf.check_images`: every file decoded, a table of what can't be read and
-  why
+- :func:`~skimgclf.check_images`: every file decoded, a table of the files that can't be
+  read and why
 
-Behind them, `_decode` is the only place that opens, orients, converts, resizes or
-scales an image; nothing here lists a folder or imports Keras.
+Only `_decoding` opens, orients, converts, resizes or scales an image. Nothing here
+lists a folder or imports Keras.
 """
 
 from skimgclf.images._check import check_images

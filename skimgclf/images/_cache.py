@@ -1,4 +1,4 @@
-"""Decode once: which pixels are whose, and when they may be taken from a store."""
+"""Make cache keys for decoded images, and keep their pixels in a store."""
 
 import contextlib
 import hashlib
@@ -70,8 +70,8 @@ class PixelCache:
     limit : int
         Bytes to keep in all.
     options : DecodeOptions
-        How images are decoded. Their dtype doesn't matter: what is kept are the pixels
-        before they are brought to it.
+        How images are decoded. Their dtype doesn't matter, since pixels are cached
+        before they are converted to it.
     """
 
     def __init__(self, directory, limit, options):
@@ -85,11 +85,11 @@ class PixelCache:
         self._start = hashlib.blake2b(repr(decides).encode(), digest_size=24)
 
     def key_of(self, source):
-        """Return the key of a source, or None for what isn't cached.
+        """Return the key of a source, or None for a source that isn't cached.
 
-        Of a file it is made of the path and of what the file system tells: size, times,
-        inode; of a URL, of what tells of its content. Bytes are hashed themselves; PIL
-        images and arrays have no key.
+        The key of a file is made of its path, size, times, inode and device; the key of
+        a URL, of the URL and its fingerprint. Bytes are hashed themselves. PIL images
+        and arrays have no key.
         """
         key = self._start.copy()
         if isinstance(source, bytes):
@@ -106,7 +106,7 @@ class PixelCache:
             # As it was given: "link/../a" is another file than "a", and "a/" is none.
             status = os.stat(path)
             path = os.path.abspath(path)
-        except Exception:  # whatever it is, the decoder says it of the file
+        except Exception:  # the decoder raises it again, with the name of the file
             return None
         if time.time_ns() - status.st_ctime_ns < _TICKS:
             return None
@@ -142,7 +142,7 @@ class PixelCache:
         pixels : dict of bytes to ndarray of shape (height, width, n_channels)
             uint8 or float32, as they were decoded.
         damaged : set of bytes
-            The keys whose pixels aren't whole any more.
+            The keys of pixels with a wrong checksum.
         """
         values, damaged = self._store.load(keys)
         n_values = int(np.prod(self._shape))
@@ -155,18 +155,18 @@ class PixelCache:
         return pixels, damaged
 
     def store(self, pixels, damaged):
-        """Keep pixels by their keys; those of `damaged` replace what is there."""
+        """Keep pixels by their keys, in place of `damaged` ones."""
         values = {key: image.tobytes() for key, image in pixels.items()}
         self._store.store(values, damaged, self._limit)
 
     def take_problem(self):
-        """Return what went wrong, in a sentence, the first time that it is asked."""
+        """Return a sentence on the first failure, once; then None."""
         return self._store.take_problem()
 
 
 def warn_of_problem(cache):
-    """Warn of what went wrong with a cache, the first time that it is asked."""
+    """Warn of the first failure of a cache, once."""
     problem = cache.take_problem()
     if problem is not None:
-        message = f"{problem}. What it doesn't give is computed anew each time."
+        message = f"{problem}. Without it, results are computed anew each time."
         warn_user(message, ImageCacheWarning)

@@ -1,4 +1,4 @@
-"""check_images: every image decoded, one report."""
+"""Decode every image, and report which ones can't be read: check_images."""
 
 from skimgclf._validation import check_int, check_verbose
 from skimgclf.images._decoding.decode import probe_image
@@ -26,7 +26,7 @@ def check_images(
     Parameters
     ----------
     paths : list, tuple, array, Series or one-column DataFrame
-        What `ImageLoader.transform` takes.
+        As in `ImageLoader.transform`.
     max_pixels : int, default=89_478_485
         Images with more pixels are reported and not decoded.
     storage_options : dict, default=None
@@ -42,11 +42,11 @@ def check_images(
     report : DataFrame of shape (n_samples, 9)
         One row an image, in the order given, with the columns
 
-        - path: the path as given (for bytes, PIL images and arrays: what they are)
+        - path: the path as given (for bytes, PIL images and arrays: a description)
         - ok: whether `ImageLoader` can read it
         - reason: if not, why
         - width, height: in pixels, upright (after the EXIF orientation)
-        - mode, format: Pillow's names for what the file holds
+        - mode, format: Pillow's names for the kind of pixels and of file
         - sha256: of the file's content, also of unreadable ones
         - duplicate_of: the path of the first image before it with the same content
 
@@ -58,7 +58,7 @@ def check_images(
         If a parameter has a bad value, or `paths` isn't a list of images. Never for a
         bad image.
     ImportError
-        If images are URLs, and what reads them isn't installed.
+        If images are URLs, and a package that reads them isn't installed.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""What counts as a list of images."""
+"""Split a list, array or table of images into one cell an image."""
 
 import numpy as np
 from PIL import Image
@@ -7,12 +7,12 @@ from skimgclf.exceptions import InvalidParameterError
 
 
 def list_cells(owner, X):
-    """Split what a user gave as images into one cell an image.
+    """Split a user's images into one cell an image.
 
     Parameters
     ----------
     owner : str
-        The class or function that was given it, for errors.
+        The class or function that was called, for errors.
     X : list, tuple, array, Series or DataFrame of one column
         See `ImageLoader.transform`.
 
@@ -45,7 +45,7 @@ def list_cells(owner, X):
 
 
 def list_images(owner, X):
-    """Split what a user gave, as `list_cells` does, and refuse it if there is none."""
+    """Split a user's images as `list_cells` does, and refuse an empty list."""
     cells = list_cells(owner, X)
     if not cells:
         raise InvalidParameterError(

@@ -1,4 +1,4 @@
-"""LazyImages: an array-like whose images are decoded when they are needed."""
+"""Decode images of an array-like only when they are needed: LazyImages."""
 
 import operator
 
@@ -10,14 +10,14 @@ from skimgclf.images._decoding.colour import N_CHANNELS
 from skimgclf.images._load_many import load_images
 from skimgclf.images._threads import count_threads
 
-# From this size on, turning all into one array is worth a word.
+# Bytes of one array of all images above which a warning is given.
 _LARGE = 2**30
 
 
 class LazyImages:
     """Images that stand on disk until they are needed.
 
-    This is what :class:`~skimgclf.ImageLoader` returns with ``lazy=True``. It has the
+    :class:`~skimgclf.ImageLoader` returns it with ``lazy=True``. It has the
     shape and dtype of the array of all images, but holds only where they come from.
     :class:`~skimgclf.KerasImageClassifier` reads it batch by batch, so that memory
     doesn't grow with the number of images.
@@ -32,7 +32,7 @@ class LazyImages:
     plan : LoadPlan
         How they are loaded.
     rows : ndarray of int of shape (n_samples,), default=None
-        What errors call the images: by default 0, 1, ... n_samples - 1.
+        The numbers of the images in errors: by default 0, 1, ... n_samples - 1.
 
     Attributes
     ----------
@@ -43,7 +43,7 @@ class LazyImages:
     dtype : dtype
         float32 (values in [0, 1]) or uint8 (values in [0, 255]).
     nbytes : int
-        What all images take as one array.
+        Bytes of all images as one array.
 
     See Also
     --------
@@ -114,7 +114,9 @@ class LazyImages:
         if isinstance(key, slice):
             return self._select(self._cells[key], self._rows[key])
         if isinstance(key, int):
-            rows = self._rows[[key]]  # first, since NumPy says what is out of bounds
+            rows = self._rows[
+                [key]
+            ]  # first, since NumPy names the index that is out of bounds
             return self._select([self._cells[key]], rows)._load()[0]
         rows = self._rows[key]
         places = np.flatnonzero(key) if key.dtype.kind == "b" else key
@@ -138,7 +140,7 @@ class LazyImages:
         Parameters
         ----------
         key : slice or array of int
-            Which.
+            The rows.
 
         Returns
         -------

@@ -1,4 +1,4 @@
-"""Many images to one array: from the cache or decoded, by threads."""
+"""Load many images into one array, from the cache or decoded, by threads."""
 
 from collections import namedtuple
 
@@ -15,7 +15,7 @@ LoadPlan = namedtuple(
     "LoadPlan", ["options", "on_error", "cache", "cache_limit", "n_jobs", "verbose"]
 )
 
-# What a thread may hold back until it is written to the cache.
+# Bytes of pixels that a thread holds until they are written to the cache.
 _MAX_CHUNK_BYTES = 2**24
 
 
@@ -25,10 +25,10 @@ def load_images(cells, plan, rows=None):
     Parameters
     ----------
     cells : list
-        One image each, as `list_cells` returns them.
+        Sources of one image each, as `list_cells` returns them.
     plan : LoadPlan
     rows : sequence of int, default=None
-        What errors call the cells; None for their places from 0.
+        The numbers of the cells in errors; None for 0, 1, ... n_samples - 1.
 
     Returns
     -------
@@ -78,7 +78,7 @@ def load_images(cells, plan, rows=None):
 
 
 def _read_cells(cells, options, cache):
-    """Give each cell's pixels, or its ImageLoadError."""
+    """Yield the pixels of each cell, or its ImageLoadError."""
     if cache is None:
         for cell in cells:
             yield _decode(cell, options)
@@ -90,7 +90,7 @@ def _read_cells(cells, options, cache):
         if key is None or key not in pixels:
             decoded = _decode(cell, options)
             is_good = not isinstance(decoded, ImageLoadError)
-            # Meanwhile a symbolic link may have come to lead to another file.
+            # A symbolic link may lead to another file since the key was made.
             if key is not None and is_good and cache.key_of(cell) == key:
                 pixels[key] = new[key] = decoded
             yield decoded
@@ -107,7 +107,7 @@ def _decode(cell, options):
 
 
 def _forget_frames(error):
-    """Strip an error of its tracebacks, whose frames keep decoded pixels alive."""
+    """Remove the tracebacks of an error: their frames keep decoded pixels alive."""
     part = error
     while part is not None:
         part.__traceback__ = None

@@ -1,4 +1,4 @@
-"""ImageLoader: a scikit-learn transformer from image files to one array."""
+"""Load image files into one array, as a scikit-learn transformer: ImageLoader."""
 
 from sklearn.base import BaseEstimator, TransformerMixin
 
@@ -24,7 +24,7 @@ class ImageLoader(TransformerMixin, BaseEstimator):
     """Load images from files into one array, as the first step of a pipeline.
 
     Row i of the result is image i, always: nothing is skipped, and an image that can't
-    be read rightly is an error that names its file. The result of one image never
+    be read correctly is an error that names its file. The result of one image never
     depends on the others, nor on `n_jobs`.
 
     The loader is stateless: `transform` works without `fit`.
@@ -38,8 +38,8 @@ class ImageLoader(TransformerMixin, BaseEstimator):
         images are put on `background` before they are resized; "rgba" keeps
         transparency, and opaque images get an alpha of 1.
     resize_mode : {"stretch", "crop", "pad"}, default="stretch"
-        What happens to images of another aspect ratio: "stretch" changes it, "crop"
-        cuts off what is too much on both sides alike, "pad" fills what is missing with
+        How images of another aspect ratio are treated: "stretch" changes it, "crop"
+        cuts off both ends of the longer side alike, "pad" fills the rest with
         `background`.
     interpolation : {"nearest", "bilinear", "bicubic", "lanczos", "box", "hamming"}, \
 default="bilinear"
@@ -100,11 +100,11 @@ default="bilinear"
     The cache knows a file by its absolute path, size, times of change and inode, and
     keeps images for each set of options and each version of Pillow and of this package.
     It can't see that a file was rewritten with all of these the same. Files that
-    changed within the last 20 ms aren't kept. It knows a URL by what its file system
-    tells of the content (ETag, MD5 or CRC), and doesn't keep it if that is nothing. A
-    cache that is damaged, full or can't be
-    written costs time and an `ImageCacheWarning`, but never an error or wrong pixels.
-    It doesn't work on network mounts, where SQLite's write-ahead log doesn't.
+    changed within the last 20 ms aren't kept. It knows a URL by the mark of the content
+    that its file system gives (ETag, MD5 or CRC), and doesn't keep it without one. A
+    cache that is damaged, full or can't be written costs time and an
+    `ImageCacheWarning`, but never an error or wrong pixels.
+    The cache doesn't work on network mounts, where SQLite's write-ahead log doesn't.
 
     Examples
     --------
@@ -203,14 +203,14 @@ default="bilinear"
         InvalidParameterError
             If a parameter has a bad value, or if X isn't a list of images.
         ImageLoadError
-            If images can't be read rightly and `on_error` is "raise"; all are listed.
+            If images can't be read correctly and `on_error` is "raise"; all are listed.
         ImportError
-            If images are URLs, and what reads them isn't installed.
+            If images are URLs, and a package that reads them isn't installed.
 
         Warns
         -----
         ImageLoadWarning
-            If images can't be read rightly and `on_error` is "fill".
+            If images can't be read correctly and `on_error` is "fill".
         ImageCacheWarning
             If the cache can't be used, once for each directory and process.
         """

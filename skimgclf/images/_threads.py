@@ -1,4 +1,4 @@
-"""Rows worked on by threads, with a progress bar."""
+"""Call a function for all rows, by threads, with a progress bar."""
 
 import itertools
 import time
@@ -13,13 +13,13 @@ from skimgclf._validation import is_int, parameter_error
 _MAX_CHUNK = 32
 
 # Rows that take fewer seconds stay in one thread: most of them pass inside of Python's
-# lock, which several threads only hand to and fro. On two cores two threads take 1.8
+# lock, for which several threads only wait. On two cores two threads take 1.8
 # times as long as one for PNG of 28x28 (0.1 ms each), as long as one at 0.27 ms, and
 # 0.6 times for JPEG of 500x375 (examples/benchmarks/loading.py).
 _WORTH_A_THREAD = 300e-6
 
 # The first row isn't timed, since Pillow imports its formats then. After it, single
-# rows: so that what is slow doesn't wait for its threads.
+# rows, so that slow rows get threads soon.
 _FIRST_CHUNKS = (1, 1, 1, 8)
 
 
@@ -57,13 +57,13 @@ def run_chunks(function, n_rows, *, max_size=_MAX_CHUNK, n_jobs, verbose, descri
     """Call a function for each chunk of rows, by threads where they gain time.
 
     Threads suffice, since Pillow decodes and resizes outside of Python's lock, and
-    nothing has to be copied between processes. What is quickly done stays in the
+    nothing has to be copied between processes. Rows that take little time stay in the
     calling thread.
 
     Parameters
     ----------
     function : callable
-        Called with a range of row numbers; what it returns is dropped.
+        Called with a range of row numbers; its result is dropped.
     n_rows : int
         How many rows there are.
     max_size : int, default=32
@@ -73,7 +73,7 @@ def run_chunks(function, n_rows, *, max_size=_MAX_CHUNK, n_jobs, verbose, descri
     verbose : int
         Whether to show a progress bar on stderr.
     description : str
-        What stands before the bar.
+        The text before the bar.
     """
     n_threads = count_threads(n_jobs)
     size = min(max_size, _MAX_CHUNK)
@@ -86,7 +86,7 @@ def run_chunks(function, n_rows, *, max_size=_MAX_CHUNK, n_jobs, verbose, descri
 def _run(function, n_rows, size, n_jobs, n_threads):
     """Work on all rows, and yield how many are done each time."""
     start = 0
-    # joblib would take a millisecond to start, ten times what a small image takes.
+    # joblib takes a millisecond to start, ten times as long as a small image.
     sizes = _FIRST_CHUNKS if n_threads > 1 else ()
     for n_done, is_worth in _run_alone(function, n_rows, size, sizes):
         yield n_done

@@ -28,7 +28,8 @@ _CHUNK = 2**20
 # file: see examples/benchmarks/remote_reading.py.
 _MAX_ARCHIVES = 8
 
-# What tells of a file's content. A time of change alone doesn't: HTTP's has seconds.
+# Names of fields that change with a file's content. Times don't always: HTTP's has
+# whole seconds.
 _CONTENT_MARKS = ("ETag", "etag", "Content-MD5", "Digest", "md5Hash", "sha", "CRC")
 
 
@@ -137,12 +138,12 @@ class UrlReader:
         return content.getvalue()
 
     def read_fingerprint(self, url):
-        """Ask a file system for what it tells of a file's content.
+        """Ask a file system for a mark that changes with a file's content.
 
         Returns
         -------
         fingerprint : str or None
-            Another one if the content is another; None if nothing is told.
+            Another one if the content is another; None if there is no such mark.
         """
         place = self.find_place(url)
         from fsspec.implementations.cached import CachingFileSystem
@@ -200,8 +201,8 @@ class UrlReader:
         return archive
 
     def _identify(self, url):
-        """Return what changes when the file of an archive does."""
-        # It never looks again itself, and each thread would get a copy of its own.
+        """Return a text that changes when the file of an archive changes."""
+        # simplecache never looks at the file again, and each thread would download it.
         if url.startswith("simplecache::"):
             return None
         protocols = {part.partition("://")[0] for part in url.split("::")}
@@ -280,8 +281,8 @@ _archives = OrderedDict()
 _archives_lock = threading.Lock()
 _memory_lock = threading.Lock()
 
-# A forked child must not read from its parent's open files, whose place they share,
-# nor close them.
+# A forked child must neither read from its parent's open files, since both share the
+# position in them, nor close them.
 _parents_archives = []
 
 

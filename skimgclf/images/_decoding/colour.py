@@ -1,4 +1,4 @@
-"""Colour, transparency and bit depth: what a decoded image's numbers mean."""
+"""Convert colours, transparency and bit depth of a decoded image."""
 
 import functools
 
@@ -18,13 +18,13 @@ _LUMA = np.array([19595, 38470, 7471], dtype=np.float32) / 65536
 _ALPHA_MODES = {"RGBA", "LA", "PA", "La", "RGBa"}
 _EIGHT_BIT_MODES = {"1", "L", "P", "RGB", "RGBX", "CMYK", "YCbCr", "LAB", "HSV"}
 
-# TIFF 6.0, sections 3, 8 and 19: the tags that say what a sample means.
+# TIFF 6.0, sections 3, 8 and 19: the tags on the meaning of a sample.
 _BITS_PER_SAMPLE, _PHOTOMETRIC, _SAMPLE_FORMAT = 258, 262, 339
 _WHITE_IS_ZERO, _SIGNED = 0, 2
 
 
 def read_sample_meaning(image):
-    """Read from an opened file what its samples mean, before anything is decoded.
+    """Read from an opened file which sample value is white, before it is decoded.
 
     Parameters
     ----------
@@ -66,7 +66,7 @@ def read_sample_meaning(image):
 
 
 def refuse_lost_bits(image, colour):
-    """Refuse an image whose transparent colour has more bits than its decoded pixels.
+    """Refuse an image if its transparent colour has more bits than its pixels.
 
     Parameters
     ----------
@@ -91,9 +91,9 @@ def convert_eight_bits(image, color_mode, background):
     image : PIL.Image.Image
         A decoded image.
     color_mode : {"grayscale", "rgb", "rgba"}
-        What to convert to.
+        The channels to convert to.
     background : tuple of three int
-        What shows through transparent pixels, unless they stay transparent.
+        The colour behind transparent pixels, unless they stay transparent.
 
     Returns
     -------

@@ -1,4 +1,4 @@
-"""From one image file to one array: the only place that decodes and scales images."""
+"""Decode one image from a file, URL, bytes, PIL image or array: read_image."""
 
 import contextlib
 import hashlib
@@ -48,7 +48,7 @@ from skimgclf.images._decoding.tiff import check_directory
 from skimgclf.images._urls import UrlReader
 
 # Content decides, not the extension, and nothing else may be tried: EPS would reach
-# Ghostscript. Pillow finds MPO (what many phones write as .jpg) under JPEG.
+# Ghostscript. Pillow finds MPO (which many phones write as .jpg) under JPEG.
 _ALLOWED_FORMATS = ("JPEG", "PNG", "GIF", "BMP", "PPM", "TIFF", "WEBP", "ICO")
 
 # Up to this size a file is read into memory, so that its hash and its pixels come from
@@ -104,8 +104,8 @@ def read_image(
         The channels of the result: 1, 3 or 4. "rgba" keeps transparency; opaque images
         get an alpha of 1.
     resize_mode : {"stretch", "crop", "pad"}, default="stretch"
-        Whether to change the aspect ratio, to cut off what is too much on both sides
-        alike, or to fill what is missing with `background`.
+        Whether to change the aspect ratio, to cut off both ends of the longer side
+        alike, or to fill the rest with `background`.
     interpolation : {"nearest", "bilinear", "bicubic", "lanczos", "box", "hamming"}, \
 default="bilinear"
         Pillow's filters by Keras' names, antialiased except for "nearest".
@@ -114,8 +114,8 @@ default="bilinear"
         in [0, 255]: behind transparent pixels and around padded images (there opaque,
         with "rgba" as well).
     dtype : {"float32", "uint8"}, default="float32"
-        "float32" gives values in [0, 1], "uint8" in [0, 255]. For sources of 8 bits the
-        former is exactly the latter / 255.
+        "float32" gives values in [0, 1], "uint8" in [0, 255]. For sources of 8 bits,
+        the values of float32 are exactly those of uint8 / 255.
     max_pixels : int, default=89_478_485
         Images with more pixels are refused before they are decoded.
     storage_options : dict, default=None
@@ -131,15 +131,15 @@ default="bilinear"
     InvalidParameterError
         If a parameter has a bad value.
     ImageLoadError
-        If the source can't be read rightly, with the reason in words.
+        If the source can't be read correctly, with the reason in words.
     ImportError
-        If the source is a URL, and what reads it isn't installed.
+        If the source is a URL, and a package that reads it isn't installed.
 
     Notes
     -----
-    While somebody has set Pillow's ``ImageFile.LOAD_TRUNCATED_IMAGES``, or its
-    ``Image.MAX_IMAGE_PIXELS`` below half of `max_pixels`, both are set to what a right
-    decode needs for as long as one runs, and put back then.
+    While Pillow's ``ImageFile.LOAD_TRUNCATED_IMAGES`` is set, or its
+    ``Image.MAX_IMAGE_PIXELS`` is below half of `max_pixels`, both have safe values for
+    as long as an image is decoded, and are put back then.
 
     Large JPEG files are decoded at a fraction of their size (down to twice the longer
     side of `image_size`), which is faster and changes the result by less than 0.01 on
@@ -217,7 +217,7 @@ def _load_error(source, error):
 
 
 def _find_cause(error):
-    # A refusal of ours only carries words; what it was made from is the cause.
+    # An UnreadableImage only carries words; the cause is the error behind it.
     return error.__cause__ if isinstance(error, UnreadableImage) else error
 
 
@@ -273,7 +273,7 @@ def _load_once(stream, max_pixels, draft):
 
 
 def _load_opened(image, margins=_NO_MARGINS):
-    # What the file declares is read first: it is gone from images that are turned.
+    # Declarations of the file are read first: images that were turned have lost them.
     file_format, mode = image.format, image.mode
     white = read_sample_meaning(image)
     transparent = read_transparent_colour(image)
@@ -336,7 +336,7 @@ def probe_image(source, max_pixels, url_reader):
     source, max_pixels
         As in `read_image`.
     url_reader : UrlReader
-        What reads URLs.
+        The reader of URLs.
 
     Returns
     -------

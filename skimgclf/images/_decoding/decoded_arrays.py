@@ -1,4 +1,4 @@
-"""Images that are given as decoded pixels."""
+"""Check an array of decoded pixels, and make it an image."""
 
 import numpy as np
 from PIL import Image

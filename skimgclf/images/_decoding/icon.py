@@ -1,4 +1,4 @@
-"""Windows icons: which picture of the file is read, and how large it really is."""
+"""Choose the picture of a Windows icon file, and read its size before Pillow does."""
 
 import io
 import struct

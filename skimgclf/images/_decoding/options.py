@@ -1,4 +1,4 @@
-"""The parameters that decide on an image's pixels."""
+"""Check the parameters that decide on an image's pixels."""
 
 from collections import namedtuple
 
@@ -15,7 +15,7 @@ from skimgclf.images._decoding.colour import N_CHANNELS
 from skimgclf.images._decoding.resize import RESAMPLING, RESIZE_MODES
 from skimgclf.images._urls import check_storage_options
 
-# What Pillow warns of as a possible decompression bomb: a quarter of a gigabyte as RGB.
+# Pillow warns of more pixels as a possible decompression bomb (256 MB as RGB).
 DEFAULT_MAX_PIXELS = 89_478_485
 
 DecodeOptions = namedtuple(

@@ -1,4 +1,4 @@
-"""Repair what Pillow (13.0) and the warning filters do to decoded images.
+"""Work around defects of Pillow (13.0), and settings of the whole process.
 
 Everything that is private or undocumented in Pillow and `warnings` is used here alone.
 Where a name is gone, the image is refused with a sentence that names Pillow's version,
@@ -63,8 +63,8 @@ def read_transparent_colour(image):
 def count_stored_pixels(image):
     """Count the pixels for which an opened TIFF file has data, in all its layers.
 
-    Cause: Pillow leaves black what no strip covers, without an error; the strips stand
-    in the undocumented ``image.tile`` alone. It can go when Pillow raises an error.
+    Cause: Pillow leaves pixels black that no strip holds, silently; the strips stand in
+    the undocumented ``image.tile`` alone. It can go when Pillow raises an error.
 
     Parameters
     ----------
@@ -216,7 +216,7 @@ class _PillowSettings:
                 self._put_back()
 
     def _put_back(self):
-        # Only values that are unchanged: somebody may have set others meanwhile.
+        # Only unchanged values: other code may have set them meanwhile.
         truncated, limit = self.saved
         if ImageFile.LOAD_TRUNCATED_IMAGES is False:
             ImageFile.LOAD_TRUNCATED_IMAGES = truncated
@@ -224,7 +224,7 @@ class _PillowSettings:
             Image.MAX_IMAGE_PIXELS = limit
 
     def after_fork(self):
-        """Undo in a forked child what threads of its parent were in the middle of."""
+        """Reset a forked child, in which the threads of its parent don't exist."""
         if self.n_overriding:
             self._put_back()
         self.reset()
@@ -245,9 +245,9 @@ def _globals_suit(max_pixels):
 
 @contextmanager
 def isolated(max_pixels):
-    """Decode as if nobody had changed Pillow's globals or the warning filters.
+    """Decode with Pillow's default globals, and without its warnings.
 
-    Cause: anybody in the process may set Pillow's globals. With
+    Cause: other code in the process may set Pillow's globals. With
     ``ImageFile.LOAD_TRUNCATED_IMAGES = True`` (the usual advice on the web) half of all
     truncated files turn into wrong pixels without an error, and
     ``Image.MAX_IMAGE_PIXELS`` refuses images that `max_pixels` allows. It can go when
@@ -263,8 +263,8 @@ def isolated(max_pixels):
     UnreadableImage
         If Pillow finds more pixels than that.
     SettingsChanged
-        If somebody has asked Pillow for truncated images meanwhile, so that this one
-        may be cut short. Decode it anew.
+        If other code has asked Pillow for truncated images meanwhile, so that this one
+        may be cut short. Decode it again.
     """
     overriding = _settings.enter(max_pixels)
     _thread.decodes = True

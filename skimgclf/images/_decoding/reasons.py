@@ -1,4 +1,4 @@
-"""Put into words why a source can't be read, and what was found instead."""
+"""Explain in words why a source can't be read as an image."""
 
 import errno
 import os
@@ -20,7 +20,7 @@ _ERRNO_IN_WORDS = {
     errno.ENAMETOOLONG: "its name is longer than the file system allows",
 }
 
-# The first bytes of what people find in image folders, and what to say then.
+# The first bytes of other files that are found in image folders, and their reasons.
 _NOT_IMAGES = (
     (
         b"version https://git-lfs",
@@ -52,17 +52,17 @@ _IMAGE_STARTS = (
 
 
 class UnreadableImage(Exception):
-    """A source that is refused, with the reason in words."""
+    """A source that can't be read, with the reason in words."""
 
 
 def describe_source(source):
-    """Name a source in an error: its path, or what was given instead of one."""
+    """Name a source in an error: its path, or the kind of object."""
     if isinstance(source, str):
         return str(source)
     if isinstance(source, os.PathLike):
         try:
             return os.fsdecode(source)
-        except Exception:  # what its own class raises is on its way as the reason
+        except Exception:  # decoding has raised it, too, and it is the reason
             return f"<{type(source).__name__}>"
     if isinstance(source, bytes):
         return f"<{len(source)} bytes>"
@@ -76,7 +76,7 @@ def describe_source(source):
 
 
 def refuse_type(source):
-    """Make the refusal of a cell that is no kind of image source."""
+    """Make the error of a cell that is no kind of image source."""
     if is_missing(source):
         return UnreadableImage("the cell is empty (a missing value), not an image")
     return UnreadableImage(
@@ -87,14 +87,15 @@ def refuse_type(source):
 
 def is_missing(value):
     """Tell whether a value is None, NaN or a missing value of pandas."""
-    # pandas' own are known by name: comparing pd.NA raises, importing pandas is slow.
+    # Missing values of pandas are found by the name of their class, since comparing
+    # pd.NA raises and importing pandas is slow.
     if value is None or type(value).__name__ in {"NAType", "NaTType"}:
         return True
     return isinstance(value, float | np.floating) and bool(np.isnan(value))
 
 
 def explain_start(stream):
-    """Say in words what a stream holds that isn't recognised as an image."""
+    """Explain what a stream holds that Pillow doesn't take for an image."""
     stream.seek(0)
     start = stream.read(512)
     for signature, reason in _NOT_IMAGES:
@@ -117,7 +118,7 @@ def explain_start(stream):
 
 
 def name_format(start):
-    """Name the image format whose files start like this, or return None."""
+    """Name the image format of files that start with these bytes, or return None."""
     if start.startswith(b"RIFF"):
         return "WEBP" if start[8:12] == b"WEBP" else None
     names = (name for signature, name in _IMAGE_STARTS if start.startswith(signature))
@@ -125,7 +126,7 @@ def name_format(start):
 
 
 def explain_error(error):
-    """Say in words why a decode failed, or raise what isn't the image's fault."""
+    """Explain why decoding failed; a missing package is raised again."""
     if isinstance(error, MissingPackageError):
         raise error
     if isinstance(error, UnreadableImage):

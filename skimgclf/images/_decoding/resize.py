@@ -1,4 +1,4 @@
-"""Orientation and size: where an image's pixels go."""
+"""Turn an image upright, and resize it."""
 
 import numpy as np
 from PIL import ExifTags, Image
@@ -34,7 +34,7 @@ def read_orientation(image):
         orientation = image.getexif().get(ExifTags.Base.Orientation, 1)
         return orientation if orientation in _ORIENTATIONS else 1
     except Exception:
-        # The pixels are decoded and right; a broken EXIF block must not lose them.
+        # The pixels are decoded and correct; a broken EXIF block must not lose them.
         return 1
 
 
@@ -62,7 +62,7 @@ def orient(image, margins, orientation):
 
 
 def resize(image, margins, image_size, resize_mode, interpolation, background):
-    """Bring an image to `image_size`.
+    """Resize an image to `image_size`.
 
     Parameters
     ----------
@@ -77,7 +77,7 @@ def resize(image, margins, image_size, resize_mode, interpolation, background):
     interpolation : str
         One of `RESAMPLING`.
     background : colour
-        What "pad" pads with, in the image's mode.
+        The colour of the padding, in the image's mode.
 
     Returns
     -------
@@ -117,7 +117,7 @@ def _pad(image, box, image_size, resample, background):
 
 
 def resize_floats(pixels, image_size, resize_mode, interpolation, background):
-    """Bring pixels in [0, 1] to `image_size`, at floating point.
+    """Resize pixels in [0, 1] to `image_size`, at floating point.
 
     Parameters
     ----------
@@ -125,7 +125,7 @@ def resize_floats(pixels, image_size, resize_mode, interpolation, background):
     image_size, resize_mode, interpolation
         As in `resize`.
     background : tuple of n_channels int
-        What "pad" pads with, to 255.
+        The colour of the padding, in [0, 255].
 
     Returns
     -------

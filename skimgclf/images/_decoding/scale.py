@@ -1,4 +1,4 @@
-"""Pixels as floats in [0, 1] or as ints in [0, 255]."""
+"""Scale pixels to floats in [0, 1] or to ints in [0, 255]."""
 
 import numpy as np
 

@@ -1,4 +1,4 @@
-"""TIFF files whose tags are damaged, which Pillow reads as well as it can."""
+"""Refuse TIFF files with damaged tags, which Pillow would read wrongly."""
 
 import os
 import struct
@@ -47,7 +47,7 @@ _LAYOUTS = {
 
 
 def check_directory(image, stream):
-    """Refuse a TIFF file of whose tags some that decide on pixels are lost or wrong.
+    """Refuse a TIFF file with lost or wrong tags that decide on pixels.
 
     Pillow (13.0) skips such a tag with a warning, and decodes as if it weren't there.
 
@@ -56,7 +56,7 @@ def check_directory(image, stream):
     image : PIL.TiffImagePlugin.TiffImageFile
         As opened, not yet decoded.
     stream : binary file
-        What it is opened from.
+        The file.
     """
     tags = read_tags(image)
     _check_entries(tags, stream)
