@@ -185,7 +185,7 @@ def load_image_csv(
         lookup = ImageLookup(image_dir, allow_outside=allow_outside)
     selection.select(lookup)
     if selection.problems:
-        raise selection.error(image_dir)
+        raise selection.error(lookup)
     source = f"the table {csv!r}"
     bunch, notes = make_bunch(
         selection.filenames,

@@ -103,15 +103,15 @@ class Selection:
                 )
             )
 
-    def error(self, image_dir):
+    def error(self, lookup):
         """Make the error that lists all problems in the order of the lines."""
         number = describe_count(len(self.problems), "problem")
         summary = f"The table {self.csv!r} can't be used; it has {number}"
         n_rows = len(self.table.rows)
         if self._n_missing == n_rows > 0:
+            image_dir = lookup.image_dir or "."
             summary += (
-                f" (none of the images is found from {image_dir or '.'!r}: check "
-                f"image_dir)"
+                f" (none of the images is found from {image_dir!r}: check image_dir)"
             )
         if self._n_unlabelled == n_rows > 0:
             summary += " (no row has a label: label_column=None reads such a table)"

@@ -1,5 +1,7 @@
 """Load the paths and labels of images in one folder per class: load_image_folder."""
 
+import os
+
 from skimgclf._validation import check_bool, parameter_error
 from skimgclf.datasets._bunch import (
     alike_notes,
@@ -9,9 +11,10 @@ from skimgclf.datasets._bunch import (
     one_class_notes,
     warn_all,
 )
+from skimgclf.datasets._file_names import composed
 from skimgclf.datasets._paths import check_existing
-from skimgclf.datasets._urls import list_url_tree
-from skimgclf.datasets._walk import walk_tree
+from skimgclf.datasets._urls import UrlFolder
+from skimgclf.datasets._walk import DiskFolder
 from skimgclf.exceptions import DatasetError, describe_list
 from skimgclf.images._urls import is_url
 
@@ -158,14 +161,16 @@ def load_image_folder(
     source = f"the folder {root!r}"
 
     if is_url(root):
-        tree = list_url_tree(root, classes, reading.url_reader)
+        folder = UrlFolder(root, reading.url_reader)
     else:
-        tree = walk_tree(
-            root, classes, follow_links=follow_links, allow_outside=allow_outside
+        folder = DiskFolder(
+            root, follow_links=follow_links, allow_outside=allow_outside
         )
+    chosen, unknown = _choose_classes(folder, classes)
+    tree = folder.walk(chosen)
     found = {image.label for image in tree.images}
-    empty = [label for label in tree.folders if label not in found]
-    problems = list(tree.problems)
+    empty = [label for label in chosen if label not in found]
+    problems = unknown + tree.problems
     if not allow_empty:
         # A folder with refused files only isn't called empty as well.
         problems += [
@@ -201,6 +206,26 @@ def _check_classes(classes):
     if len(set(names)) < len(names):
         raise parameter_error(_OWNER, "classes", expected, classes)
     return list(map(str, names))  # from NumPy's str
+
+
+def _choose_classes(folder, classes):
+    """Find the folders of the classes asked for, and name those that don't exist."""
+    names = folder.class_names
+    if classes is None:
+        return names, []
+    by_form = {composed(name): name for name in names}
+    linked = {os.path.basename(path) for path in folder.root_links}
+    chosen, unknown = set(), []
+    for name in classes:
+        # The name itself first: two folders may differ in their Unicode form alone.
+        found = name if name in names else by_form.get(composed(name))
+        if found is not None:
+            chosen.add(found)
+        elif name in linked:
+            unknown.append(f"{name!r} is a link, which follow_links=True would enter")
+        else:
+            unknown.append(f"there is no class folder {name!r}; there are {names!r}")
+    return sorted(chosen), unknown
 
 
 def _describe_empty(tree, label):

@@ -24,7 +24,7 @@ class ImageLookup:
     """
 
     def __init__(self, image_dir, *, allow_outside):
-        self._image_dir = image_dir
+        self.image_dir = image_dir
         self._real_dir = os.path.realpath(image_dir or ".")
         self._allow_outside = allow_outside
         self._folders = {}
@@ -103,12 +103,12 @@ class ImageLookup:
             # Not with "..", which behind a link means another folder.
             head = "" if head in ("", ".") else os.path.normpath(head)
             if not head.isascii():
-                head = _respell(self._image_dir, head)
-        path = os.path.join(self._image_dir, head)
+                head = _respell(self.image_dir, head)
+        path = os.path.join(self.image_dir, head)
         real_path = os.path.realpath(path or ".")
         if not self._allow_outside and not is_inside(real_path, self._real_dir):
             raise LookupError(
-                f"the folder {head!r} lies outside of {self._image_dir or '.'!r} "
+                f"the folder {head!r} lies outside of {self.image_dir or '.'!r} "
                 f"(allow_outside=True accepts it)"
             )
         if real_path not in self._folders_by_real_path:
@@ -121,7 +121,7 @@ class ImageLookup:
             raise LookupError(f"{link!r} is a link that leads to no file")
         if not self._allow_outside and not is_inside(real_path, self._real_dir):
             raise LookupError(
-                f"{link!r} is a link that leads outside of {self._image_dir or '.'!r} "
+                f"{link!r} is a link that leads outside of {self.image_dir or '.'!r} "
                 f"(allow_outside=True accepts it)"
             )
         return real_path

@@ -3,7 +3,7 @@
 from collections import namedtuple
 from dataclasses import dataclass
 
-from skimgclf.datasets._file_names import composed, count_extensions
+from skimgclf.datasets._file_names import count_extensions
 
 # A file in a class folder: its path or URL, its class, and the path that links lead to
 # (behind a URL, the path below the root).
@@ -62,43 +62,6 @@ class ClassTree:
         return count_extensions(
             file.real_path for file in self.skipped if label in (None, file.label)
         )
-
-
-def choose_classes(classes, class_names, linked_names=()):
-    """Find the folders of the classes asked for.
-
-    Parameters
-    ----------
-    classes : list of str or None
-        The classes asked for; None for all.
-    class_names : list of str
-        The names of the class folders.
-    linked_names : collection of str, default=()
-        The names of links to folders that aren't entered.
-
-    Returns
-    -------
-    chosen : list of str
-        The names of the folders, sorted.
-    problems : list of str
-        A sentence on each class without a folder.
-    """
-    if classes is None:
-        return class_names, []
-    by_form = {composed(name): name for name in class_names}
-    chosen, problems = set(), []
-    for name in classes:
-        # The name itself first: two folders may differ in their Unicode form alone.
-        folder = name if name in class_names else by_form.get(composed(name))
-        if folder is not None:
-            chosen.add(folder)
-        elif name in linked_names:
-            problems.append(f"{name!r} is a link, which follow_links=True would enter")
-        else:
-            problems.append(
-                f"there is no class folder {name!r}; there are {class_names!r}"
-            )
-    return sorted(chosen), problems
 
 
 def sort_key(path, separator):

@@ -8,7 +8,6 @@ from skimgclf.datasets._id_lookup import ImageLookup, ListedFolder
 from skimgclf.datasets._tree import (
     ClassFile,
     ClassTree,
-    choose_classes,
     sort_key,
 )
 from skimgclf.exceptions import DatasetError
@@ -19,56 +18,64 @@ from skimgclf.images._urls import (
 )
 
 
-def list_url_tree(root, classes, url_reader):
-    """Find the files in a folder of class folders behind a URL.
-
-    There are no links, and files without the extension of an image aren't opened.
+class UrlFolder:
+    """A folder of class folders behind a URL, where there are no links.
 
     Parameters
     ----------
     root : str
         The URL of the folder.
-    classes : list of str or None
-        The classes to read; None for all.
     url_reader : UrlReader
         The reader of URLs.
 
-    Returns
-    -------
-    tree : ClassTree
+    Attributes
+    ----------
+    class_names, root_links
+        As in `DiskFolder`.
     """
-    urls = {
-        path: url
-        for path, url in list_files(root, url_reader).items()
-        if not any(map(is_clutter, path.split("/")))
-    }
-    beside = sorted(path for path in urls if "/" not in path)
-    class_names = sorted({path.split("/")[0] for path in urls if "/" in path})
-    chosen, unknown = choose_classes(classes, class_names)
-    folders = {label: join_url(root, label) for label in chosen}
-    files = [
-        ClassFile(urls[path], label, path)
-        for path in sorted(urls, key=lambda path: sort_key(path, "/"))
-        if "/" in path and (label := path.split("/")[0]) in folders
-    ]
-    images = [file for file in files if split_name(file.real_path)[1]]
-    skipped = [file for file in files if not split_name(file.real_path)[1]]
-    return ClassTree(
-        root=root,
-        folders=folders,
-        images=images,
-        n_nested=sum(image.real_path.count("/") > 1 for image in images),
-        skipped=skipped,
-        unreadable=[file.path for file in skipped if is_unreadable(file.real_path)],
-        misnamed=[],
-        root_files=[urls[path] for path in beside],
-        root_images=[urls[path] for path in beside if split_name(path)[1]],
-        links=[],
-        root_links=[],
-        repeated=[],
-        problems=unknown,
-        problem_labels=set(),
-    )
+
+    def __init__(self, root, url_reader):
+        self._root = root
+        self._urls = {
+            path: url
+            for path, url in list_files(root, url_reader).items()
+            if not any(map(is_clutter, path.split("/")))
+        }
+        names = {path.split("/")[0] for path in self._urls if "/" in path}
+        self.class_names, self.root_links = sorted(names), []
+
+    def walk(self, class_names):
+        """Collect the files of some of the classes, as `DiskFolder` does.
+
+        Files without the extension of an image aren't opened, so that none is called
+        misnamed.
+        """
+        folders = {label: join_url(self._root, label) for label in class_names}
+        paths = sorted(self._urls, key=lambda path: sort_key(path, "/"))
+        beside = [path for path in paths if "/" not in path]
+        files = [
+            ClassFile(self._urls[path], label, path)
+            for path in paths
+            if "/" in path and (label := path.split("/")[0]) in folders
+        ]
+        images = [file for file in files if split_name(file.real_path)[1]]
+        skipped = [file for file in files if not split_name(file.real_path)[1]]
+        return ClassTree(
+            root=self._root,
+            folders=folders,
+            images=images,
+            n_nested=sum(image.real_path.count("/") > 1 for image in images),
+            skipped=skipped,
+            unreadable=[file.path for file in skipped if is_unreadable(file.real_path)],
+            misnamed=[],
+            root_files=[self._urls[path] for path in beside],
+            root_images=[self._urls[path] for path in beside if split_name(path)[1]],
+            links=[],
+            root_links=[],
+            repeated=[],
+            problems=[],
+            problem_labels=set(),
+        )
 
 
 class UrlLookup(ImageLookup):
@@ -94,13 +101,13 @@ class UrlLookup(ImageLookup):
         folder = "" if folder == "." else folder
         if head.startswith("/") or ".." in head.split("/"):
             raise LookupError(
-                f"the folder {head!r} may lie outside of {self._image_dir!r}"
+                f"the folder {head!r} may lie outside of {self.image_dir!r}"
             )
         if folder not in self._urls:
-            raise LookupError(f"no folder {join_url(self._image_dir, folder)!r}")
+            raise LookupError(f"no folder {join_url(self.image_dir, folder)!r}")
         if folder not in self._folders_by_real_path:
             self._folders_by_real_path[folder] = _UrlFolder(
-                join_url(self._image_dir, folder), folder, self._urls[folder]
+                join_url(self.image_dir, folder), folder, self._urls[folder]
             )
         return self._folders_by_real_path[folder]
 

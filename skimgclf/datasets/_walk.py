@@ -4,62 +4,37 @@ import os
 
 from skimgclf.datasets._file_names import is_clutter, is_unreadable, split_name
 from skimgclf.datasets._paths import is_folder, is_inside
-from skimgclf.datasets._tree import ClassFile, ClassTree, choose_classes, sort_key
+from skimgclf.datasets._tree import ClassFile, ClassTree, sort_key
 from skimgclf.images._decoding.reasons import name_format
 
 
-def walk_tree(root, classes, *, follow_links, allow_outside):
-    """Find the files in a folder of class folders on disk.
+class DiskFolder:
+    """A folder of class folders on disk.
 
     Parameters
     ----------
     root : str
         The folder.
-    classes : list of str or None
-        The classes to read; None for all.
     follow_links : bool
         Whether to enter links to folders.
     allow_outside : bool
         Whether links may lead out of `root`.
 
-    Returns
-    -------
-    tree : ClassTree
+    Attributes
+    ----------
+    class_names : list of str
+        The class folders, sorted.
+    root_links : list of str
+        Links to folders beside them that aren't entered.
     """
-    walker = _Walker(root, follow_links, allow_outside)
-    linked_names = {os.path.basename(path) for path in walker.root_links}
-    chosen, unknown = choose_classes(classes, walker.class_names, linked_names)
-    walker.walk(chosen)
-    images = sorted(walker.images, key=lambda image: sort_key(image.path, os.sep))
-    depth = os.path.join(root, "").count(os.sep) + 1
-    return ClassTree(
-        root=root,
-        folders={label: os.path.join(root, label) for label in chosen},
-        images=images,
-        n_nested=sum(image.path.count(os.sep) > depth for image in images),
-        skipped=sorted(walker.skipped),
-        unreadable=sorted(walker.unreadable),
-        misnamed=sorted(walker.misnamed),
-        root_files=walker.root_files,
-        root_images=[path for path in walker.root_files if split_name(path)[1]],
-        links=sorted(walker.links),
-        root_links=walker.root_links,
-        repeated=sorted(walker.repeated),
-        problems=unknown + walker.problems,
-        problem_labels=walker.problem_labels,
-    )
 
-
-class _Walker:
-    """Collects the files of a tree, as `ClassTree` describes them."""
-
-    def __init__(self, root, follow_links, allow_outside):
-        self.root = root
-        self.class_names = []
-        self.images, self.root_files = [], []
-        self.skipped, self.unreadable, self.misnamed = [], [], []
-        self.links, self.root_links, self.repeated = [], [], []
-        self.problems, self.problem_labels = [], set()
+    def __init__(self, root, *, follow_links, allow_outside):
+        self.class_names, self.root_links = [], []
+        self._root = root
+        self._images, self._root_files = [], []
+        self._skipped, self._unreadable, self._misnamed = [], [], []
+        self._links, self._repeated = [], []
+        self._problems, self._problem_labels = [], set()
         self._follow_links = follow_links
         self._allow_outside = allow_outside
         self._real_root = os.path.realpath(root)
@@ -69,32 +44,61 @@ class _Walker:
         self._list_root()
 
     def walk(self, class_names):
-        """Collect the images of some of the classes.
+        """Collect the files of some of the classes, once.
 
         Real folders come first, then links to folders, then links to files, so that
         an image that can be reached in two ways is taken under its own name.
+
+        Parameters
+        ----------
+        class_names : list of str
+            The classes.
+
+        Returns
+        -------
+        tree : ClassTree
         """
-        chosen = set(class_names)
-        for label in class_names:
-            path = os.path.join(self.root, label)
+        folders = {label: os.path.join(self._root, label) for label in class_names}
+        for label, path in folders.items():
             if path not in self._folder_links:
                 self._read(path, os.path.join(self._real_root, label), label)
         # Links that lie in a linked folder are appended while this goes on.
         for path in self._folder_links:
             label = self._label(path)
-            if label in chosen:
+            if label in folders:
                 self._follow(path, label)
         if self._file_links:
-            taken = {image.real_path: image for image in self.images}
+            taken = {image.real_path: image for image in self._images}
             for path in self._file_links:
                 self._take_link(path, taken)
+        return self._make_tree(folders)
+
+    def _make_tree(self, folders):
+        images = sorted(self._images, key=lambda image: sort_key(image.path, os.sep))
+        depth = os.path.join(self._root, "").count(os.sep) + 1
+        return ClassTree(
+            root=self._root,
+            folders=folders,
+            images=images,
+            n_nested=sum(image.path.count(os.sep) > depth for image in images),
+            skipped=sorted(self._skipped),
+            unreadable=sorted(self._unreadable),
+            misnamed=sorted(self._misnamed),
+            root_files=self._root_files,
+            root_images=[path for path in self._root_files if split_name(path)[1]],
+            links=sorted(self._links),
+            root_links=self.root_links,
+            repeated=sorted(self._repeated),
+            problems=self._problems,
+            problem_labels=self._problem_labels,
+        )
 
     def _label(self, path):
         """Return the first part of a path below the root."""
-        return path[len(os.path.join(self.root, "")) :].split(os.sep)[0]
+        return path[len(os.path.join(self._root, "")) :].split(os.sep)[0]
 
     def _list_root(self):
-        for entry in self._list(self.root):
+        for entry in self._list(self._root):
             if is_folder(entry):
                 if not entry.is_symlink():
                     self.class_names.append(entry.name)
@@ -104,7 +108,7 @@ class _Walker:
                 else:
                     self.root_links.append(entry.path)
             elif not self._refuse_broken(entry):
-                self.root_files.append(entry.path)
+                self._root_files.append(entry.path)
 
     def _list(self, path):
         """List a folder without clutter, sorted by name."""
@@ -142,7 +146,7 @@ class _Walker:
             self._entered[real_path] = label
             return False
         first = self._entered[real_path]
-        self.repeated.append(path)
+        self._repeated.append(path)
         if first not in (None, label):
             self._refuse(path, f"is the same folder as one that is read as {first!r}")
         return True
@@ -150,19 +154,19 @@ class _Walker:
     def _add_file(self, entry, real_path, label):
         file = ClassFile(entry.path, label, real_path)
         if split_name(entry.name)[1]:
-            self.images.append(file)
+            self._images.append(file)
         else:
             self._skip(entry, file)
 
     def _skip(self, entry, file):
-        self.skipped.append(file)
+        self._skipped.append(file)
         if is_unreadable(entry.name):
-            self.unreadable.append(entry.path)
+            self._unreadable.append(entry.path)
         elif _starts_like_image(entry):
-            self.misnamed.append(entry.path)
+            self._misnamed.append(entry.path)
 
     def _add_folder_link(self, path):
-        (self._folder_links if self._follow_links else self.links).append(path)
+        (self._folder_links if self._follow_links else self._links).append(path)
 
     def _follow(self, path, label):
         """Enter a link to a folder, unless its images have a name of their own."""
@@ -173,7 +177,7 @@ class _Walker:
             else:
                 self._refuse_outside(path)
         elif self._has_own_name(real_path):
-            self.repeated.append(path)
+            self._repeated.append(path)
         else:
             self._read(path, real_path, label)
 
@@ -196,9 +200,9 @@ class _Walker:
             self._refuse_outside(path)
         elif real_path not in taken:
             image = taken[real_path] = ClassFile(path, label, real_path)
-            self.images.append(image)
+            self._images.append(image)
         else:
-            self.repeated.append(path)
+            self._repeated.append(path)
             first = taken[real_path]
             if first.label != label:
                 self._refuse(
@@ -215,13 +219,13 @@ class _Walker:
     def _refuse_outside(self, path):
         self._refuse(
             path,
-            f"is a link that leads outside of {self.root!r} (allow_outside=True "
+            f"is a link that leads outside of {self._root!r} (allow_outside=True "
             f"accepts it)",
         )
 
     def _refuse(self, path, what):
-        self.problems.append(f"{path!r} {what}")
-        self.problem_labels.add(self._label(path))
+        self._problems.append(f"{path!r} {what}")
+        self._problem_labels.add(self._label(path))
 
 
 def _starts_like_image(entry):

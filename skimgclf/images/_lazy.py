@@ -114,9 +114,7 @@ class LazyImages:
         if isinstance(key, slice):
             return self._select(self._cells[key], self._rows[key])
         if isinstance(key, int):
-            rows = self._rows[
-                [key]
-            ]  # first, since NumPy names the index that is out of bounds
+            rows = self._rows[[key]]  # first: NumPy names an index out of bounds
             return self._select([self._cells[key]], rows)._load()[0]
         rows = self._rows[key]
         places = np.flatnonzero(key) if key.dtype.kind == "b" else key

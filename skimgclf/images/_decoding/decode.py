@@ -21,7 +21,7 @@ from skimgclf.images._decoding.colour import (
 )
 from skimgclf.images._decoding.decoded_arrays import load_array
 from skimgclf.images._decoding.icon import unwrap_icon
-from skimgclf.images._decoding.open import check_n_pixels, open_source
+from skimgclf.images._decoding.open import open_source
 from skimgclf.images._decoding.options import DEFAULT_MAX_PIXELS, check_options
 from skimgclf.images._decoding.pillow_repairs import (
     SettingsChanged,
@@ -189,7 +189,7 @@ def decode_pixels(source, options):
     """
     try:
         if isinstance(source, np.ndarray):
-            picture = _Picture(load_array(source, options.max_pixels))
+            picture = _load_array(source, options.max_pixels)
         elif isinstance(source, Image.Image):
             picture = _load_pil_image(source, options.max_pixels)
         elif isinstance(source, str | bytes | os.PathLike):
@@ -199,7 +199,8 @@ def decode_pixels(source, options):
             raise refuse_type(source)
         return _convert_picture(picture, options)
     except Exception as error:
-        raise _load_error(source, error) from _find_cause(error)
+        name, reason = describe_source(source), explain_error(error)
+        raise ImageLoadError([(None, name, reason)]) from _find_cause(error)
 
 
 def _renew_lock():
@@ -210,10 +211,6 @@ def _renew_lock():
 
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_renew_lock)
-
-
-def _load_error(source, error):
-    return ImageLoadError([(None, describe_source(source), explain_error(error))])
 
 
 def _find_cause(error):
@@ -261,12 +258,12 @@ def _load_stream(stream, max_pixels, draft=None):
 def _load_once(stream, max_pixels, draft):
     with isolated(max_pixels):
         stream, n_pixels = unwrap_icon(stream)
-        check_n_pixels(n_pixels, max_pixels)
+        _check_n_pixels(n_pixels, max_pixels)
         try:
             image = Image.open(stream, formats=_ALLOWED_FORMATS)
         except UnidentifiedImageError as error:
             raise UnreadableImage(explain_start(stream)) from error
-        check_n_pixels(image.width * image.height, max_pixels)
+        _check_n_pixels(image.width * image.height, max_pixels)
         if image.format == "TIFF":
             check_directory(image, stream)
         return _load_opened(image, _draft(image, draft))
@@ -301,11 +298,25 @@ def _draft(image, draft):
     return (0, 0, image.width - width, image.height - height)
 
 
+def _check_n_pixels(n_pixels, max_pixels):
+    """Refuse an image of more than `max_pixels` pixels."""
+    if n_pixels > max_pixels:
+        raise UnreadableImage(
+            f"it has {n_pixels} pixels, more than max_pixels={max_pixels} allows"
+        )
+
+
+def _load_array(array, max_pixels):
+    image = load_array(array)
+    _check_n_pixels(array.shape[0] * array.shape[1], max_pixels)
+    return _Picture(image)
+
+
 def _load_pil_image(image, max_pixels):
     # One lock for all: a lazily opened image that stands in two cells can't be loaded
     # by two threads at once.
     with _pil_image_lock, isolated(max_pixels):
-        check_n_pixels(image.width * image.height, max_pixels)
+        _check_n_pixels(image.width * image.height, max_pixels)
         with close_if_failed(image):
             stream = find_stream(image) if image.format == "TIFF" else None
             if stream is not None:
@@ -353,7 +364,7 @@ def probe_image(source, max_pixels, url_reader):
         elif isinstance(source, Image.Image):
             picture = _load_pil_image(source, max_pixels)
         elif isinstance(source, np.ndarray):
-            picture = _Picture(load_array(source, max_pixels))
+            picture = _load_array(source, max_pixels)
         else:
             raise refuse_type(source)
         report |= _describe_picture(picture)

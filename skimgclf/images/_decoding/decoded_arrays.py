@@ -3,18 +3,16 @@
 import numpy as np
 from PIL import Image
 
-from skimgclf.images._decoding.open import check_n_pixels
 from skimgclf.images._decoding.reasons import UnreadableImage
 
 
-def load_array(array, max_pixels):
+def load_array(array):
     """Check an array and make it an image, or pixels at floating point.
 
     Parameters
     ----------
     array : ndarray of shape (height, width) or (height, width, 1, 3 or 4)
         Of uint8 or of floats in [0, 1].
-    max_pixels : int
 
     Returns
     -------
@@ -28,7 +26,6 @@ def load_array(array, max_pixels):
         )
     if 0 in shape:
         raise UnreadableImage(f"an array of shape {shape} has no pixels")
-    check_n_pixels(shape[0] * shape[1], max_pixels)
     pixels = array if len(shape) == 3 else array[:, :, np.newaxis]
     if array.dtype == np.uint8:
         channels = pixels[:, :, 0] if pixels.shape[2] == 1 else pixels

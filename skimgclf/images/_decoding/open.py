@@ -68,11 +68,3 @@ def _check_path(path):
             raise UnreadableImage(reason)
     if status.st_size == 0:
         raise UnreadableImage("the file is empty")
-
-
-def check_n_pixels(n_pixels, max_pixels):
-    """Refuse an image of more than `max_pixels` pixels."""
-    if n_pixels > max_pixels:
-        raise UnreadableImage(
-            f"it has {n_pixels} pixels, more than max_pixels={max_pixels} allows"
-        )
