@@ -40,9 +40,9 @@ _USE_RESOLUTION = 3600
 # Eviction continues until this fraction of the limit is left.
 _KEPT_FRACTION = 0.9
 
-# Entries that are found by one look at all (at most a tenth of them), and those that
-# are deleted in one transaction, half a second's work. Then others have their turn:
-# SQLite looks every 0.1 seconds whether it may write.
+# Entries that are looked up at once (at most a tenth of all), and entries that are
+# deleted in one transaction, which takes half a second. Between transactions, other
+# processes may write: SQLite looks every 0.1 seconds whether it may.
 _N_OLDEST = 50_000
 _N_DELETED = 5_000
 _PAUSE = 0.15
@@ -80,7 +80,7 @@ class PixelStore:
         Returns
         -------
         values : dict of bytes to bytes
-            Only those that are there and whole.
+            Only those that exist and have the right checksum.
         damaged : set of bytes
             The keys of values with a wrong checksum.
         """
@@ -121,7 +121,7 @@ class PixelStore:
             self._write(lambda connection: _insert(connection, values, damaged), limit)
 
     def take_problem(self):
-        """Return the first thing that went wrong, once, or None."""
+        """Return a sentence on the first failure, once; then None."""
         with self._lock:
             problem, self._problem = self._problem, None
         return problem
@@ -235,7 +235,7 @@ _MAX_OPEN = 16
 def open_store(directory):
     """Return the store of a directory, one for each process.
 
-    One that failed is started anew when its directory or file was replaced since.
+    A store that failed is opened again once its directory or file was replaced.
     """
     with _stores_lock:
         store = _stores.pop(directory, None)
