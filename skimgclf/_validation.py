@@ -1,9 +1,11 @@
-"""Checks of parameters, the one form of a parameter error, and where warnings point."""
+"""Check parameters by rules, raise the one form of a parameter error, warn users."""
 
+import dataclasses
 import numbers
 import os
 import sys
 import warnings
+from collections.abc import Callable
 
 import numpy as np
 import sklearn
@@ -41,102 +43,229 @@ def parameter_error(owner, name, expected, value):
     )
 
 
-def check_choice(owner, name, value, choices, *, otherwise=None):
-    """Refuse a value that isn't one of the given strings.
+def _keep(value):
+    return value
+
+
+@dataclasses.dataclass(frozen=True)
+class Rule:
+    """Tell valid values of a parameter from invalid ones.
+
+    ``rule | other`` accepts the values of both.
 
     Parameters
     ----------
-    owner, name, value
-        As in `parameter_error`.
-    choices : iterable of str
-        The allowed strings.
-    otherwise : str, default=None
-        What else the caller accepts (and has checked before), for the sentence.
+    expected : str
+        The valid values, as the end of the sentence "The parameter must be ...".
+    accepts : callable
+        Tells whether a value is valid.
+    wrong : tuple
+        Invalid values, which the tests try.
+    convert : callable
+        Turns a valid value into a plain one; by default, it stays as it is.
+    explain : callable, default=None
+        Returns, for one invalid value, an end of the sentence that says more than
+        `expected`, or None.
     """
-    if not isinstance(value, str) or value not in choices:
-        options = " or ".join(
-            [", ".join(repr(choice) for choice in choices), *filter(None, [otherwise])]
-        )
-        raise parameter_error(owner, name, f"one of {options}", value)
+
+    expected: str
+    accepts: Callable
+    wrong: tuple
+    convert: Callable = _keep
+    explain: Callable | None = None
+
+    def __or__(self, other):
+        def accepts(value):
+            return self.accepts(value) or other.accepts(value)
+
+        def convert(value):
+            return (self if self.accepts(value) else other).convert(value)
+
+        wrong = [value for value in self.wrong if not other.accepts(value)]
+        wrong += [value for value in other.wrong if not self.accepts(value)]
+        expected = f"{self.expected} or {other.expected}"
+        explain = self.explain or other.explain
+        return Rule(expected, accepts, tuple(wrong), convert, explain)
+
+    def describe(self, value):
+        """Return the end of the sentence on an invalid value."""
+        return (self.explain and self.explain(value)) or self.expected
 
 
-def check_bool(owner, name, value):
-    """Refuse anything but True and False."""
-    if not isinstance(value, bool | np.bool_):
-        raise parameter_error(owner, name, "True or False", value)
+@dataclasses.dataclass(frozen=True)
+class ParameterTable:
+    """Check the parameters of a class or function by their rules.
+
+    Parameters
+    ----------
+    owner : str
+        The name of the class or function, for errors.
+    rules : dict of str to Rule
+        One for each parameter, in the order in which they are checked.
+
+    Examples
+    --------
+    >>> from skimgclf._validation import ParameterTable, an_int
+    >>> table = ParameterTable("read_image", {"max_pixels": an_int(1)})
+    >>> table.check({"max_pixels": 0})
+    Traceback (most recent call last):
+        ...
+    skimgclf.exceptions.InvalidParameterError: The 'max_pixels' parameter of read_image
+    must be an int of at least 1. Got 0 instead.
+    """
+
+    owner: str
+    rules: dict
+
+    def read(self, estimator):
+        """Return the parameters of an estimator, also of a subclass, by their names."""
+        return {name: getattr(estimator, name) for name in self.rules}
+
+    def check(self, values):
+        """Refuse invalid values, and return plain ones.
+
+        Parameters
+        ----------
+        values : dict of str to object
+            Some or all of the parameters. Names without a rule are left out.
+
+        Returns
+        -------
+        plain : dict of str to object
+
+        Raises
+        ------
+        InvalidParameterError
+            If a value is invalid.
+        """
+        plain = {}
+        for name, rule in self.rules.items():
+            if name in values:
+                if not rule.accepts(values[name]):
+                    raise self.error(name, rule.describe(values[name]), values[name])
+                plain[name] = rule.convert(values[name])
+        return plain
+
+    def error(self, name, expected, value):
+        """Make the error on a parameter, as `parameter_error` does."""
+        return parameter_error(self.owner, name, expected, value)
+
+
+def one_of(*choices):
+    """Make the rule that a value is one of some strings."""
+
+    def accepts(value):
+        return isinstance(value, str) and value in choices
+
+    expected = f"one of {', '.join(map(repr, choices))}"
+    return Rule(expected, accepts, ("no such choice", choices[0].upper(), 3, None))
 
 
 def is_int(value, *, minimum):
     """Tell whether a value is an int (no bool) of at least `minimum`."""
-    return (
-        isinstance(value, numbers.Integral)
-        and not isinstance(value, bool | np.bool_)
-        and value >= minimum
+    return _is_number(value, numbers.Integral) and value >= minimum
+
+
+def an_int(minimum):
+    """Make the rule that a value is an int of at least `minimum`."""
+    return Rule(
+        f"an int of at least {minimum}",
+        lambda value: is_int(value, minimum=minimum),
+        (minimum - 1, minimum + 0.5, "two", None, True),
+        int,
     )
 
 
-def check_int(owner, name, value, *, minimum, none_means=None):
-    """Refuse anything but an int of at least `minimum`.
+def a_number(interval):
+    """Make the rule that a value is a number in an interval, such as "[0, 1)"."""
+    low, high = map(float, interval[1:-1].split(","))
+
+    def accepts(value):
+        if not _is_number(value, numbers.Real) or not low <= value <= high:
+            return False
+        return (value != low or interval[0] == "[") and (
+            value != high or interval[-1] == "]"
+        )
+
+    expected = "above 0" if interval == "(0, inf)" else f"in {interval}"
+    wrong = [low - 1, high + 1, np.nan, "half", None, True]
+    wrong += [low] if interval[0] == "(" else []
+    wrong += [high] if interval[-1] == ")" else []
+    return Rule(f"a number {expected}", accepts, tuple(wrong), float)
+
+
+def _is_number(value, kind):
+    return isinstance(value, kind) and not isinstance(value, bool | np.bool_)
+
+
+def ints(minimum, *, length=None, or_int=False, empty=False):
+    """Make the rule that a value is a tuple or list of ints.
 
     Parameters
     ----------
-    owner, name, value
-        As in `parameter_error`.
-    minimum : int
-        The smallest value allowed.
-    none_means : str, default=None
-        What None stands for; without it None is refused.
-    """
-    if value is None and none_means is not None:
-        return
-    if not is_int(value, minimum=minimum):
-        none = f" or None ({none_means})" if none_means else ""
-        raise parameter_error(owner, name, f"an int of at least {minimum}{none}", value)
-
-
-def check_int_sequence(
-    owner, name, value, *, minimum, length=None, empty=False, or_int=False
-):
-    """Refuse anything but a tuple or list of ints, and return it as a tuple.
-
-    Parameters
-    ----------
-    owner, name, value
-        As in `parameter_error`.
     minimum : int
         The smallest value allowed for each.
     length : int, default=None
         How many there must be; None for any number.
-    empty : bool, default=False
-        Whether an empty one is allowed.
     or_int : bool, default=False
         Whether a single int is allowed, which stands for `length` equal ones.
+    empty : bool, default=False
+        Whether an empty tuple is allowed.
 
     Returns
     -------
-    values : tuple of int
+    rule : Rule
+        Valid values are converted to tuples.
     """
-    how_many = "" if length is None else f"{length} "
+
+    def spread(value):
+        is_single = or_int and is_int(value, minimum=0)
+        return (value,) * (length or 1) if is_single else value
+
+    def accepts(value):
+        value = spread(value)
+        if not isinstance(value, tuple | list | np.ndarray):
+            return False
+        fits = (len(value) or empty) and length in (None, len(value))
+        return bool(fits) and all(is_int(item, minimum=minimum) for item in value)
+
     single = "an int or " if or_int else ""
-    error = parameter_error(
-        owner, name, f"{single}a tuple of {how_many}ints of at least {minimum}", value
+    how_many = "" if length is None else f"{length} "
+    n = length or 1
+    wrong = [(minimum - 1,) * n, (minimum + 0.5,) * n, (True,) * n, [[minimum]] * n]
+    wrong += [minimum - 1, "40", None]
+    wrong += [(minimum,) * (n + 1)] if length else []
+    wrong += [] if empty else [()]
+    return Rule(
+        f"{single}a tuple of {how_many}ints of at least {minimum}",
+        accepts,
+        tuple(wrong),
+        lambda value: tuple(map(int, spread(value))),
     )
-    values = (value,) * (length or 1) if or_int and is_int(value, minimum=0) else value
-    if not isinstance(values, tuple | list | np.ndarray):
-        raise error
-    if (length is not None and len(values) != length) or not (len(values) or empty):
-        raise error
-    if not all(is_int(item, minimum=minimum) for item in values):
-        raise error
-    return tuple(int(item) for item in values)
 
 
-def check_verbose(owner, verbose):
-    """Refuse anything but a bool and an int of at least 0."""
-    if not isinstance(verbose, bool | np.bool_) and not is_int(verbose, minimum=0):
-        raise parameter_error(
-            owner, "verbose", "True, False or an int of at least 0", verbose
-        )
+def is_bool(value):
+    """Tell whether a value is True or False, also of NumPy."""
+    return isinstance(value, bool | np.bool_)
+
+
+NONE = Rule("None", lambda value: value is None, ())
+TRUE_OR_FALSE = Rule("True or False", is_bool, ("yes", 1, None), bool)
+VERBOSE = Rule(
+    "True, False or an int of at least 0",
+    lambda value: is_bool(value) or is_int(value, minimum=0),
+    (-1, "loud", None),
+)
+
+
+def optional(rule):
+    """Make the rule that None is valid, too, which its sentence leaves out."""
+    return dataclasses.replace(rule | NONE, expected=rule.expected)
+
+
+def check_bool(owner, name, value):
+    """Refuse anything but True and False."""
+    ParameterTable(owner, {name: TRUE_OR_FALSE}).check({name: value})
 
 
 def check_keys(what, mapping, names):

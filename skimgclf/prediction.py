@@ -5,14 +5,16 @@ from sklearn.base import clone
 from sklearn.pipeline import Pipeline
 from sklearn.utils.validation import check_is_fitted
 
-from skimgclf._validation import check_choice, check_int, parameter_error
+from skimgclf._validation import ParameterTable, an_int, one_of
 from skimgclf.exceptions import ImageLoadError, InvalidParameterError
 from skimgclf.images import ImageLoader
 from skimgclf.images._decoding.reasons import describe_source
 from skimgclf.images._input_forms import list_images
 
 _OWNER = "predict_frame"
-_ON_ERROR = ("raise", "fill")
+_TABLE = ParameterTable(
+    _OWNER, {"top_k": an_int(1), "on_error": one_of("raise", "fill")}
+)
 
 # Images in memory at once: 150 MB of them at 224x224 pixels in colour.
 _N_AT_ONCE = 256
@@ -99,13 +101,12 @@ def predict_frame(pipeline, paths, *, top_k=1, on_error="raise"):
     0  night         0.66     1
     1    day         0.34     2
     """
-    check_choice(_OWNER, "on_error", on_error, _ON_ERROR)
-    check_int(_OWNER, "top_k", top_k, minimum=1)
+    _TABLE.check(locals())
     loader, classifier = _split_pipeline(pipeline)
     classes = np.asarray(classifier.classes_).tolist()
     if top_k > len(classes):
         expected = f"an int from 1 to {len(classes)}, the number of classes"
-        raise parameter_error(_OWNER, "top_k", expected, top_k)
+        raise _TABLE.error("top_k", expected, top_k)
     cells = list_images(_OWNER, paths)
     probabilities, errors = _predict_cells(
         loader, classifier, cells, len(classes), stop_at_errors=on_error == "raise"

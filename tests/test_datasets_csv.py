@@ -821,7 +821,7 @@ def test_csv_equal_images_without_labels_are_no_conflict(decodable):
         ("encoding", "hex", "the name of a text encoding"),
         ("encoding", "utf-8\0", "the name of a text encoding"),
         ("encoding", "", "the name of a text encoding"),
-        ("encoding", None, "the name of a text encoding. Got None"),
+        ("encoding", None, "the name of a text encoding such as 'cp1252'. Got None"),
         ("hash_files", 1, "True or False. Got 1"),
         ("on_bad", "skip", "one of 'ignore', 'raise', 'drop'. Got 'skip'"),
         ("allow_outside", "no", "True or False. Got 'no'"),

@@ -3,15 +3,15 @@
 import unicodedata
 import warnings
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 from sklearn.utils import Bunch
 
-from skimgclf._validation import check_bool, check_choice, check_verbose
+from skimgclf._validation import TRUE_OR_FALSE, VERBOSE, one_of
 from skimgclf.datasets._duplicates import decode_all, find_duplicates, hash_all
 from skimgclf.exceptions import DatasetError, DatasetWarning, describe_list
-from skimgclf.images._urls import UrlReader, check_storage_options
+from skimgclf.images._urls import STORAGE_OPTIONS, UrlReader
 
 
 @dataclass(frozen=True)
@@ -35,30 +35,26 @@ class Reading:
     storage_options: dict
     verbose: int
 
+    @classmethod
+    def pick(cls, plain):
+        """Take these out of a reader's checked parameters."""
+        return cls(**{field.name: plain[field.name] for field in fields(cls)})
+
     @property
     def url_reader(self):
         """UrlReader : Reads URLs with these options."""
         return UrlReader(self.storage_options)
 
 
-def check_common(
-    owner,
-    *,
-    hash_files,
-    on_bad,
-    allow_outside,
-    storage_options,
-    return_X_y,
-    verbose,
-):
-    """Check the parameters that the readers share, and return a `Reading` of them."""
-    check_bool(owner, "hash_files", hash_files)
-    check_choice(owner, "on_bad", on_bad, ("ignore", "raise", "drop"))
-    check_bool(owner, "allow_outside", allow_outside)
-    check_bool(owner, "return_X_y", return_X_y)
-    check_verbose(owner, verbose)
-    storage_options = check_storage_options(owner, storage_options)
-    return Reading(hash_files, on_bad, storage_options, verbose)
+# The rules of the parameters that the readers share.
+READER_RULES = {
+    "hash_files": TRUE_OR_FALSE,
+    "on_bad": one_of("ignore", "raise", "drop"),
+    "allow_outside": TRUE_OR_FALSE,
+    "storage_options": STORAGE_OPTIONS,
+    "return_X_y": TRUE_OR_FALSE,
+    "verbose": VERBOSE,
+}
 
 
 def describe_count(number, singular, plural=None):

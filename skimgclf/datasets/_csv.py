@@ -2,23 +2,46 @@
 
 import os
 
-from skimgclf._validation import parameter_error
+from skimgclf._validation import NONE, ParameterTable, Rule, optional
 from skimgclf.datasets._bunch import (
+    READER_RULES,
+    Reading,
     alike_notes,
-    check_common,
     make_bunch,
     one_class_notes,
     warn_all,
 )
 from skimgclf.datasets._csv_rows import Selection
-from skimgclf.datasets._csv_text import read_table
+from skimgclf.datasets._csv_text import ENCODING, read_table
 from skimgclf.datasets._id_lookup import ImageLookup
-from skimgclf.datasets._paths import check_existing, read_bytes
+from skimgclf.datasets._paths import an_existing, read_bytes
 from skimgclf.datasets._urls import UrlLookup, parent_url
 from skimgclf.exceptions import describe_list
 from skimgclf.images._urls import is_url
 
-_OWNER = "load_image_csv"
+_COLUMN = Rule(
+    "a column's name, as str", lambda value: isinstance(value, str), (0, None)
+)
+_TABLE = ParameterTable(
+    "load_image_csv",
+    {
+        "id_column": _COLUMN,
+        "label_column": Rule(
+            "a column's name, as str, or None (an unlabelled table)",
+            (_COLUMN | NONE).accepts,
+            (0, True),
+        ),
+        "sep": Rule(
+            "one character other than a quote or a line end",
+            lambda sep: isinstance(sep, str) and len(sep) == 1 and sep not in '"\r\n\0',
+            (", ", "", '"', "\n", None),
+        ),
+        "encoding": ENCODING,
+        **READER_RULES,
+        "csv": an_existing("file"),
+        "image_dir": optional(an_existing("folder")),
+    },
+)
 
 
 def load_image_csv(
@@ -160,24 +183,16 @@ def load_image_csv(
     >>> [len(test) for train, test in splits]
     [599, 599, 599]
     """
-    reading = check_common(
-        _OWNER,
-        hash_files=hash_files,
-        on_bad=on_bad,
-        allow_outside=allow_outside,
-        storage_options=storage_options,
-        return_X_y=return_X_y,
-        verbose=verbose,
-    )
-    _check_format(id_column, label_column, sep, encoding)
-    csv = check_existing(_OWNER, "csv", csv, folder=False)
+    plain = _TABLE.check(locals())
+    if label_column is not None and label_column.strip() == id_column.strip():
+        expected = "another column than id_column"
+        raise _TABLE.error("label_column", expected, label_column)
+    reading, csv, image_dir = Reading.pick(plain), plain["csv"], plain["image_dir"]
     if image_dir is None:
         image_dir = parent_url(csv) if is_url(csv) else os.path.dirname(csv)
-    else:
-        image_dir = check_existing(_OWNER, "image_dir", image_dir, folder=True)
 
     content = read_bytes(csv, reading.url_reader)
-    table = read_table(content, csv, sep=sep, encoding=encoding, owner=_OWNER)
+    table = read_table(content, csv, sep=sep, encoding=encoding)
     selection = Selection(csv, table, id_column, label_column, sep)
     if is_url(image_dir):
         lookup = UrlLookup(image_dir, reading.url_reader)
@@ -222,28 +237,3 @@ def _label_notes(bunch, source):
         counts = bunch.report["n_per_class"]
         notes += alike_notes(counts, source) + one_class_notes(counts, source)
     return notes
-
-
-def _check_format(id_column, label_column, sep, encoding):
-    """Check the parameters that say how to read the table."""
-    if not isinstance(id_column, str):
-        raise parameter_error(_OWNER, "id_column", "a column's name, as str", id_column)
-    if label_column is not None and not isinstance(label_column, str):
-        raise parameter_error(
-            _OWNER,
-            "label_column",
-            "a column's name, as str, or None (an unlabelled table)",
-            label_column,
-        )
-    if label_column is not None and label_column.strip() == id_column.strip():
-        raise parameter_error(
-            _OWNER, "label_column", "another column than id_column", label_column
-        )
-    if not isinstance(sep, str) or len(sep) != 1 or sep in '"\r\n\0':
-        raise parameter_error(
-            _OWNER, "sep", "one character other than a quote or a line end", sep
-        )
-    if not isinstance(encoding, str):
-        raise parameter_error(
-            _OWNER, "encoding", "the name of a text encoding", encoding
-        )

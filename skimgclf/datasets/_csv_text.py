@@ -11,7 +11,7 @@ import io
 import threading
 from collections import namedtuple
 
-from skimgclf._validation import parameter_error
+from skimgclf._validation import Rule
 from skimgclf.exceptions import DatasetError
 
 # First bytes of files that are often taken for a csv table, and their kinds.
@@ -53,7 +53,24 @@ class Table(
     __slots__ = ()
 
 
-def read_table(content, path, *, sep, encoding, owner):
+def _is_encoding(value):
+    try:
+        b"a".decode(value)
+    except UnicodeError:
+        return True  # of several bytes a character
+    except (LookupError, ValueError, TypeError):  # ValueError: a NUL in its name
+        return False
+    return True
+
+
+ENCODING = Rule(
+    "the name of a text encoding such as 'cp1252'",
+    _is_encoding,
+    ("utf-9", "hex", "utf-8\0", "", None),
+)
+
+
+def read_table(content, path, *, sep, encoding):
     """Read a csv table.
 
     Parameters
@@ -66,8 +83,6 @@ def read_table(content, path, *, sep, encoding, owner):
         The one character between two fields.
     encoding : str
         The name of a text encoding.
-    owner : str
-        The public function, for parameter errors.
 
     Returns
     -------
@@ -78,7 +93,7 @@ def read_table(content, path, *, sep, encoding, owner):
     DatasetError
         If the file has no header, has no rows, or isn't text in that encoding.
     """
-    text = _decode(content, path, encoding, owner)
+    text = _decode(content, path, encoding)
     rows, lines, problems, n_blank_lines = _parse(text, sep)
     if not rows or (problems and problems[0][0] < lines[0]):
         what = "can't be used; its header can't be read:" if problems else "is empty."
@@ -107,7 +122,7 @@ def read_table(content, path, *, sep, encoding, owner):
     )
 
 
-def _decode(raw, path, encoding, owner):
+def _decode(raw, path, encoding):
     for signature, what in _SIGNATURES.items():
         if raw.startswith(signature):
             raise DatasetError(f"The table {path!r} isn't a csv file: it is {what}.")
@@ -115,10 +130,6 @@ def _decode(raw, path, encoding, owner):
         text = raw.decode(encoding)
     except UnicodeError as error:
         raise _encoding_error(path, raw, encoding, error) from error
-    except (LookupError, ValueError) as error:  # ValueError: a NUL in its name
-        raise parameter_error(
-            owner, "encoding", "the name of a text encoding such as 'cp1252'", encoding
-        ) from error
     if "\0" in text:
         # UTF-16 without its mark: every other byte of plain text is zero.
         byte_order = "le" if raw.index(0) % 2 else "be"

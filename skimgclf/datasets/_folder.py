@@ -2,23 +2,47 @@
 
 import os
 
-from skimgclf._validation import check_bool, parameter_error
+from skimgclf._validation import TRUE_OR_FALSE, ParameterTable, Rule
 from skimgclf.datasets._bunch import (
+    READER_RULES,
+    Reading,
     alike_notes,
-    check_common,
     describe_count,
     make_bunch,
     one_class_notes,
     warn_all,
 )
 from skimgclf.datasets._file_names import composed
-from skimgclf.datasets._paths import check_existing
+from skimgclf.datasets._paths import an_existing
 from skimgclf.datasets._urls import UrlFolder
 from skimgclf.datasets._walk import DiskFolder
 from skimgclf.exceptions import DatasetError, describe_list
 from skimgclf.images._urls import is_url
 
-_OWNER = "load_image_folder"
+
+def _are_classes(value):
+    if isinstance(value, str | bytes | dict) or not hasattr(value, "__len__"):
+        return value is None
+    names = list(value)
+    is_text = all(isinstance(name, str) for name in names)
+    return bool(names) and is_text and len(set(names)) == len(names)
+
+
+_TABLE = ParameterTable(
+    "load_image_folder",
+    {
+        "classes": Rule(
+            "a list of different class names, as str, or None (all of them)",
+            _are_classes,
+            ("cat", [], [1, 2], ["cat", "cat"], 3, b"cat", {"cat": 1}),
+            lambda value: None if value is None else list(map(str, value)),
+        ),
+        "follow_links": TRUE_OR_FALSE,
+        "allow_empty": TRUE_OR_FALSE,
+        **READER_RULES,
+        "root": an_existing("folder"),
+    },
+)
 
 # First-level folders that hold parts of a data set rather than classes.
 _SPLIT_NAMES = frozenset(
@@ -145,19 +169,8 @@ def load_image_folder(
     >>> data.target[[0, 259, 260, 519]]
     array(['china', 'china', 'flower', 'flower'], dtype=object)
     """
-    reading = check_common(
-        _OWNER,
-        hash_files=hash_files,
-        on_bad=on_bad,
-        allow_outside=allow_outside,
-        storage_options=storage_options,
-        return_X_y=return_X_y,
-        verbose=verbose,
-    )
-    check_bool(_OWNER, "follow_links", follow_links)
-    check_bool(_OWNER, "allow_empty", allow_empty)
-    root = check_existing(_OWNER, "root", root, folder=True)
-    classes = _check_classes(classes)
+    plain = _TABLE.check(locals())
+    reading, root, classes = Reading.pick(plain), plain["root"], plain["classes"]
     source = f"the folder {root!r}"
 
     if is_url(root):
@@ -191,21 +204,6 @@ def load_image_folder(
     notes = _class_notes(bunch, tree, classes, source) + notes
     warn_all(_tree_notes(tree, classes, source) + notes)
     return (bunch.filenames, bunch.target) if return_X_y else bunch
-
-
-def _check_classes(classes):
-    """Return the names of the classes asked for, or None for all."""
-    if classes is None:
-        return None
-    expected = "a list of different class names, as str, or None (all of them)"
-    if isinstance(classes, str | bytes | dict) or not hasattr(classes, "__iter__"):
-        raise parameter_error(_OWNER, "classes", expected, classes)
-    names = list(classes)
-    if not names or not all(isinstance(name, str) for name in names):
-        raise parameter_error(_OWNER, "classes", expected, classes)
-    if len(set(names)) < len(names):
-        raise parameter_error(_OWNER, "classes", expected, classes)
-    return list(map(str, names))  # from NumPy's str
 
 
 def _choose_classes(folder, classes):

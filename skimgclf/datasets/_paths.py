@@ -2,7 +2,7 @@
 
 import os
 
-from skimgclf._validation import parameter_error
+from skimgclf._validation import Rule, parameter_error
 from skimgclf.images._urls import explain_url_error, is_url, local_path
 
 
@@ -25,36 +25,52 @@ def is_inside(real_path, real_root):
     )
 
 
-def check_existing(owner, name, value, *, folder):
-    """Refuse anything but the path of an existing folder, or of an existing file.
+def _is_path(value):
+    is_path = isinstance(value, str | os.PathLike)
+    return is_path and isinstance(os.fspath(value), str) and os.fspath(value) != ""
 
-    Parameters
-    ----------
-    owner, name, value
-        As in `skimgclf._validation.parameter_error`.
-    folder : bool
-        Whether a folder is asked for; otherwise a regular file (reading a pipe would
-        wait for ever).
 
-    Returns
-    -------
-    path : str
-        With a leading ``~`` replaced by the home folder. A URL is returned as it is:
-        whether it exists is seen when it is read.
+def _expand(value):
+    # NumPy's str would make every path that starts with it one, too.
+    return os.path.expanduser(str(os.fspath(value)))
+
+
+def a_path(kind):
+    """Make the rule that a value is a path; a leading ``~`` becomes the home folder."""
+    return Rule(
+        f"the path of {kind}, as str or os.PathLike",
+        _is_path,
+        (3, "", b"bytes", ["a"]),
+        _expand,
+    )
+
+
+def an_existing(kind):
+    """Make the rule that a value is the path of an existing "folder" or "file".
+
+    A file must be a regular one, since reading a pipe would wait for ever. A
+    ``file://`` URL becomes a path. Other URLs are valid: whether they exist is seen
+    when they are read.
     """
-    kind = "folder" if folder else "file"
-    path = check_path(owner, name, value, kind=f"an existing {kind}")
-    if is_url(path):
-        if local_path(path) is None:
-            return path
-        path = local_path(path)
-    # A NUL in a name makes isdir and isfile answer False.
-    if not (os.path.isdir if folder else os.path.isfile)(path):
-        where = "" if os.path.isabs(path) else f" (looked in {os.getcwd()!r})"
-        raise parameter_error(
-            owner, name, f"the path of an existing {kind}{where}", value
-        )
-    return path
+    exists = {"folder": os.path.isdir, "file": os.path.isfile}[kind]
+
+    def find(value):
+        path = _expand(value)
+        return (local_path(path) or path) if is_url(path) else path
+
+    def accepts(value):
+        # A NUL in a name makes isdir and isfile answer False.
+        return _is_path(value) and (is_url(find(value)) or exists(find(value)))
+
+    def explain(value):
+        if not _is_path(value):
+            return None
+        where = "" if os.path.isabs(find(value)) else f" (looked in {os.getcwd()!r})"
+        return f"the path of an existing {kind}{where}"
+
+    path = a_path(f"an existing {kind}")
+    wrong = (*path.wrong, "/no/such/place")
+    return Rule(path.expected, accepts, wrong, find, explain)
 
 
 def check_path(owner, name, value, *, kind):

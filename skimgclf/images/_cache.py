@@ -1,6 +1,7 @@
 """Make cache keys for decoded images, and keep their pixels in a store."""
 
 import contextlib
+import dataclasses
 import hashlib
 import os
 import struct
@@ -11,7 +12,7 @@ import PIL
 
 import skimgclf
 from skimgclf._store import open_store
-from skimgclf._validation import is_int, parameter_error, warn_user
+from skimgclf._validation import Rule, an_int, warn_user
 from skimgclf.exceptions import ImageCacheWarning
 from skimgclf.images._decoding.colour import N_CHANNELS
 from skimgclf.images._decoding.open import find_file
@@ -25,39 +26,35 @@ DEFAULT_CACHE_LIMIT = 10 * 2**30
 _TICKS = 20_000_000
 
 
-def check_cache(owner, cache, cache_limit):
-    """Check the parameters `cache` and `cache_limit`.
+def _is_directory_name(value):
+    try:
+        name = os.fsencode(value)
+    except (TypeError, UnicodeEncodeError):
+        return False
+    return not isinstance(value, bytes) and bool(name) and b"\0" not in name
 
-    Returns
-    -------
-    directory : str or None
-        Absolute path, unless the working directory doesn't exist.
-    """
-    expected = "the path of a directory (str or os.PathLike) or None"
-    if not is_int(cache_limit, minimum=1):
-        raise parameter_error(
-            owner, "cache_limit", "a number of bytes, an int of at least 1", cache_limit
-        )
-    if cache is None:
+
+def _make_absolute(directory):
+    if directory is None:
         return None
-    if not isinstance(cache, str | os.PathLike):
-        raise parameter_error(owner, "cache", expected, cache)
-    directory = os.fsdecode(cache)
-    if not directory or "\0" in directory or not _is_encodable(directory):
-        raise parameter_error(owner, "cache", expected, cache)
-    directory = os.path.expanduser(directory)
+    directory = os.path.expanduser(os.fsdecode(directory))
     # In a working directory that was deleted, the store says what is missing.
     with contextlib.suppress(OSError):
         directory = os.path.abspath(directory)
     return directory
 
 
-def _is_encodable(name):
-    try:
-        os.fsencode(name)
-    except UnicodeEncodeError:
-        return False
-    return True
+CACHE_RULES = {
+    "cache": Rule(
+        "the path of a directory (str or os.PathLike) or None",
+        lambda value: value is None or _is_directory_name(value),
+        ("", 3, True, b"cache", "a\0b", "\udfff\ud800"),
+        _make_absolute,
+    ),
+    "cache_limit": dataclasses.replace(
+        an_int(1), expected="a number of bytes, an int of at least 1"
+    ),
+}
 
 
 class PixelCache:
@@ -81,7 +78,7 @@ class PixelCache:
         self._shape = (*options.image_size, N_CHANNELS[options.color_mode])
         # Another version of Pillow or of this package may decode another way.
         versions = (PIL.__version__, skimgclf.__version__)
-        decides = (*options._replace(dtype=None), *versions)
+        decides = dataclasses.replace(options, dtype=None), versions
         self._start = hashlib.blake2b(repr(decides).encode(), digest_size=24)
 
     def key_of(self, source):

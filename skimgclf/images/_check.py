@@ -1,12 +1,22 @@
 """Decode every image, and report which ones can't be read: check_images."""
 
-from skimgclf._validation import check_int, check_verbose
+from skimgclf._validation import VERBOSE, ParameterTable, an_int
 from skimgclf.images._decoding.decode import probe_image
 from skimgclf.images._decoding.options import DEFAULT_MAX_PIXELS
 from skimgclf.images._decoding.reasons import describe_source
 from skimgclf.images._input_forms import list_cells
-from skimgclf.images._threads import check_n_jobs, run_chunks
-from skimgclf.images._urls import UrlReader, check_storage_options
+from skimgclf.images._threads import N_JOBS, run_chunks
+from skimgclf.images._urls import STORAGE_OPTIONS, UrlReader
+
+_TABLE = ParameterTable(
+    "check_images",
+    {
+        "max_pixels": an_int(1),
+        "storage_options": STORAGE_OPTIONS,
+        "n_jobs": N_JOBS,
+        "verbose": VERBOSE,
+    },
+)
 
 
 def check_images(
@@ -80,16 +90,14 @@ def check_images(
     """
     import pandas as pd
 
-    check_int("check_images", "max_pixels", max_pixels, minimum=1)
-    url_reader = UrlReader(check_storage_options("check_images", storage_options))
-    check_n_jobs("check_images", n_jobs)
-    check_verbose("check_images", verbose)
+    plain = _TABLE.check(locals())
+    url_reader = UrlReader(plain["storage_options"])
     cells = list_cells("check_images", paths)
     reports = [None] * len(cells)
 
     def check_chunk(chunk):
         for row in chunk:
-            reports[row] = probe_image(cells[row], max_pixels, url_reader)
+            reports[row] = probe_image(cells[row], plain["max_pixels"], url_reader)
 
     run_chunks(
         check_chunk, len(cells), n_jobs=n_jobs, verbose=verbose, description="Checking"

@@ -1,5 +1,6 @@
 """Decode images of an array-like only when they are needed: LazyImages."""
 
+import dataclasses
 import operator
 
 import numpy as np
@@ -153,7 +154,7 @@ class LazyImages:
             If images can't be read, and the loader's `on_error` is "raise".
         """
         part = self[key]
-        plan = self._plan._replace(n_jobs=1, verbose=0)
+        plan = dataclasses.replace(self._plan, n_jobs=1, verbose=0)
         return load_images(part._cells, plan, part._rows)
 
     def _load(self):

@@ -1,19 +1,45 @@
 """Load many images into one array, from the cache or decoded, by threads."""
 
-from collections import namedtuple
+import dataclasses
 
 import numpy as np
 
 from skimgclf.exceptions import ImageLoadError
 from skimgclf.images._cache import PixelCache, warn_of_problem
 from skimgclf.images._decoding.decode import decode_pixels
+from skimgclf.images._decoding.options import DecodeOptions
 from skimgclf.images._decoding.scale import make_background, write_pixels
 from skimgclf.images._threads import run_chunks
 
-# How images are loaded: DecodeOptions and the checked parameters of ImageLoader.
-LoadPlan = namedtuple(
-    "LoadPlan", ["options", "on_error", "cache", "cache_limit", "n_jobs", "verbose"]
-)
+
+@dataclasses.dataclass(frozen=True)
+class LoadPlan:
+    """Keep the checked parameters of `ImageLoader` that decide how images are loaded.
+
+    Parameters
+    ----------
+    options : DecodeOptions
+    on_error : {"raise", "fill"}
+    cache : str or None
+        Absolute path.
+    cache_limit, n_jobs, verbose
+        As in `ImageLoader`.
+    """
+
+    options: DecodeOptions
+    on_error: str
+    cache: str | None
+    cache_limit: int
+    n_jobs: int | None
+    verbose: int
+
+    @classmethod
+    def pick(cls, plain):
+        """Take the plan out of checked parameters, which may be more."""
+        names = [field.name for field in dataclasses.fields(cls)][1:]
+        options = DecodeOptions.pick(plain)
+        return cls(options, **{name: plain[name] for name in names})
+
 
 # Bytes of pixels that a thread holds until they are written to the cache.
 _MAX_CHUNK_BYTES = 2**24

@@ -3,21 +3,32 @@
 from sklearn.base import BaseEstimator, TransformerMixin
 
 from skimgclf._validation import (
-    check_bool,
-    check_choice,
-    check_verbose,
-    parameter_error,
+    TRUE_OR_FALSE,
+    VERBOSE,
+    ParameterTable,
+    one_of,
     warn_user,
 )
 from skimgclf.exceptions import ImageLoadWarning
-from skimgclf.images._cache import DEFAULT_CACHE_LIMIT, check_cache
-from skimgclf.images._decoding.options import DEFAULT_MAX_PIXELS, check_options
+from skimgclf.images._cache import CACHE_RULES, DEFAULT_CACHE_LIMIT
+from skimgclf.images._decoding.options import DECODE_RULES, DEFAULT_MAX_PIXELS
 from skimgclf.images._input_forms import list_images
 from skimgclf.images._lazy import LazyImages
 from skimgclf.images._load_many import LoadPlan, load_images
-from skimgclf.images._threads import check_n_jobs
+from skimgclf.images._threads import N_JOBS
 
-_ON_ERROR = ("raise", "fill")
+TABLE = ParameterTable(
+    "ImageLoader",
+    {
+        **DECODE_RULES,
+        "flatten": TRUE_OR_FALSE,
+        "on_error": one_of("raise", "fill"),
+        **CACHE_RULES,
+        "lazy": TRUE_OR_FALSE,
+        "n_jobs": N_JOBS,
+        "verbose": VERBOSE,
+    },
+)
 
 
 class ImageLoader(TransformerMixin, BaseEstimator):
@@ -224,23 +235,22 @@ default="bilinear"
         return images.reshape(len(images), -1) if self.flatten else images
 
     def _check_parameters(self):
-        return _check_parameters(
-            image_size=self.image_size,
-            color_mode=self.color_mode,
-            resize_mode=self.resize_mode,
-            interpolation=self.interpolation,
-            background=self.background,
-            dtype=self.dtype,
-            max_pixels=self.max_pixels,
-            storage_options=self.storage_options,
-            flatten=self.flatten,
-            on_error=self.on_error,
-            cache=self.cache,
-            cache_limit=self.cache_limit,
-            lazy=self.lazy,
-            n_jobs=self.n_jobs,
-            verbose=self.verbose,
-        )
+        """Check all parameters, and return how to load."""
+        plain = TABLE.check(TABLE.read(self))
+        if plain["flatten"] and plain["dtype"] != "float32":
+            raise TABLE.error(
+                "dtype",
+                "'float32' with flatten=True, since other estimators take rows of "
+                "floats",
+                self.dtype,
+            )
+        if plain["flatten"] and plain["lazy"]:
+            raise TABLE.error(
+                "lazy",
+                "False with flatten=True, since other estimators take all rows at once",
+                self.lazy,
+            )
+        return LoadPlan.pick(plain)
 
     def __sklearn_is_fitted__(self):
         return True
@@ -254,32 +264,3 @@ default="bilinear"
         tags.input_tags.string = True
         tags.transformer_tags.preserves_dtype = []
         return tags
-
-
-def _check_parameters(
-    *, flatten, on_error, cache, cache_limit, lazy, n_jobs, verbose, **options
-):
-    """Check all parameters of `ImageLoader`, and return how to load."""
-    owner = "ImageLoader"
-    options = check_options(owner, **options)
-    check_bool(owner, "flatten", flatten)
-    if flatten and options.dtype != "float32":
-        raise parameter_error(
-            owner,
-            "dtype",
-            "'float32' with flatten=True, since other estimators take rows of floats",
-            options.dtype,
-        )
-    check_bool(owner, "lazy", lazy)
-    if flatten and lazy:
-        raise parameter_error(
-            owner,
-            "lazy",
-            "False with flatten=True, since other estimators take all rows at once",
-            lazy,
-        )
-    check_choice(owner, "on_error", on_error, _ON_ERROR)
-    directory = check_cache(owner, cache, cache_limit)
-    check_n_jobs(owner, n_jobs)
-    check_verbose(owner, verbose)
-    return LoadPlan(options, on_error, directory, int(cache_limit), n_jobs, verbose)

@@ -6,7 +6,7 @@ from contextlib import nullcontext
 
 from joblib import Parallel, delayed, effective_n_jobs, parallel_config
 
-from skimgclf._validation import is_int, parameter_error
+from skimgclf._validation import Rule, is_int
 
 # Rows that a thread takes at once: enough that handing them over costs nothing beside
 # decoding, few enough for the progress bar to move.
@@ -23,14 +23,11 @@ _WORTH_A_THREAD = 300e-6
 _FIRST_CHUNKS = (1, 1, 1, 8)
 
 
-def check_n_jobs(owner, n_jobs):
-    """Refuse anything but None and an int other than 0."""
-    if n_jobs is None:
-        return
-    if not (is_int(n_jobs, minimum=1) or (is_int(n_jobs, minimum=-(2**31)) and n_jobs)):
-        raise parameter_error(
-            owner, "n_jobs", "an int other than 0 or None (1, or joblib's)", n_jobs
-        )
+N_JOBS = Rule(
+    "an int other than 0 or None (1, or joblib's)",
+    lambda value: value is None or (is_int(value, minimum=-(2**31)) and value != 0),
+    (0, 1.5, "two", True),
+)
 
 
 def count_threads(n_jobs):

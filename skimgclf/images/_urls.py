@@ -12,7 +12,7 @@ from collections import OrderedDict
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
-from skimgclf._validation import parameter_error
+from skimgclf._validation import Rule
 from skimgclf.images._fsspec_repairs import (
     copy_web_file,
     find_server_error,
@@ -77,16 +77,16 @@ def is_url(text):
     return not os.path.lexists(text)
 
 
-def check_storage_options(owner, storage_options):
-    """Refuse anything but None and a dict with keys of str; return a dict of it."""
-    if storage_options is None:
-        return {}
-    if not isinstance(storage_options, dict) or not all(
-        isinstance(key, str) for key in storage_options
-    ):
-        expected = "a dict of fsspec's options by their names, or None"
-        raise parameter_error(owner, "storage_options", expected, storage_options)
-    return storage_options
+def _are_storage_options(value):
+    return isinstance(value, dict) and all(isinstance(key, str) for key in value)
+
+
+STORAGE_OPTIONS = Rule(
+    "a dict of fsspec's options by their names, or None",
+    lambda value: value is None or _are_storage_options(value),
+    (3, "anon", [("anon", True)], {1: 2}, True),
+    lambda value: {} if value is None else value,
+)
 
 
 def local_path(url):

@@ -1,13 +1,11 @@
 """KerasImageClassifier: a Keras network as a scikit-learn classifier."""
 
-import inspect
-
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils.validation import check_is_fitted
 
-from skimgclf._validation import check_int
 from skimgclf.models._checks.images import check_samples
 from skimgclf.models._checks.labels import warn_of_unknown_labels
+from skimgclf.models._checks.parameters import TABLE
 from skimgclf.models._predict import make_predict_function, predict_in_batches
 from skimgclf.models._state import pack_network, unpack_network
 from skimgclf.models._training.fit import Training, learn
@@ -331,7 +329,7 @@ default=None
             In the order of `classes_`; each row sums to 1.
         """
         check_is_fitted(self)
-        check_int(type(self).__name__, "batch_size", self.batch_size, minimum=1)
+        TABLE.check({"batch_size": self.batch_size})
         X = check_samples(self, X, reset=False)
         return predict_in_batches(self._predict, X, batch_size=self.batch_size)
 
@@ -360,8 +358,7 @@ default=None
 
     def _fit(self, *data, **options):
         # Not get_params, which knows the parameters of a subclass only.
-        names = inspect.signature(KerasImageClassifier).parameters
-        parameters = {name: getattr(self, name) for name in names}
+        parameters = TABLE.read(self)
         previous = vars(self).get("_training")
         self._learn(learn(self, data, parameters, previous, **options))
 

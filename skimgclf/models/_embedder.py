@@ -15,30 +15,45 @@ from sklearn.base import (
 from sklearn.utils.validation import check_is_fitted
 
 from skimgclf._validation import (
-    check_choice,
-    check_int,
+    ParameterTable,
+    Rule,
+    an_int,
     check_keys,
-    parameter_error,
+    is_int,
+    one_of,
 )
 from skimgclf.images._cache import (
+    CACHE_RULES,
     DEFAULT_CACHE_LIMIT,
-    check_cache,
     warn_of_problem,
 )
 from skimgclf.models._checks.images import check_samples
 from skimgclf.models._feature_cache import FeatureCache
 from skimgclf.models._keras_file import dump_keras_bytes, load_keras_bytes
+from skimgclf.models._networks.applications import BACKBONES
 from skimgclf.models._networks.kinds import Kind, kind_of
 from skimgclf.models._networks.pretrained import (
-    check_backbone,
-    check_weights_source,
+    WEIGHTS,
     load_backbone,
 )
 from skimgclf.models._predict import predict_in_batches
 from skimgclf.models._training.rollback import adopt, detach
 
-_OWNER = "ImageEmbedder"
-_POOLINGS = ("avg", "max")
+TABLE = ParameterTable(
+    "ImageEmbedder",
+    {
+        "backbone": one_of(*BACKBONES)
+        | Rule(
+            "a keras.Model or the path of a .keras file",
+            lambda value: kind_of(value) in (Kind.MODEL, Kind.KERAS_FILE),
+            ("resnet", None, 3, dict),
+        ),
+        "weights": WEIGHTS,
+        "pooling": one_of("avg", "max"),
+        "batch_size": an_int(1),
+        **CACHE_RULES,
+    },
+)
 _LEARNT = ("image_shape", "n_features_out", "weights_hash")
 
 
@@ -214,8 +229,8 @@ class ImageEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstim
         return features.astype(np.float32, copy=False)
 
     def _open_cache(self):
-        directory = check_cache(_OWNER, self.cache, self.cache_limit)
-        if directory is None:
+        plain = self._check_parameters()
+        if plain["cache"] is None:
             return None
         is_application = kind_of(self.backbone) is Kind.APPLICATION
         name = self.backbone if is_application else None
@@ -228,11 +243,11 @@ class ImageEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstim
             keras.__version__,
             tensorflow.__version__,
         )
-        return FeatureCache(directory, self.cache_limit, network)
+        return FeatureCache(plain["cache"], plain["cache_limit"], network)
 
     def _load(self):
         return load_backbone(
-            _OWNER,
+            TABLE.owner,
             self.backbone,
             self.weights,
             self.pooling,
@@ -240,17 +255,14 @@ class ImageEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstim
         )
 
     def _check_parameters(self):
-        check_backbone(_OWNER, self.backbone)
-        check_weights_source(_OWNER, self.weights)
-        check_choice(_OWNER, "pooling", self.pooling, _POOLINGS)
-        check_int(_OWNER, "batch_size", self.batch_size, minimum=1)
-        check_cache(_OWNER, self.cache, self.cache_limit)
+        plain = TABLE.check(TABLE.read(self))
         if self.cache is not None and isinstance(self.backbone, keras.Model):
             expected = (
                 "None where the backbone is a model, whose weights may change: give "
                 "the path of its file"
             )
-            raise parameter_error(_OWNER, "cache", expected, self.cache)
+            raise TABLE.error("cache", expected, self.cache)
+        return plain
 
     def __sklearn_clone__(self):
         # All parameters are plain values, or a model that is only read.
@@ -312,7 +324,7 @@ def describe_embedder(embedder):
             "a name or a path to be saved: call embedder.backbone.save('backbone.keras'"
             "), and fit with backbone='backbone.keras'"
         )
-        raise parameter_error(_OWNER, "backbone", expected, embedder.backbone)
+        raise TABLE.error("backbone", expected, embedder.backbone)
     parameters["cache"] = None  # a folder of this machine
     parameters = {
         name: os.fspath(value) if isinstance(value, os.PathLike) else value
@@ -350,7 +362,10 @@ def restore_embedder(parameters, learnt):
     if not isinstance(digest, str):
         raise ValueError(f"weights_hash must be a string, not {digest!r}")
     for length in (*shape, learnt["n_features_out"]):
-        check_int(_OWNER, "image_shape", length, minimum=1)
+        if not is_int(length, minimum=1):
+            raise ValueError(
+                f"image_shape and n_features_out must be positive ints, not {length!r}"
+            )
     embedder.image_shape_ = shape
     embedder.n_features_in_ = math.prod(shape)
     embedder.weights_hash_ = digest

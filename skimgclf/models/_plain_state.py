@@ -273,7 +273,7 @@ def _restore_parameters(described):
 
 def _restore_blueprint(described):
     blueprint = _restore_parameters(described)
-    plan = plan_augmentation(_OWNER, blueprint["augmentation"])
+    plan = plan_augmentation(blueprint["augmentation"])
     return {**blueprint, "augmentation": plan}
 
 

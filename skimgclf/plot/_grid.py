@@ -1,11 +1,12 @@
 """ImageGridDisplay: images with their labels, the worst errors first."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 from sklearn.utils import check_consistent_length, column_or_1d
 
-from skimgclf._validation import check_choice, check_int
+from skimgclf._validation import NONE, ParameterTable, an_int, one_of
 from skimgclf.images._input_forms import list_images
 from skimgclf.plot._figure import import_pyplot, make_axes, measure_axes, split_axes
 from skimgclf.plot._pictures import read_pictures
@@ -16,6 +17,17 @@ from skimgclf.plot._tiles import (
     measure_titles,
     place_tiles,
     write_titles,
+)
+
+_TABLE = ParameterTable(
+    "ImageGridDisplay",
+    {
+        "which": one_of(*WHICH),
+        "n_images": an_int(1),
+        "n_columns": replace(
+            an_int(1) | NONE, expected="an int of at least 1 or None (about a square)"
+        ),
+    },
 )
 
 # In pixels: more than a tile has on paper.
@@ -137,7 +149,7 @@ class ImageGridDisplay:
             If matplotlib isn't installed.
         """
         import_pyplot(f"{cls.__name__}.from_estimator")
-        _check_choice_of_rows(cls.__name__, which, n_images)
+        _TABLE.check(locals())
         cells = list_images(cls.__name__, X)
         y_pred = estimator.predict(X)
         proba = classes = None
@@ -223,16 +235,13 @@ class ImageGridDisplay:
         ImportError
             If matplotlib isn't installed.
         """
-        owner = cls.__name__
-        import_pyplot(f"{owner}.from_predictions")
-        _check_choice_of_rows(owner, which, n_images)
-        cells = list_images(owner, images)
+        import_pyplot(f"{cls.__name__}.from_predictions")
+        _TABLE.check(locals())
+        cells = list_images(cls.__name__, images)
         y_true, y_pred = column_or_1d(y_true), column_or_1d(y_pred)
         check_consistent_length(cells, y_true, y_pred, proba)
-        of_true, of_pred, margin = check_probabilities(
-            owner, y_true, y_pred, proba, classes
-        )
-        order = rank_rows(owner, which, y_true != y_pred, of_true, margin, random_state)
+        of_true, of_pred, margin = check_probabilities(y_true, y_pred, proba, classes)
+        order = rank_rows(which, y_true != y_pred, of_true, margin, random_state)
         rows = order[:n_images]
         display = cls(
             [cells[row] for row in rows],
@@ -270,11 +279,10 @@ class ImageGridDisplay:
         ImportError
             If matplotlib isn't installed.
         """
-        owner = type(self).__name__
-        caller = f"{owner}.plot"
+        caller = f"{type(self).__name__}.plot"
         import_pyplot(caller)
-        check_int(owner, "n_columns", n_columns, minimum=1, none_means="about a square")
-        cells = list_images(owner, self.images)
+        _TABLE.check(locals())
+        cells = list_images(type(self).__name__, self.images)
         check_consistent_length(
             cells, self.y_true, self.y_pred, self.probability, self.indices
         )
@@ -301,11 +309,6 @@ class ImageGridDisplay:
             tile.set_title(title.text, **(style | (title_kw or {})))
         self.ax_, self.axes_, self.figure_ = ax, np.array(axes, dtype=object), ax.figure
         return self
-
-
-def _check_choice_of_rows(owner, which, n_images):
-    check_choice(owner, "which", which, WHICH)
-    check_int(owner, "n_images", n_images, minimum=1)
 
 
 def _picture_height(pictures):

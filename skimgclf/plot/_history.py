@@ -8,6 +8,8 @@ from skimgclf._validation import is_int, parameter_error
 from skimgclf.exceptions import InvalidParameterError
 from skimgclf.plot._figure import import_pyplot, make_axes, measure_axes, split_axes
 
+_OWNER = "TrainingHistoryDisplay"
+
 _PANEL_SIZE = (4.8, 3.6)  # inches
 _GAP = 0.8  # inches between two panels, for ticks and their name
 _MAX_MARKED = 30  # with more epochs, a mark at each would hide the curve
@@ -126,12 +128,11 @@ class TrainingHistoryDisplay:
         ImportError
             If matplotlib isn't installed.
         """
-        owner = type(self).__name__
-        n_epochs = _check_history(owner, self.history)
-        metrics = _check_metrics(owner, metrics, self.history)
-        mark = _choose_mark(owner, self.history, self.best_iter, n_epochs)
+        n_epochs = _check_history(self.history)
+        metrics = _check_metrics(metrics, self.history)
+        mark = _choose_mark(self.history, self.best_iter, n_epochs)
         width, height = _PANEL_SIZE
-        ax = make_axes(f"{owner}.plot", ax, (width * len(metrics), height))
+        ax = make_axes(f"{_OWNER}.plot", ax, (width * len(metrics), height))
         axes = [ax] if len(metrics) == 1 else split_axes(ax, _boxes(ax, len(metrics)))
         self.lines_ = []
         for panel, metric in zip(axes, metrics, strict=True):
@@ -147,19 +148,19 @@ def _find_classifier(estimator):
     return estimator.steps[-1][1] if isinstance(estimator, Pipeline) else estimator
 
 
-def _check_history(owner, history):
+def _check_history(history):
     """Refuse what isn't one value an epoch, and return the number of epochs."""
     lengths = set()
     if isinstance(history, dict):
         lengths = {np.size(values) for values in history.values()}
     if len(lengths) != 1 or lengths == {0}:
         raise parameter_error(
-            owner, "history", "a dict of lists, each with one value an epoch", history
+            _OWNER, "history", "a dict of lists, each with one value an epoch", history
         )
     return lengths.pop()
 
 
-def _check_metrics(owner, metrics, history):
+def _check_metrics(metrics, history):
     """Return which metrics to draw: those asked for, or all, with the loss first."""
     known = [
         name
@@ -170,18 +171,18 @@ def _check_metrics(owner, metrics, history):
         return sorted(known, key=lambda name: name != "loss")
     is_list = isinstance(metrics, list | tuple) and len(metrics) > 0
     if not is_list or not all(metric in known for metric in metrics):
-        raise parameter_error(owner, "metrics", f"a list of some of {known}", metrics)
+        raise parameter_error(_OWNER, "metrics", f"a list of some of {known}", metrics)
     return list(metrics)
 
 
-def _choose_mark(owner, history, best_iter, n_epochs):
+def _choose_mark(history, best_iter, n_epochs):
     """Return the epoch to mark and its name in the legend, or None."""
     lowest = int(np.nanargmin(history["val_loss"])) + 1 if _has_loss(history) else None
     if best_iter is None:
         best_iter = lowest
     elif not is_int(best_iter, minimum=1) or best_iter > n_epochs:
         expected = f"an int from 1 to {n_epochs}, the number of epochs, or None"
-        raise parameter_error(owner, "best_iter", expected, best_iter)
+        raise parameter_error(_OWNER, "best_iter", expected, best_iter)
     if best_iter is None:
         return None
     # Without early stopping the weights are the last epoch's, however good it was.

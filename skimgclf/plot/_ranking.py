@@ -6,16 +6,15 @@ from sklearn.utils.multiclass import unique_labels
 
 from skimgclf._validation import parameter_error
 
+_OWNER = "ImageGridDisplay"
 WHICH = ("worst", "best", "uncertain", "random")
 
 
-def check_probabilities(owner, y_true, y_pred, proba, classes):
+def check_probabilities(y_true, y_pred, proba, classes):
     """Look up the probabilities of true and predicted labels.
 
     Parameters
     ----------
-    owner : str
-        The class on whose behalf errors are raised.
     y_true, y_pred : ndarray of shape (n_samples,)
         Labels.
     proba : array-like of shape (n_samples, n_classes) or None
@@ -41,14 +40,14 @@ def check_probabilities(owner, y_true, y_pred, proba, classes):
             "of shape (n_samples, n_classes), with a column for each of two or more "
             "classes, as predict_proba gives it"
         )
-        raise parameter_error(owner, "proba", expected, proba)
+        raise parameter_error(_OWNER, "proba", expected, proba)
     names = labels if classes is None else np.asarray(classes)
     if names.shape != proba.shape[1:] or not set(y_pred) <= set(names):
         expected = (
             f"the classes_ of the estimator: labels of the {proba.shape[1]} columns of "
             "proba, with every label of y_pred among them"
         )
-        raise parameter_error(owner, "classes", expected, classes)
+        raise parameter_error(_OWNER, "classes", expected, classes)
     second, first = np.sort(proba, axis=1)[:, -2:].T
     of_true, of_pred = (_look_up(proba, names, y) for y in (y_true, y_pred))
     return of_true, of_pred, first - second
@@ -64,13 +63,11 @@ def _look_up(proba, names, y):
     )
 
 
-def rank_rows(owner, which, is_wrong, of_true, margin, random_state):
+def rank_rows(which, is_wrong, of_true, margin, random_state):
     """Order predictions by how much they are worth a look.
 
     Parameters
     ----------
-    owner : str
-        The class on whose behalf errors are raised.
     which : {"worst", "best", "uncertain", "random"}
         See `ImageGridDisplay.from_predictions`.
     is_wrong : ndarray of shape (n_samples,), bool
@@ -89,7 +86,7 @@ def rank_rows(owner, which, is_wrong, of_true, margin, random_state):
     if which == "uncertain":
         if margin is None:
             expected = "'worst', 'best' or 'random' without proba"
-            raise parameter_error(owner, "which", expected, which)
+            raise parameter_error(_OWNER, "which", expected, which)
         return np.argsort(margin, kind="stable")
     sure = np.zeros(len(is_wrong)) if of_true is None else of_true
     # The last key counts first; equal rows keep their order.

@@ -5,12 +5,14 @@ import os
 import numpy as np
 from PIL import Image
 
-from skimgclf._validation import check_int_sequence, parameter_error
+from skimgclf._validation import ParameterTable, ints, optional
 from skimgclf.exceptions import InvalidParameterError
 from skimgclf.plot._figure import import_pyplot, make_axes
 from skimgclf.plot._pictures import read_pictures
 
 _OWNER = "SaliencyDisplay"
+_SIDES = optional(ints(1, length=2, or_int=True))
+_TABLE = ParameterTable(_OWNER, {"patch_size": _SIDES, "stride": _SIDES})
 
 # In pixels; larger files are shrunk before their parts are hidden.
 _MAX_SIDE = 512
@@ -234,7 +236,7 @@ def _read_single(image):
         "path, bytes or a PIL image"
     )
     if not isinstance(image, np.ndarray):
-        raise parameter_error(_OWNER, "image", expected, image)
+        raise _TABLE.error("image", expected, image)
     n_channels = image.shape[2] if image.ndim == 3 else 1
     if image.ndim not in {2, 3} or n_channels not in {1, 3, 4} or not image.size:
         advice = "; take one row of a batch, as in X[0]" if image.ndim == 4 else ""
@@ -247,26 +249,19 @@ def _read_single(image):
 
 def _check_patches(image, patch_size, stride):
     """Return height and width of the patches and of their steps."""
+    sizes, steps = _TABLE.check({"patch_size": patch_size, "stride": stride}).values()
     sides = image.shape[:2]
-    if patch_size is None:
-        patch_size = (max(1, round(min(sides) * _PATCH_SHARE)),) * 2
-    else:
-        given = patch_size
-        patch_size = check_int_sequence(
-            _OWNER, "patch_size", given, minimum=1, length=2, or_int=True
-        )
-        if any(part > side for part, side in zip(patch_size, sides, strict=True)):
-            expected = f"at most as large as the image of {sides[0]}x{sides[1]} pixels"
-            raise parameter_error(_OWNER, "patch_size", expected, given)
-    if stride is None:
-        return patch_size, tuple(max(1, side // 2) for side in patch_size)
-    steps = check_int_sequence(
-        _OWNER, "stride", stride, minimum=1, length=2, or_int=True
-    )
-    if any(step > side for step, side in zip(steps, patch_size, strict=True)):
-        expected = f"at most the patch_size, {patch_size}, so that no pixel is left out"
-        raise parameter_error(_OWNER, "stride", expected, stride)
-    return patch_size, steps
+    if sizes is None:
+        sizes = (max(1, round(min(sides) * _PATCH_SHARE)),) * 2
+    elif any(size > side for size, side in zip(sizes, sides, strict=True)):
+        expected = f"at most as large as the image of {sides[0]}x{sides[1]} pixels"
+        raise _TABLE.error("patch_size", expected, patch_size)
+    if steps is None:
+        steps = tuple(max(1, size // 2) for size in sizes)
+    elif any(step > size for step, size in zip(steps, sizes, strict=True)):
+        expected = f"at most the patch_size, {sizes}, so that no pixel is left out"
+        raise _TABLE.error("stride", expected, stride)
+    return sizes, steps
 
 
 def _check_fill_value(image, fill_value):
@@ -279,7 +274,7 @@ def _check_fill_value(image, fill_value):
     values = np.asarray(fill_value)
     if values.dtype.kind not in "fiu" or values.shape not in {(), image.shape[2:]}:
         expected = f"a number, or one for each channel of {image.shape}, or None"
-        raise parameter_error(_OWNER, "fill_value", expected, fill_value)
+        raise _TABLE.error("fill_value", expected, fill_value)
     return values.astype(image.dtype)
 
 
@@ -289,7 +284,7 @@ def _find_target(classes, target, probabilities):
         return int(np.argmax(probabilities))
     labels = np.asarray(classes).tolist()
     if target not in labels:
-        raise parameter_error(_OWNER, "target", f"one of {labels} or None", target)
+        raise _TABLE.error("target", f"one of {labels} or None", target)
     return labels.index(target)
 
 

@@ -11,7 +11,7 @@ import keras
 from sklearn.utils.validation import check_is_fitted
 
 from skimgclf._atomic import replace_atomically
-from skimgclf._validation import check_choice
+from skimgclf._validation import ParameterTable, one_of
 from skimgclf.exceptions import InvalidParameterError
 from skimgclf.models import ImageEmbedder
 from skimgclf.models._networks.augmentation import without_augmentation
@@ -19,6 +19,8 @@ from skimgclf.saving._steps import is_passthrough, list_steps
 
 # Keras tells formats apart by these suffixes, which the user's path needn't have.
 _SUFFIXES = {"keras": ".keras", "litert": ".tflite", "onnx": ".onnx"}
+
+_TABLE = ParameterTable("export_model", {"format": one_of(*_SUFFIXES)})
 
 # What Keras' exporter to ONNX imports.
 _ONNX_PACKAGES = ("onnx", "tf2onnx")
@@ -88,7 +90,7 @@ def export_model(model, path, format="onnx"):
     >>> description["classes"], description["input"]["shape"]
     (['cat', 'dog'], [None, 8, 8, 1])
     """
-    check_choice("export_model", "format", format, _SUFFIXES)
+    _TABLE.check(locals())
     loader, classifier = _find_parts(model)
     check_is_fitted(classifier)
     if format == "onnx":

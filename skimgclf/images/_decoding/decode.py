@@ -10,6 +10,7 @@ from collections import namedtuple
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
+from skimgclf._validation import ParameterTable
 from skimgclf.exceptions import ImageLoadError
 from skimgclf.images._decoding.colour import (
     convert_background,
@@ -22,7 +23,11 @@ from skimgclf.images._decoding.colour import (
 from skimgclf.images._decoding.decoded_arrays import load_array
 from skimgclf.images._decoding.icon import unwrap_icon
 from skimgclf.images._decoding.open import open_source
-from skimgclf.images._decoding.options import DEFAULT_MAX_PIXELS, check_options
+from skimgclf.images._decoding.options import (
+    DECODE_RULES,
+    DEFAULT_MAX_PIXELS,
+    DecodeOptions,
+)
 from skimgclf.images._decoding.pillow_repairs import (
     SettingsChanged,
     close_if_failed,
@@ -46,6 +51,8 @@ from skimgclf.images._decoding.resize import (
 from skimgclf.images._decoding.scale import scale_pixels
 from skimgclf.images._decoding.tiff import check_directory
 from skimgclf.images._urls import UrlReader
+
+_TABLE = ParameterTable("read_image", DECODE_RULES)
 
 # Content decides, not the extension, and nothing else may be tried: EPS would reach
 # Ghostscript. Pillow finds MPO (which many phones write as .jpg) under JPEG.
@@ -159,17 +166,7 @@ default="bilinear"
     >>> read_image(black_and_white, image_size=(1, 1)).round(2)
     array([[[0.5]]], dtype=float32)
     """
-    options = check_options(
-        "read_image",
-        image_size=image_size,
-        color_mode=color_mode,
-        resize_mode=resize_mode,
-        interpolation=interpolation,
-        background=background,
-        dtype=dtype,
-        max_pixels=max_pixels,
-        storage_options=storage_options,
-    )
+    options = DecodeOptions.pick(_TABLE.check(locals()))
     return scale_pixels(decode_pixels(source, options), options.dtype)
 
 
@@ -327,16 +324,17 @@ def _load_pil_image(image, max_pixels):
 def _convert_picture(picture, options):
     """Bring a loaded image to the channels and size asked for."""
     image, margins, white = picture.image, picture.margins, picture.white
-    image_size, mode, resize_mode, interpolation = options[:4]
+    how = options.image_size, options.resize_mode, options.interpolation
+    mode = options.color_mode
     colour = convert_background(options.background, mode)
     if white is None and isinstance(image, Image.Image):
         image = convert_eight_bits(image, mode, options.background)
         colour = colour if len(colour) > 1 else colour[0]
-        image = resize(image, margins, image_size, resize_mode, interpolation, colour)
-        return np.asarray(image).reshape(*image_size, -1)
+        image = resize(image, margins, *how, colour)
+        return np.asarray(image).reshape(*options.image_size, -1)
     pixels = image if white is None else scale_deep(image, white)
     pixels = convert_floats(pixels, mode, options.background)
-    return resize_floats(pixels, image_size, resize_mode, interpolation, colour)
+    return resize_floats(pixels, *how, colour)
 
 
 def probe_image(source, max_pixels, url_reader):

@@ -1,92 +1,74 @@
 """Check the parameters that decide on an image's pixels."""
 
-from collections import namedtuple
+import dataclasses
 
 from PIL import ImageColor
 
-from skimgclf._validation import (
-    check_choice,
-    check_int,
-    check_int_sequence,
-    is_int,
-    parameter_error,
-)
+from skimgclf._validation import Rule, an_int, ints, is_int, one_of
 from skimgclf.images._decoding.colour import N_CHANNELS
 from skimgclf.images._decoding.resize import RESAMPLING, RESIZE_MODES
-from skimgclf.images._urls import check_storage_options
+from skimgclf.images._urls import STORAGE_OPTIONS
 
 # Pillow warns of more pixels as a possible decompression bomb (256 MB as RGB).
 DEFAULT_MAX_PIXELS = 89_478_485
 
-DecodeOptions = namedtuple(
-    "DecodeOptions",
-    [
-        "image_size",
-        "color_mode",
-        "resize_mode",
-        "interpolation",
-        "background",
-        "dtype",
-        "max_pixels",
-        "storage_options",
-    ],
-)
 
-
-def check_options(
-    owner,
-    *,
-    image_size,
-    color_mode,
-    resize_mode,
-    interpolation,
-    background,
-    dtype,
-    max_pixels,
-    storage_options,
-):
-    """Check the parameters of `read_image`, on behalf of `owner`.
-
-    Returns
-    -------
-    options : DecodeOptions
-        The same values, in plain types; `background` as red, green and blue.
-    """
-    image_size = check_int_sequence(
-        owner, "image_size", image_size, minimum=1, length=2
-    )
-    check_choice(owner, "color_mode", color_mode, tuple(N_CHANNELS))
-    check_choice(owner, "resize_mode", resize_mode, RESIZE_MODES)
-    check_choice(owner, "interpolation", interpolation, tuple(RESAMPLING))
-    background = _check_background(owner, background)
-    check_choice(owner, "dtype", dtype, ("float32", "uint8"))
-    check_int(owner, "max_pixels", max_pixels, minimum=1)
-    return DecodeOptions(
-        image_size,
-        color_mode,
-        resize_mode,
-        interpolation,
-        background,
-        dtype,
-        int(max_pixels),
-        check_storage_options(owner, storage_options),
-    )
-
-
-def _check_background(owner, background):
-    expected = (
-        "a colour name or hexadecimal colour without transparency that Pillow knows, "
-        "or a tuple of 3 ints in [0, 255]"
-    )
+def _read_colour(background):
+    """Return red, green and blue in [0, 255], or None for an invalid colour."""
+    colour = background if isinstance(background, tuple | list) else ()
     if isinstance(background, str):
         try:
             colour = ImageColor.getrgb(background)
         except ValueError:
-            colour = ()
-    else:
-        colour = background if isinstance(background, tuple | list) else ()
-    if len(colour) != 3 or not all(
-        is_int(part, minimum=0) and part <= 255 for part in colour
-    ):
-        raise parameter_error(owner, "background", expected, background)
-    return tuple(int(part) for part in colour)
+            return None
+    if len(colour) != 3 or not all(is_int(part, minimum=0) for part in colour):
+        return None
+    return tuple(map(int, colour)) if max(colour) <= 255 else None
+
+
+DECODE_RULES = {
+    "image_size": ints(1, length=2),
+    "color_mode": one_of(*N_CHANNELS),
+    "resize_mode": one_of(*RESIZE_MODES),
+    "interpolation": one_of(*RESAMPLING),
+    "background": Rule(
+        "a colour name or hexadecimal colour without transparency that Pillow knows, "
+        "or a tuple of 3 ints in [0, 255]",
+        lambda value: _read_colour(value) is not None,
+        ("no such colour", (1, 2), (0, 0, 256), (-1, 0, 0), (True, 0, 0), None, 1.5),
+        _read_colour,
+    ),
+    "dtype": one_of("float32", "uint8"),
+    "max_pixels": an_int(1),
+    "storage_options": STORAGE_OPTIONS,
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class DecodeOptions:
+    """Keep the checked parameters of `read_image`, as plain values.
+
+    Parameters
+    ----------
+    image_size : tuple of two int
+        Height and width.
+    color_mode, resize_mode, interpolation, dtype : str
+    background : tuple of three int
+        Red, green and blue.
+    max_pixels : int
+    storage_options : dict
+    """
+
+    image_size: tuple
+    color_mode: str
+    resize_mode: str
+    interpolation: str
+    background: tuple
+    dtype: str
+    max_pixels: int
+    storage_options: dict
+
+    @classmethod
+    def pick(cls, plain):
+        """Take the options out of checked parameters, which may be more."""
+        return cls(**{name: plain[name] for name in DECODE_RULES})

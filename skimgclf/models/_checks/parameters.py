@@ -1,32 +1,134 @@
 """Check the parameters of KerasImageClassifier."""
 
 import functools
-import numbers
 
 import keras
 import numpy as np
 from sklearn.utils import check_random_state
 
 from skimgclf._validation import (
-    check_bool,
-    check_choice,
-    check_int,
-    check_int_sequence,
-    check_verbose,
-    is_int,
-    parameter_error,
+    TRUE_OR_FALSE,
+    VERBOSE,
+    ParameterTable,
+    Rule,
+    a_number,
+    an_int,
+    ints,
+    one_of,
 )
-from skimgclf.models._checks.optimizer import check_optimizer
+from skimgclf.models._checks.optimizer import OPTIMIZER_RULES
 from skimgclf.models._networks.architectures import ARCHITECTURES
-from skimgclf.models._networks.augmentation import plan_augmentation
+from skimgclf.models._networks.augmentation import AUGMENTATION
 from skimgclf.models._networks.kinds import Kind, kind_of
-from skimgclf.models._networks.pretrained import check_weights_source
+from skimgclf.models._networks.pretrained import WEIGHTS
 
-_OWNER = "KerasImageClassifier"
+
+def _is_architecture(value):
+    # A class or layer is callable, but gives no new model in each call.
+    if isinstance(value, type | keras.layers.Layer):
+        return False
+    return kind_of(value) in (Kind.APPLICATION, Kind.KERAS_FILE, Kind.FUNCTION)
+
+
+def _explain_architecture(value):
+    if callable(value):
+        return "a name or a function that returns a new keras.Model in each call"
+    return None
+
+
+@functools.lru_cache
+def _keeps_shape(activation):
+    """Tell whether a name is that of an activation that works unit by unit."""
+    try:
+        # "glu", for one, halves the number of units, and fails within a layer.
+        return keras.activations.get(activation)(np.ones((1, 2))).shape == (1, 2)
+    except Exception:  # Keras raises errors of every kind for an unknown name
+        return False
+
+
+def _are_class_weights(value):
+    return isinstance(value, dict) and all(map(_WEIGHT.accepts, value.values()))
+
+
+def _are_callbacks(value):
+    listed = value if isinstance(value, list | tuple) else [value]
+    kinds = [item if isinstance(item, type) else type(item) for item in listed]
+    is_none = value is None
+    return is_none or all(issubclass(k, keras.callbacks.Callback) for k in kinds)
+
+
+def _is_random_state(value):
+    try:
+        check_random_state(value)
+    except ValueError:
+        return False
+    return True
+
+
+_ALL = Rule("'all'", lambda value: isinstance(value, str) and value == "all", ("some",))
+_WEIGHT = a_number("[0, inf)")
+_BUILDER_RULES = {
+    "hidden_layer_sizes": ints(1, or_int=True, empty=True),
+    "conv_filters": ints(1),
+    "kernel_size": ints(1, length=2, or_int=True),
+    "activation": Rule(
+        "the name of a Keras activation, such as 'relu', 'tanh' or 'gelu'",
+        lambda value: isinstance(value, str) and _keeps_shape(value),
+        ("rilu", "glu", None, 3),
+    ),
+    "batch_norm": TRUE_OR_FALSE,
+    "dropout": a_number("[0, 1)"),
+}
+TABLE = ParameterTable(
+    "KerasImageClassifier",
+    {
+        "architecture": one_of(*ARCHITECTURES)
+        | Rule(
+            "the name of a network of keras.applications (such as 'MobileNetV3Small'; "
+            "not EfficientNetB0 to B7), the path of a .keras file, or a callable",
+            _is_architecture,
+            ("resnet", None, 3, int),
+            explain=_explain_architecture,
+        ),
+        **_BUILDER_RULES,
+        "augmentation": AUGMENTATION,
+        "weights": WEIGHTS,
+        "fine_tune": an_int(0) | _ALL,
+        "fine_tune_epochs": an_int(1),
+        "fine_tune_learning_rate": a_number("(0, inf)"),
+        **OPTIMIZER_RULES,
+        "epochs": an_int(1),
+        "batch_size": an_int(1),
+        "early_stopping": TRUE_OR_FALSE,
+        "validation_fraction": a_number("(0, 1)"),
+        "n_iter_no_change": an_int(1),
+        "class_weight": one_of("balanced")
+        | Rule(
+            "a dict of labels to numbers or None",
+            lambda value: value is None or _are_class_weights(value),
+            (3, {"a": -1}, {"a": "heavy"}, [1, 2]),
+            explain=lambda value: (
+                isinstance(value, dict) and "a dict of labels to numbers of at least 0"
+            ),
+        ),
+        "callbacks": Rule(
+            "a keras.callbacks.Callback, a subclass of it, a list of them or None",
+            _are_callbacks,
+            ("early", print, 3, ["early"], [None], dict),
+        ),
+        "warm_start": TRUE_OR_FALSE,
+        "random_state": Rule(
+            "an int of 0 to 4294967295, a numpy RandomState or None",
+            _is_random_state,
+            (-1, "seed", 1.5),
+        ),
+        "verbose": VERBOSE,
+    },
+)
 
 
 def check_parameters(parameters, *, is_partial=False):
-    """Refuse values that can't be meant, and normalize those of the builder.
+    """Refuse invalid values, and normalize the arguments of `build_network`.
 
     Parameters
     ----------
@@ -42,154 +144,37 @@ def check_parameters(parameters, *, is_partial=False):
         "architecture", "augmentation", "weights", "fine_tune" and the builder's own
         "parameters".
     """
+    plain = TABLE.check(parameters)
+    _refuse_combinations(parameters, is_partial)
     architecture = parameters["architecture"]
-    _check_architecture(architecture)
-    check_weights_source(_OWNER, parameters["weights"])
-    _check_fine_tune(parameters, is_partial)
     named = kind_of(architecture) is Kind.APPLICATION
-    blueprint = {
+    return {
         "architecture": architecture,
-        "augmentation": plan_augmentation(_OWNER, parameters["augmentation"]),
-        "fine_tune": parameters["fine_tune"],
-        "parameters": check_builder_parameters(parameters),
+        "augmentation": plain["augmentation"],
+        "fine_tune": plain["fine_tune"],
+        "parameters": {name: plain[name] for name in _BUILDER_RULES},
         "weights": parameters["weights"] if named else None,
     }
-    check_optimizer(parameters["optimizer"], parameters["learning_rate"])
-    check_int(_OWNER, "epochs", parameters["epochs"], minimum=1)
-    check_int(_OWNER, "batch_size", parameters["batch_size"], minimum=1)
-    _check_class_weight(parameters["class_weight"], is_partial)
-    _check_early_stopping(parameters)
-    _check_callbacks(parameters["callbacks"])
-    check_bool(_OWNER, "warm_start", parameters["warm_start"])
-    _check_random_state(parameters["random_state"])
-    check_verbose(_OWNER, parameters["verbose"])
-    return blueprint
-
-
-def _check_architecture(architecture):
-    if isinstance(architecture, type | keras.layers.Layer):
-        expected = "a name or a function that returns a new keras.Model in each call"
-        raise parameter_error(_OWNER, "architecture", expected, architecture)
-    if kind_of(architecture) in (Kind.BUILT_IN, None):
-        otherwise = (
-            "the name of a network of keras.applications (such as 'MobileNetV3Small'; "
-            "not EfficientNetB0 to B7), the path of a .keras file, or a callable"
-        )
-        check_choice(
-            _OWNER, "architecture", architecture, ARCHITECTURES, otherwise=otherwise
-        )
-
-
-def _check_fine_tune(parameters, is_partial):
-    fine_tune = parameters["fine_tune"]
-    is_all = isinstance(fine_tune, str) and fine_tune == "all"
-    if not is_all and not is_int(fine_tune, minimum=0):
-        expected = "an int of at least 0 or 'all'"
-        raise parameter_error(_OWNER, "fine_tune", expected, fine_tune)
-    check_int(_OWNER, "fine_tune_epochs", parameters["fine_tune_epochs"], minimum=1)
-    rate = parameters["fine_tune_learning_rate"]
-    if not _is_number(rate) or not 0 < rate < np.inf:
-        expected = "a number above 0"
-        raise parameter_error(_OWNER, "fine_tune_learning_rate", expected, rate)
-    if fine_tune and not kind_of(parameters["architecture"]).is_pretrained:
-        expected = (
-            f"0 with architecture={parameters['architecture']!r}, which isn't "
-            "pretrained"
-        )
-        raise parameter_error(_OWNER, "fine_tune", expected, fine_tune)
-    if fine_tune and is_partial:
-        expected = "0 in partial_fit, which doesn't know when the last part has come"
-        raise parameter_error(_OWNER, "fine_tune", expected, fine_tune)
 
 
 def check_builder_parameters(parameters):
-    """Refuse bad values of a builder's parameters, and return them normalized."""
-    dropout = parameters["dropout"]
-    if not _is_number(dropout) or not 0 <= dropout < 1:
-        raise parameter_error(_OWNER, "dropout", "a number in [0, 1)", dropout)
-    check_bool(_OWNER, "batch_norm", parameters["batch_norm"])
-    _check_activation(parameters["activation"])
-    check = functools.partial(check_int_sequence, _OWNER, minimum=1)
-    return {
-        "hidden_layer_sizes": check(
-            "hidden_layer_sizes",
-            parameters["hidden_layer_sizes"],
-            empty=True,
-            or_int=True,
-        ),
-        "conv_filters": check("conv_filters", parameters["conv_filters"]),
-        "kernel_size": check(
-            "kernel_size", parameters["kernel_size"], length=2, or_int=True
-        ),
-        "activation": parameters["activation"],
-        "batch_norm": bool(parameters["batch_norm"]),
-        "dropout": float(dropout),
-    }
+    """Refuse invalid values of a builder's parameters, and return plain ones."""
+    return ParameterTable(TABLE.owner, _BUILDER_RULES).check(parameters)
 
 
-def _check_activation(activation):
-    expected = "the name of a Keras activation, such as 'relu', 'tanh' or 'gelu'"
-    if not isinstance(activation, str) or not _keeps_shape(activation):
-        raise parameter_error(_OWNER, "activation", expected, activation)
-
-
-@functools.lru_cache
-def _keeps_shape(activation):
-    """Tell whether a name is that of an activation that works unit by unit."""
-    try:
-        # "glu", for one, halves the number of units, and fails within a layer.
-        return keras.activations.get(activation)(np.ones((1, 2))).shape == (1, 2)
-    except Exception:  # whatever Keras raises of a name that isn't one
-        return False
-
-
-def _check_class_weight(class_weight, is_partial):
-    if class_weight is None or isinstance(class_weight, dict):
-        for weight in (class_weight or {}).values():
-            if not _is_number(weight) or not 0 <= weight < np.inf:
-                expected = "a dict of labels to numbers of at least 0"
-                raise parameter_error(_OWNER, "class_weight", expected, class_weight)
-        return
-    check_choice(
-        _OWNER,
-        "class_weight",
-        class_weight,
-        ["balanced"],
-        otherwise="a dict of labels to numbers or None",
-    )
-    if is_partial:
+def _refuse_combinations(parameters, is_partial):
+    """Refuse values that are valid alone, but not together."""
+    architecture, fine_tune = parameters["architecture"], parameters["fine_tune"]
+    rate, class_weight = parameters["learning_rate"], parameters["class_weight"]
+    if fine_tune and not kind_of(architecture).is_pretrained:
+        expected = f"0 with architecture={architecture!r}, which isn't pretrained"
+        raise TABLE.error("fine_tune", expected, fine_tune)
+    if fine_tune and is_partial:
+        expected = "0 in partial_fit, which doesn't know when the last part has come"
+        raise TABLE.error("fine_tune", expected, fine_tune)
+    if rate is not None and not isinstance(parameters["optimizer"], str | type):
+        expected = "None with an optimizer instance, which has its own"
+        raise TABLE.error("learning_rate", expected, rate)
+    if class_weight == "balanced" and is_partial:
         expected = "a dict or None in partial_fit, which sees a part of the data"
-        raise parameter_error(_OWNER, "class_weight", expected, class_weight)
-
-
-def _check_early_stopping(parameters):
-    check_bool(_OWNER, "early_stopping", parameters["early_stopping"])
-    fraction = parameters["validation_fraction"]
-    if not _is_number(fraction) or not 0 < fraction < 1:
-        raise parameter_error(
-            _OWNER, "validation_fraction", "a number in (0, 1)", fraction
-        )
-    check_int(_OWNER, "n_iter_no_change", parameters["n_iter_no_change"], minimum=1)
-
-
-def _check_callbacks(callbacks):
-    listed = callbacks if isinstance(callbacks, list | tuple) else [callbacks]
-    for callback in listed:
-        kind = callback if isinstance(callback, type) else type(callback)
-        if callbacks is not None and not issubclass(kind, keras.callbacks.Callback):
-            expected = (
-                "a keras.callbacks.Callback, a subclass of it, a list of them or None"
-            )
-            raise parameter_error(_OWNER, "callbacks", expected, callbacks)
-
-
-def _check_random_state(random_state):
-    try:
-        check_random_state(random_state)
-    except ValueError:
-        expected = "an int of 0 to 4294967295, a numpy RandomState or None"
-        raise parameter_error(_OWNER, "random_state", expected, random_state) from None
-
-
-def _is_number(value):
-    return isinstance(value, numbers.Real) and not isinstance(value, bool | np.bool_)
+        raise TABLE.error("class_weight", expected, class_weight)

@@ -6,7 +6,7 @@ import keras
 import numpy as np
 from sklearn.utils import check_random_state
 
-from skimgclf._validation import parameter_error
+from skimgclf._validation import ParameterTable, Rule, parameter_error
 from skimgclf.models._networks.layers import DATA_FORMAT, wide_dtype
 from skimgclf.models._training.read_ahead import scale_samples
 from skimgclf.models._training.seeds import seeded
@@ -79,7 +79,7 @@ def augment_images(images, augmentation, *, random_state=None):
     array([[0., 0., 0., 1.],
            [1., 0., 0., 0.]], dtype=float32)
     """
-    plan = plan_augmentation("augment_images", augmentation)
+    plan = _TABLE.check(locals())["augmentation"]
     images = np.asarray(images)
     if images.ndim != 4 or not len(images):
         raise ValueError(
@@ -94,15 +94,25 @@ def augment_images(images, augmentation, *, random_state=None):
         return np.asarray(augment(scale_samples(images), training=True))
 
 
-def plan_augmentation(owner, augmentation):
-    """Refuse what isn't an augmentation, and describe it by plain values.
+def _list_items(augmentation):
+    return [augmentation] if isinstance(augmentation, str) else augmentation
+
+
+def _explain_augmentation(augmentation):
+    """Say what the first invalid item must be, or None if all items are valid."""
+    items = _list_items(augmentation)
+    if not isinstance(items, list | tuple) or not items:
+        return _EXPECTED
+    return next(filter(None, map(_refuse_item, items)), None)
+
+
+def plan_augmentation(augmentation):
+    """Describe a valid augmentation by plain values.
 
     Parameters
     ----------
-    owner : str
-        Whose parameter it is.
-    augmentation : object
-        What was given.
+    augmentation : {"flip", "light", "strong"}, list or None
+        As in `KerasImageClassifier`.
 
     Returns
     -------
@@ -111,17 +121,20 @@ def plan_augmentation(owner, augmentation):
     """
     if augmentation is None:
         return None
-    given = [augmentation] if isinstance(augmentation, str) else augmentation
-    if not isinstance(given, list | tuple) or not given:
-        raise parameter_error(owner, "augmentation", _EXPECTED, augmentation)
-    for item in given:
-        expected = _refuse_item(item)
-        if expected is not None:
-            raise parameter_error(owner, "augmentation", expected, augmentation)
     return tuple(
         item if isinstance(item, str) else keras.saving.serialize_keras_object(item)
-        for item in given
+        for item in _list_items(augmentation)
     )
+
+
+AUGMENTATION = Rule(
+    _EXPECTED,
+    lambda value: value is None or _explain_augmentation(value) is None,
+    ("heavy", 3, [], ["light", "heavy"], [3], dict),
+    plan_augmentation,
+    _explain_augmentation,
+)
+_TABLE = ParameterTable("augment_images", {"augmentation": AUGMENTATION})
 
 
 def build_augmentation(plan, image_shape):

@@ -16,7 +16,7 @@ from collections import OrderedDict
 import keras
 import numpy as np
 
-from skimgclf._validation import check_choice, parameter_error
+from skimgclf._validation import Rule, parameter_error
 from skimgclf.models._keras_file import load_keras_bytes
 from skimgclf.models._networks.applications import BACKBONES, FAMILIES, prepare_pixels
 from skimgclf.models._networks.kinds import Kind, kind_of
@@ -28,7 +28,11 @@ from skimgclf.models._training.seeds import seeded
 _N_KEPT = 4
 
 _IMAGENET = "imagenet"
-_WEIGHTS = f"{_IMAGENET!r}, None or the path of a file of weights that exists"
+WEIGHTS = Rule(
+    f"{_IMAGENET!r}, None or the path of a file of weights that exists",
+    lambda value: value is None or isinstance(value, str | os.PathLike),
+    (3, True),
+)
 
 # The parameter that names a backbone.
 _NAMES = {"ImageEmbedder": "backbone", "KerasImageClassifier": "architecture"}
@@ -55,19 +59,6 @@ class Backbone:
     network: keras.Model
     predict: object
     digest: str
-
-
-def check_backbone(owner, backbone):
-    """Refuse what isn't a backbone's name, the path of a ``.keras`` file or a model."""
-    if kind_of(backbone) not in (Kind.MODEL, Kind.KERAS_FILE):
-        otherwise = "a keras.Model or the path of a .keras file"
-        check_choice(owner, "backbone", backbone, BACKBONES, otherwise=otherwise)
-
-
-def check_weights_source(owner, weights):
-    """Refuse what isn't "imagenet", None or a path."""
-    if weights is not None and not isinstance(weights, str | os.PathLike):
-        raise parameter_error(owner, "weights", _WEIGHTS, weights)
 
 
 def load_backbone(owner, backbone, weights, pooling, image_shape):
@@ -196,7 +187,7 @@ def _digest(backbone, network):
 
 def _build_application(owner, name, weights, image_size):
     if weights not in (None, _IMAGENET) and not os.path.isfile(weights):
-        raise parameter_error(owner, "weights", _WEIGHTS, weights)
+        raise parameter_error(owner, "weights", WEIGHTS.expected, weights)
     data_format = keras.config.image_data_format()
     keras.config.set_image_data_format(DATA_FORMAT)
     try:
