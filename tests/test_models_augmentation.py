@@ -333,7 +333,7 @@ def test_augment_images_refuses_what_is_not_a_batch(photos):
         augment_images(photos[0], "light")
 
 
-def test_float64_is_refused_where_keras_can_not(digits):
+def test_repair_refuse_float64_where_keras_can_not_turn_images(digits):
     keras.config.set_floatx("float64")
     try:
         with pytest.raises(ValueError, match="since Keras can't turn such images"):

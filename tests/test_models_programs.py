@@ -107,7 +107,7 @@ def test_a_shared_program_leaves_earlier_networks_alone(digits):
         np.testing.assert_array_equal(value, expected)
 
 
-def test_a_program_is_traced_once(digits, monkeypatch):
+def test_repair_build_metrics_makes_a_program_traced_once(digits, monkeypatch):
     traced = []
     train_step = keras.Model.train_step
 

@@ -75,25 +75,6 @@ def test_random_state_gives_equal_weights_in_other_threads(digits):
         np.testing.assert_array_equal(weights_of(one), expected)
 
 
-def test_random_state_gives_equal_weights_while_other_threads_draw(digits):
-    """As those of a worker of Dask do, from Python's global generator."""
-    expected = weights_of(quick(dropout=0.2).fit(*digits))
-    stop = threading.Event()
-
-    def draw():
-        while not stop.is_set():
-            random.random()
-
-    thread = threading.Thread(target=draw)
-    thread.start()
-    try:
-        fitted = quick(dropout=0.2).fit(*digits)
-    finally:
-        stop.set()
-        thread.join()
-    np.testing.assert_array_equal(weights_of(fitted), expected)
-
-
 def test_random_state_gives_equal_weights_in_another_process(digits, run_python):
     printed = run_python(
         "import numpy as np\n"
@@ -155,26 +136,6 @@ def test_learning_rate_may_be_a_schedule(digits):
     schedule = keras.optimizers.schedules.ExponentialDecay(0.5, 1, 0.5)
     classifier = quick(optimizer="sgd", learning_rate=schedule).fit(*digits)
     assert float(classifier.model_.optimizer.learning_rate) < 0.5
-
-
-def test_fits_leave_no_graphs_in_tensorflows_registry(digits):
-    # There every fit of plain Keras stays in memory for ever (tensorflow#97697).
-    from tensorflow.python.framework import ops
-
-    quick().fit(*digits)
-    before = len(ops.gradient_registry.list())
-    quick().fit(*digits)
-    assert len(ops.gradient_registry.list()) == before
-
-
-def test_training_without_the_sum_over_replicas_gives_the_same_weights(
-    digits, monkeypatch
-):
-    from skimgclf.models._training import optimizer
-
-    without = weights_of(quick(epochs=2).fit(*digits))
-    monkeypatch.setattr(optimizer, "leave_out_all_reduce", lambda optimizer: None)
-    np.testing.assert_array_equal(weights_of(quick(epochs=2).fit(*digits)), without)
 
 
 @pytest.mark.parametrize("parameters", [{}, {"dropout": 0.3, "batch_norm": True}])

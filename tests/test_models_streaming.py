@@ -139,7 +139,7 @@ def test_streaming_goes_through_scikit_learn_the_same(files):
 
 
 @pytest.mark.parametrize("n_jobs", [1, 2])
-def test_streaming_errors_reach_the_caller_as_they_are(files, n_jobs):
+def test_repair_reading_hands_on_errors_as_they_are(files, n_jobs):
     """In fit and predict; a failed fit leaves the estimator as it was."""
     paths, y = files
     good = load(paths, lazy=True)
@@ -178,7 +178,7 @@ def test_streaming_warns_once_of_each_image_that_is_filled(files):
 
 
 @pytest.mark.parametrize("lazy", [False, True])
-def test_samples_are_let_go_after_a_fit(files, lazy):
+def test_repair_close_lets_samples_go_after_a_fit(files, lazy):
     """Or a search would hold those of all its folds; also after a fit that fails."""
     paths, y = files
 

@@ -444,14 +444,14 @@ def use(action, queue):
 context = multiprocessing.get_context("fork")
 for action in ("predict", "fit"):
     queue = context.Queue()
-    process = context.Process(target=use, args=(action, queue))
+    process = context.Process(target=use, args=(action, queue), daemon=True)
     process.start()
-    print(queue.get(timeout=60))
+    print(queue.get(timeout=30))
     process.join()
 """
 
 
-def test_a_forked_process_is_refused_in_words_instead_of_hanging(run_python):
+def test_repair_fork_guard_refuses_a_forked_process(run_python):
     # Python itself warns of forks in processes that have threads, as TensorFlow's has.
     printed = run_python(FORKED, PYTHONWARNINGS="ignore::DeprecationWarning")
     assert printed.count("forked from one that had used TensorFlow") == 2

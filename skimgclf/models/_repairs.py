@@ -1,56 +1,119 @@
-"""Repair what Keras and TensorFlow do wrong, in one function each.
+"""Repair what Keras, TensorFlow and scikeras do wrong, in one function each.
 
-All private or undocumented names of Keras and TensorFlow that this package touches
-stand here. Each function says the cause, the versions in which it was seen, and when it
-can go.
+All private or undocumented names of Keras and TensorFlow that `models` touches stand
+here; the methods of scikeras that are overridden stand in `_training/scikeras_adapter`.
+Each function says the cause, the versions in which it was seen, what happens when a
+private name is gone, and when the function can go.
 """
 
 import contextlib
+import functools
 import itertools
 import random
+import re
+import sys
 import threading
+import warnings
 
+import keras
+import numpy as np
 import tensorflow
-from keras.src.random import seed_generator
-from tensorflow.python.eager import context as tensorflow_context
 
-# Fits with a shared program, and after how many of them TensorFlow's kernels are
-# cleared: each leaves about a megabyte.
-_shared_fits = itertools.count(1)
+from skimgclf._validation import warn_user
+
+# Clearing TensorFlow's kernels after each fit with a shared program would cost a
+# quarter of a second; each such fit leaves about a megabyte.
 _FITS_PER_CLEARING = 8
+_shared_fits = itertools.count(1)
 
 
-class _Draws:
-    """The draws of one thread from a generator of its own; others' from Python's."""
+@contextlib.contextmanager
+def own_draws(seed):
+    """Let Keras draw from generators that only this thread uses.
+
+    Cause: Keras 3.15 draws the seed of each layer and initializer, and the layer AugMix
+    its changes, from Python's global `random`. Seeding that generator would repeat the
+    draws of all other threads, and their draws would change the weights. So each module
+    of Keras that has imported `random` gets a stand-in, under whatever name.
+
+    Gone: raises RuntimeError, since `random_state` would have no effect.
+
+    Can go: when Keras takes the seed of a network from an argument.
+
+    Parameters
+    ----------
+    seed : int
+        Seed of the generators, one for each module of Keras.
+    """
+    _refuse_other_draws()
+    with _replaced_draws(seed):
+        yield
+
+
+@contextlib.contextmanager
+def _replaced_draws(seed):
+    modules = _find_modules_that_draw()
+    before = [getattr(module, name) for module, name in modules]
+    for module, name in modules:
+        setattr(module, name, _ThreadDraws(seed))
+    try:
+        yield
+    finally:
+        for (module, name), value in zip(modules, before, strict=True):
+            setattr(module, name, value)
+
+
+class _ThreadDraws:
+    """Stand for Python's `random`: one thread draws from a generator of its own."""
 
     def __init__(self, seed):
         self._generator = random.Random(seed)
         self._thread = threading.get_ident()
 
-    def randint(self, low, high):
+    def __getattr__(self, name):
         is_own = threading.get_ident() == self._thread
-        return (self._generator if is_own else random).randint(low, high)
+        return getattr(self._generator if is_own else random, name)
 
 
-@contextlib.contextmanager
-def own_draws(seed):
-    """Let Keras draw from a generator that only this thread uses.
+@functools.cache
+def _find_modules_that_draw():
+    return [
+        (module, name)
+        for module in list(sys.modules.values())
+        if getattr(module, "__name__", "").startswith("keras.")
+        for name, value in list(vars(module).items())
+        if value is random
+    ]
 
-    Parameters
-    ----------
-    seed : int
-        Of that generator.
-    """
-    before = seed_generator.python_random
-    seed_generator.python_random = _Draws(seed)
-    try:
-        yield
-    finally:
-        seed_generator.python_random = before
+
+@functools.cache
+def _refuse_other_draws():
+    drawn = []
+    for _ in range(2):
+        with _replaced_draws(0):
+            weight = keras.initializers.RandomUniform()(())
+            state = keras.random.SeedGenerator().state
+            drawn.append([float(weight), *np.array(state)])
+    if drawn[0] != drawn[1]:
+        raise RuntimeError(
+            f"Keras {keras.__version__} draws its seeds from elsewhere than Python's "
+            "'random', which skimgclf.models._repairs.own_draws replaces, so that "
+            "random_state would have no effect. Use Keras 3.15, or a newer skimgclf."
+        )
 
 
 @contextlib.contextmanager
 def quiet_about_retracing():
+    """Drop TensorFlow's message of retracing for the thread that trains.
+
+    Cause: TensorFlow 2.21 counts the functions that it traces by their place in Keras'
+    source, so that the fifth short fit of a process logs a warning, though each network
+    is traced once.
+
+    Gone: where the text is another one, the message appears again.
+
+    Can go: when TensorFlow counts by function.
+    """
     thread = threading.get_ident()
 
     def keep(record):
@@ -65,15 +128,143 @@ def quiet_about_retracing():
 
 
 def forget_kernels(*, is_shared=False):
-    # Those of a shared program take a quarter of a second to make: only now and then.
-    if not is_shared or next(_shared_fits) % _FITS_PER_CLEARING == 0:
-        tensorflow_context.context().clear_kernel_cache()
+    """Clear TensorFlow's kernels after a fit.
+
+    Cause: TensorFlow 2.21 keeps the kernels of every traced function, a megabyte a fit
+    for a small network, until its cache is cleared (keras.backend.clear_session does so
+    among much else). Kernels that are still needed are cached again at the next use.
+
+    Gone: warns that memory grows with each fit.
+
+    Can go: when TensorFlow drops the kernels with their function.
+
+    Parameters
+    ----------
+    is_shared : bool, default=False
+        Whether the fit used a program that others use too: their kernels are cleared
+        now and then only.
+    """
+    if is_shared and next(_shared_fits) % _FITS_PER_CLEARING != 0:
+        return
+    try:
+        from tensorflow.python.eager import context
+
+        context.context().clear_kernel_cache()
+    except (ImportError, AttributeError):
+        _warn_of_leak("forget_kernels", f"TensorFlow {tensorflow.__version__}")
 
 
 def leave_out_all_reduce(optimizer):
-    if tensorflow.distribute.get_strategy().num_replicas_in_sync == 1:
-        optimizer._all_reduce_sum_gradients = _keep_gradients
+    """Leave out the sum of gradients over replicas where there is one replica.
+
+    Cause: Keras 3.15 sums them through tf.custom_gradient, and the global registry of
+    TensorFlow 2.21 keeps the graph, so that each fit stays in memory
+    (https://github.com/tensorflow/tensorflow/issues/97697).
+
+    Gone: warns that memory grows with each fit.
+
+    Can go: when TensorFlow's registry lets go of the graph.
+
+    Parameters
+    ----------
+    optimizer : keras.optimizers.Optimizer
+        Is changed; a wrapped optimizer too.
+    """
+    if tensorflow.distribute.get_strategy().num_replicas_in_sync > 1:
+        return
+    # A LossScaleOptimizer computes with the optimizer in it.
+    for each in {optimizer, getattr(optimizer, "inner_optimizer", optimizer)}:
+        if not hasattr(type(each), "_all_reduce_sum_gradients"):
+            _warn_of_leak("leave_out_all_reduce", f"Keras {keras.__version__}")
+        else:
+            each._all_reduce_sum_gradients = _keep_gradients
 
 
 def _keep_gradients(grads_and_vars):
     return grads_and_vars
+
+
+def _warn_of_leak(function, version):
+    warn_user(
+        RuntimeWarning(
+            f"{version} lacks the name that skimgclf.models._repairs.{function} uses, "
+            "so that each fit may stay in memory. A newer skimgclf may know better."
+        )
+    )
+
+
+def trains_on_several_devices():
+    """Tell whether a strategy of TensorFlow spreads the training over devices.
+
+    Cause: Keras 3.15 can't loop over the data of several devices within one call of the
+    training program, so that batches must run one by one.
+
+    Gone: uses public names only.
+
+    Can go: when Keras' steps_per_execution works under MirroredStrategy.
+    """
+    return tensorflow.distribute.has_strategy()
+
+
+def refuse_renamed(base, names):
+    """Refuse a base class without the methods that a subclass overrides.
+
+    Cause: the seam to scikeras 0.13 overrides private methods of it. Where one is
+    renamed, the method of ours would silently not be called.
+
+    Gone: raises ImportError that names the class and the method.
+
+    Can go: with scikeras.
+
+    Parameters
+    ----------
+    base : type
+        The class of scikeras.
+    names : iterable of str
+        The methods that are overridden or called.
+    """
+    for name in names:
+        if not hasattr(base, name):
+            raise ImportError(
+                f"{base.__module__}.{base.__qualname__} lacks {name!r}, which "
+                "skimgclf.models._training.scikeras_adapter overrides. Use scikeras "
+                "0.13, or a newer skimgclf."
+            )
+
+
+@contextlib.contextmanager
+def quiet_about_input_shape():
+    """Drop Keras' warning about weights for images of another size.
+
+    Cause: some networks of keras.applications (Keras 3.15) warn that the weights are
+    those for 224 x 224 pixels. Convolutions don't depend on the size.
+
+    Gone: where the text is another one, the warning appears again.
+
+    Can go: when Keras doesn't warn for include_top=False.
+    """
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "`input_shape` is undefined or non-sq")
+        yield
+
+
+def parse_failed_download(reason):
+    """Read the name of a file from Keras' error about a download.
+
+    Cause: Keras 3.15 raises a bare Exception, and only its text names the file.
+
+    Gone: returns None, so that the caller quotes Keras' text.
+
+    Can go: when Keras raises an error with the address.
+
+    Parameters
+    ----------
+    reason : str
+        The text of the error.
+
+    Returns
+    -------
+    file_name, cause : tuple of str or None
+    """
+    failed = re.match(r"URL fetch failure on \S+/([^/\s]+): (?:None -- )?(.*)", reason)
+    return failed and failed.groups()

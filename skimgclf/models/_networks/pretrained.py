@@ -8,9 +8,7 @@ process, so that the clones of a search share them.
 import dataclasses
 import hashlib
 import os
-import re
 import threading
-import warnings
 from collections import OrderedDict
 
 import keras
@@ -22,6 +20,10 @@ from skimgclf.models._networks.applications import BACKBONES, FAMILIES, prepare_
 from skimgclf.models._networks.kinds import Kind, kind_of
 from skimgclf.models._networks.layers import DATA_FORMAT, pool_features
 from skimgclf.models._predict import make_predict_function
+from skimgclf.models._repairs import (
+    parse_failed_download,
+    quiet_about_input_shape,
+)
 from skimgclf.models._training.seeds import seeded
 
 # The largest have 0.8 GB of weights: a search needs one or two.
@@ -191,9 +193,7 @@ def _build_application(owner, name, weights, image_size):
     data_format = keras.config.image_data_format()
     keras.config.set_image_data_format(DATA_FORMAT)
     try:
-        with warnings.catch_warnings():
-            # Weights don't depend on the size of images; the digest would tell.
-            warnings.filterwarnings("ignore", "`input_shape` is undefined or non-sq")
+        with quiet_about_input_shape():
             return getattr(keras.applications, name)(
                 include_top=False,
                 weights=weights if weights is None else os.fspath(weights),
@@ -207,14 +207,14 @@ def _build_application(owner, name, weights, image_size):
 
 def _explain(owner, name, weights, error):
     reason = (str(error).splitlines() or [type(error).__name__])[0]
-    failed = re.match(r"URL fetch failure on \S+/([^/\s]+): (?:None -- )?(.*)", reason)
+    failed = parse_failed_download(reason)
     if failed is None:
         expected = (
             f"the weights of Keras' {name} without its top (include_top=False); Keras "
             f"says: {reason}"
         )
         return parameter_error(owner, "weights", expected, weights)
-    file_name, cause = failed.groups()
+    file_name, cause = failed
     folder = os.path.join(os.environ.get("KERAS_HOME", "~/.keras"), "models")
     expected = (
         f"the path of the file {file_name} here, since Keras can't fetch it ({cause}). "

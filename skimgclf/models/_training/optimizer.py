@@ -6,12 +6,25 @@ from skimgclf.models._repairs import leave_out_all_reduce
 from skimgclf.models._training.shared_programs import build_metrics
 
 LOSS = "sparse_categorical_crossentropy"
+METRICS = ("accuracy",)
 
 
-def compile_network(network, optimizer):
-    """Make a network ready to be trained by an optimizer that belongs to it alone."""
+def compile_network(network, optimizer, *, steps_per_execution=1):
+    """Make a network ready to be trained.
+
+    Parameters
+    ----------
+    network : keras.Model
+        Maps samples to probabilities.
+    optimizer : keras.optimizers.Optimizer
+        Serves this network only.
+    steps_per_execution : int, default=1
+        Number of batches that TensorFlow runs in one call.
+    """
     leave_out_all_reduce(optimizer)
-    network.compile(optimizer, loss=LOSS, metrics=["accuracy"])
+    network.compile(
+        optimizer, LOSS, metrics=METRICS, steps_per_execution=steps_per_execution
+    )
     optimizer.build(network.trainable_variables)
     build_metrics(network)
 

@@ -6,6 +6,8 @@ predict meanwhile never see the half of what was learnt.
 
 import contextlib
 
+from skimgclf.models._training.optimizer import LOSS, METRICS
+
 
 def detach(estimator):
     """Return a second estimator with the same attributes, to learn in its place."""
@@ -30,14 +32,13 @@ def restored_on_failure(network):
     """
     saved = copy_values(network.variables)
     # A network that was loaded has no optimizer before it is trained further.
-    optimizer, compiled = getattr(network, "optimizer", None), network.compiled
+    optimizer, steps = getattr(network, "optimizer", None), network.steps_per_execution
     try:
         yield saved
     except BaseException:
         for variable, value in saved:
             variable.assign(value)
-        network.optimizer, network.compiled = optimizer, compiled
-        network.train_function = None
+        network.compile(optimizer, LOSS, metrics=METRICS, steps_per_execution=steps)
         raise
 
 

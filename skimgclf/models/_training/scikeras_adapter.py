@@ -1,37 +1,26 @@
-"""The one seam to scikeras: what is used of it, and what is repaired.
+"""Train a network through scikeras: the one seam to it.
 
 Used: `scikeras.wrappers.KerasClassifier` builds a network from a function, turns the
 optimizer (a name, a class or an instance, with its learning rate) into an object,
-compiles, trains, and collects the history.
+trains, and collects the history.
 
 Repaired here, for scikeras 0.13 (its last release; each can go when scikeras does it):
 
-- It validates X and y itself and refuses what isn't an array: data arrives validated
-  and batched, so validation and label encoding are passed through (`_Trainer`).
+- It validates X and y itself and refuses objects other than arrays: data arrive
+  validated and batched, so that `_Trainer` passes them through.
 - `random_state` writes os.environ and switches TensorFlow's operations to
   deterministic ones, and can leave them so for the whole process: scikeras gets
-  random_state=None, and `seeded` gives Keras the one thing that it draws seeds from.
+  random_state=None, and `seeded` decides what Keras draws.
 - An optimizer instance fits once only, since Keras binds it to the first network's
   variables: each fit gets a new one made from its configuration.
 - Callback instances are trained with as they are, so that a fitted network hangs on
   them and is copied with each clone: each fit gets copies.
-- It accepts any parameter name: ours are explicit, and only known ones come here.
+- It accepts any parameter name: only known ones come here.
 
-And for Keras 3.15 on TensorFlow 2.21:
-
-- Each fit stays in memory for ever, since the optimizer sums gradients over replicas
-  through tf.custom_gradient, whose global registry keeps the graph (tensorflow#97697).
-  With one replica there is nothing to sum, and the step is left out on the optimizer
-  that belongs to the fit. It can go when TensorFlow's registry lets go.
-- TensorFlow keeps the kernels of every traced function for ever, a megabyte a fit for a
-  small network, until its cache of kernels is cleared (keras.backend.clear_session does
-  that among much else). It is cleared after each fit with a program of its own, and now
-  and then after others: what is still needed is cached
-  again at its next use. It can go when TensorFlow drops them with their function.
-- TensorFlow counts the functions that it traces by their place in Keras' source, so
-  that the fifth short fit of a process logs a warning of retracing, though each network
-  is traced once. That message of the fitting thread is dropped. It can go when
-  TensorFlow counts by function.
+Private names of scikeras that are overridden: `_validate_data`,
+`_ensure_compiled_model`, `_fit_keras_model`; that are called: `_get_compile_kwargs`,
+`_initialize_callbacks`; that are set: `_random_state`. `_repairs.refuse_renamed` raises
+an ImportError where a method is gone.
 
 Importing scikeras replaces `__reduce__` and `__deepcopy__` of Keras' models, losses,
 metrics and optimizers. Nothing here relies on that.
@@ -42,10 +31,14 @@ import weakref
 
 import keras
 import numpy as np
-import tensorflow
 from scikeras.wrappers import KerasClassifier
 
-from skimgclf.models._repairs import forget_kernels, quiet_about_retracing
+from skimgclf.models._repairs import (
+    forget_kernels,
+    quiet_about_retracing,
+    refuse_renamed,
+    trains_on_several_devices,
+)
 from skimgclf.models._training.batches import feed
 from skimgclf.models._training.callbacks import EpochPrinter, has_batch_hook
 from skimgclf.models._training.optimizer import (
@@ -165,6 +158,20 @@ def resume_training(
     return _history_of(trainer)
 
 
+refuse_renamed(
+    KerasClassifier,
+    (
+        "_validate_data",
+        "_ensure_compiled_model",
+        "_fit_keras_model",
+        "_get_compile_kwargs",
+        "_initialize_callbacks",
+        "target_encoder",
+        "feature_encoder",
+    ),
+)
+
+
 class _Trainer(KerasClassifier):
     """scikeras' classifier over batches that were validated and encoded before."""
 
@@ -172,6 +179,8 @@ class _Trainer(KerasClassifier):
     blueprint = None
     # Whether another network, traced once, stood in for it.
     is_shared = False
+    # Whether to go on with the optimizer of the network, if it has one.
+    keep_optimizer = False
 
     def _validate_data(self, X=None, y=None, reset=False, y_numeric=False):
         return X, y
@@ -185,16 +194,16 @@ class _Trainer(KerasClassifier):
         return _PassThrough()
 
     def _ensure_compiled_model(self):
-        if not self.model_.compiled:
-            compile_network(self.model_, self._get_compile_kwargs()["optimizer"])
+        network = self.model_
+        optimizer = getattr(network, "optimizer", None) if self.keep_optimizer else None
         one_by_one = any(map(has_batch_hook, self.callbacks))
-        # Keras 3.15 can't loop over the data of several devices within an execution.
-        one_by_one |= tensorflow.distribute.has_strategy()
+        one_by_one |= trains_on_several_devices()
         steps = 1 if one_by_one else _STEPS_PER_EXECUTION
-        if self.model_.steps_per_execution != steps:
-            self.model_.steps_per_execution = steps
-            # They are made for a number of steps, and made anew when missing.
-            self.model_.train_function = self.model_.test_function = None
+        # A traced program is for an optimizer and a number of steps.
+        if optimizer is None or network.steps_per_execution != steps:
+            optimizer = optimizer or self._get_compile_kwargs()["optimizer"]
+            compile_network(network, optimizer, steps_per_execution=steps)
+        self.keep_optimizer = True
 
     def _fit_keras_model(self, *arguments, **keywords):
         network, kind = self.model_, self._kind_of_program()
@@ -210,11 +219,11 @@ class _Trainer(KerasClassifier):
         return describe_program(self.model_, self.blueprint)
 
     def _build_alike(self):
-        optimizer = self.model_.optimizer
+        optimizer = copy_optimizer(self.model_.optimizer)
+        steps = self.model_.steps_per_execution
         with seeded(0):  # the weights drawn here are replaced
             network = self.model()
-        compile_network(network, copy_optimizer(optimizer))
-        network.steps_per_execution = self.model_.steps_per_execution
+        compile_network(network, optimizer, steps_per_execution=steps)
         return network
 
     def resume(self, network, *, keep_optimizer):
@@ -223,7 +232,7 @@ class _Trainer(KerasClassifier):
         self.target_encoder_ = self.feature_encoder_ = _PassThrough()
         self._random_state = None
         self._initialize_callbacks()
-        network.compiled = network.compiled and keep_optimizer
+        self.keep_optimizer = keep_optimizer
         self._ensure_compiled_model()
 
 

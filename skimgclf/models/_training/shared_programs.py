@@ -17,7 +17,6 @@ import json
 import keras
 import numpy as np
 import tensorflow
-from tensorflow.python.eager import context as tensorflow_context
 
 # Stand-ins by kind, the one used last at the end.
 _stand_ins = collections.OrderedDict()
@@ -82,8 +81,11 @@ def describe_program(network, blueprint):
     # A number is in a variable, and so no part of the program. A schedule is.
     learning_rate = settings.pop("learning_rate")
     settings.pop("name")  # counts the optimizers of the process
+    augmentation = blueprint.get("augmentation") or ()
     if (
         not isinstance(learning_rate, float)
+        # Keras' AugMix draws its changes while it is traced.
+        or not all(isinstance(item, str) for item in augmentation)
         or network.count_params() > _N_PARAMETERS
         or tensorflow.distribute.has_strategy()
         or keras.distribution.distribution() is not None
@@ -97,7 +99,7 @@ def describe_program(network, blueprint):
         keras.config.dtype_policy().name,
         keras.config.floatx(),
         keras.config.epsilon(),
-        tensorflow_context.context().device_name,
+        tensorflow.constant(0.0).device,
     ]
     try:
         return json.dumps(kind)
