@@ -95,7 +95,7 @@ def test_repair_own_draws_refuses_a_keras_that_draws_elsewhere(monkeypatch):
         pass
 
 
-def test_layers_that_draw_while_traced_share_no_program(colours):
+def test_repair_layers_that_draw_while_traced_share_no_program(colours):
     quick(augmentation=aug_mix(), random_state=1).fit(*colours)
     second = quick(augmentation=aug_mix()).fit(*colours)
     shared_programs._stand_ins.clear()

@@ -120,7 +120,7 @@ def test_optimizer_may_be_a_name_a_class_or_an_instance(digits, optimizer):
     )
 
 
-def test_optimizer_instance_serves_every_fit(digits):
+def test_repair_copy_optimizer_lets_an_instance_serve_every_fit(digits):
     classifier = quick(optimizer=keras.optimizers.Adam(0.01))
     first = weights_of(classifier.fit(*digits))
     np.testing.assert_array_equal(weights_of(classifier.fit(*digits)), first)

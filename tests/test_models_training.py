@@ -257,7 +257,7 @@ def test_callbacks_are_found_on_instances_as_well(digits):
     assert batches == list(range(10))
 
 
-def test_callbacks_given_stay_untouched_and_light(digits):
+def test_repair_copy_callbacks_leaves_those_given_untouched_and_light(digits):
     callback = keras.callbacks.EarlyStopping("loss", patience=0, min_delta=100.0)
     classifier = quick(epochs=5, callbacks=[callback]).fit(*digits)
     assert classifier.n_iter_ == 2

@@ -81,11 +81,9 @@ def describe_program(network, blueprint):
     # A number is in a variable, and so no part of the program. A schedule is.
     learning_rate = settings.pop("learning_rate")
     settings.pop("name")  # counts the optimizers of the process
-    augmentation = blueprint.get("augmentation") or ()
     if (
         not isinstance(learning_rate, float)
-        # Keras' AugMix draws its changes while it is traced.
-        or not all(isinstance(item, str) for item in augmentation)
+        or _draws_while_traced(blueprint)
         or network.count_params() > _N_PARAMETERS
         or tensorflow.distribute.has_strategy()
         or keras.distribution.distribution() is not None
@@ -105,6 +103,13 @@ def describe_program(network, blueprint):
         return json.dumps(kind)
     except TypeError:  # an architecture of the user's, or another object
         return None
+
+
+def _draws_while_traced(blueprint):
+    # Keras' AugMix (3.15) does, and so may a layer of the user's: the program of
+    # another seed would do other changes. The presets don't.
+    augmentation = blueprint.get("augmentation") or ()
+    return not all(isinstance(item, str) for item in augmentation)
 
 
 @contextlib.contextmanager
