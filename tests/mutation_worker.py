@@ -13,7 +13,7 @@ from sample_images import make_corpus
 
 from skimgclf.exceptions import ImageLoadError
 from skimgclf.images import read_image
-from skimgclf.images._decoding.decode import probe_image
+from skimgclf.images._check import probe_image
 from skimgclf.images._urls import UrlReader
 
 

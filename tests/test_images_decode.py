@@ -974,9 +974,9 @@ def test_names_that_look_like_urls_are_read_when_the_file_exists(tmp_path):
 
 def test_a_forked_child_reads_pil_images_while_a_thread_of_its_parent_did():
     """The lock for PIL images is renewed: no thread of the child holds it."""
-    from skimgclf.images._decoding import decode
+    from skimgclf.images._decoding import load
 
-    with decode._pil_image_lock:
+    with load._pil_image_lock:
         child = os.fork()
         if child == 0:
             read_image(Image.new("L", (4, 4), 9), image_size=(1, 1))

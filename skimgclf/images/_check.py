@@ -1,9 +1,22 @@
 """Decode every image, and report which ones can't be read: check_images."""
 
+import hashlib
+import io
+import os
+
+import numpy as np
+from PIL import Image
+
 from skimgclf._validation import VERBOSE, ParameterTable, an_int
-from skimgclf.images._decoding.decode import probe_image
+from skimgclf.images._decoding.colour import convert_eight_bits
+from skimgclf.images._decoding.load import load_array, load_pil_image, load_stream
+from skimgclf.images._decoding.open import open_source
 from skimgclf.images._decoding.options import DEFAULT_MAX_PIXELS
-from skimgclf.images._decoding.reasons import describe_source
+from skimgclf.images._decoding.reasons import (
+    describe_source,
+    explain_error,
+    refuse_type,
+)
 from skimgclf.images._input_forms import list_cells
 from skimgclf.images._threads import N_JOBS, run_chunks
 from skimgclf.images._urls import STORAGE_OPTIONS, UrlReader
@@ -17,6 +30,10 @@ _TABLE = ParameterTable(
         "verbose": VERBOSE,
     },
 )
+
+# Up to this size a file is read into memory, so that its hash and its pixels come from
+# one reading; larger ones (stacks of pages, of which one is decoded) are read twice.
+_READ_AT_ONCE = 64 * 2**20
 
 
 def check_images(
@@ -129,3 +146,63 @@ def _find_duplicates(names, hashes):
         duplicates.append(None if is_first else first[content])
         first.setdefault(content, name)
     return duplicates
+
+
+def probe_image(source, max_pixels, url_reader):
+    """Decode an image and report on it, instead of returning its pixels.
+
+    Parameters
+    ----------
+    source, max_pixels
+        As in `read_image`.
+    url_reader : UrlReader
+        The reader of URLs.
+
+    Returns
+    -------
+    report : dict
+        With the keys reason (None if the image can be read), width and height (of the
+        upright image), mode, format and sha256 (of the file or the bytes).
+    """
+    report = dict.fromkeys(["reason", "width", "height", "mode", "format", "sha256"])
+    try:
+        if isinstance(source, str | bytes | os.PathLike):
+            with open_source(source, url_reader) as stream:
+                stream, report["sha256"] = _hash_stream(stream)
+                picture = load_stream(stream, max_pixels)
+        elif isinstance(source, Image.Image):
+            picture = load_pil_image(source, max_pixels)
+        elif isinstance(source, np.ndarray):
+            picture = load_array(source, max_pixels)
+        else:
+            raise refuse_type(source)
+        report |= _describe_picture(picture)
+    except Exception as error:
+        report["reason"] = explain_error(error)
+    return report
+
+
+def _hash_stream(stream):
+    """Hash a stream, and return one on the same bytes."""
+    if stream.seek(0, io.SEEK_END) <= _READ_AT_ONCE:
+        stream.seek(0)
+        stream = io.BytesIO(stream.read())
+    stream.seek(0)
+    return stream, hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def _describe_picture(picture):
+    """Describe a loaded image, having tried that its colours can be converted."""
+    image = picture.image
+    if isinstance(image, np.ndarray):
+        height, width = image.shape[:2]
+    else:
+        width, height = image.size
+        if picture.white is None:
+            convert_eight_bits(image, "rgb", (255, 255, 255))
+    return {
+        "width": width,
+        "height": height,
+        "mode": picture.mode,
+        "format": picture.format,
+    }

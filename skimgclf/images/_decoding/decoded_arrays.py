@@ -6,7 +6,7 @@ from PIL import Image
 from skimgclf.images._decoding.reasons import UnreadableImage
 
 
-def load_array(array):
+def convert_array(array):
     """Check an array and make it an image, or pixels at floating point.
 
     Parameters

@@ -1,0 +1,177 @@
+"""Load one image with Pillow, upright and not yet converted."""
+
+import contextlib
+import os
+import threading
+from dataclasses import dataclass
+
+import numpy as np
+from PIL import Image, UnidentifiedImageError
+
+from skimgclf.images._decoding.colour import read_sample_meaning, refuse_lost_bits
+from skimgclf.images._decoding.decoded_arrays import convert_array
+from skimgclf.images._decoding.icon import unwrap_icon
+from skimgclf.images._decoding.pillow_repairs import (
+    SettingsChanged,
+    close_if_failed,
+    find_stream,
+    isolated,
+    read_transparent_colour,
+)
+from skimgclf.images._decoding.reasons import UnreadableImage, explain_start
+from skimgclf.images._decoding.resize import orient, read_orientation
+from skimgclf.images._decoding.tiff import check_directory
+
+# Content decides, not the extension, and nothing else may be tried: EPS would reach
+# Ghostscript. Pillow finds MPO (which many phones write as .jpg) under JPEG.
+_ALLOWED_FORMATS = ("JPEG", "PNG", "GIF", "BMP", "PPM", "TIFF", "WEBP", "ICO")
+
+_JPEG_START = b"\xff\xd8\xff"
+
+_pil_image_lock = threading.Lock()
+
+# How often an image is decoded again when other threads change settings meanwhile.
+_MAX_TRIES = 20
+
+_NO_MARGINS = (0, 0, 0, 0)
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A loaded image, upright.
+
+    Attributes
+    ----------
+    image : PIL.Image.Image or ndarray of shape (height, width, n_channels)
+        The pixels; floats in [0, 1] for an array of floats.
+    margins : tuple of four float
+        How much of it, at its left, top, right and bottom, isn't picture.
+    white : int or None
+        From `read_sample_meaning`.
+    format, mode : str or None
+        Pillow's names for the kind of file and of pixels, as the file declares them.
+    """
+
+    image: Image.Image | np.ndarray
+    margins: tuple = _NO_MARGINS
+    white: int | None = None
+    format: str | None = None
+    mode: str | None = None
+
+
+def load_file(stream, max_pixels, draft):
+    """Load the image of a stream, at a fraction of its size where that is enough.
+
+    Parameters
+    ----------
+    stream : binary file
+    max_pixels : int
+    draft : tuple of str or None and int, or None
+        The mode to decode a JPEG to, and the side of the square it must fill; None to
+        decode all pixels.
+
+    Returns
+    -------
+    picture : Picture
+    """
+    if draft is not None and stream.read(3) == _JPEG_START:
+        try:
+            return load_stream(stream, max_pixels, draft)
+        except OSError:
+            # Lossless JPEG can't be decoded at a fraction: it is opened again.
+            pass
+    return load_stream(stream, max_pixels)
+
+
+def load_stream(stream, max_pixels, draft=None):
+    """Load the image of a stream, as `load_file` with a JPEG's draft."""
+    for _ in range(_MAX_TRIES):
+        # Other threads may change Pillow's settings, or swap the list of warning
+        # filters so that a remark becomes an exception: then it is opened again.
+        with contextlib.suppress(SettingsChanged, Warning):
+            return _load_once(stream, max_pixels, draft)
+    raise UnreadableImage(
+        "other threads kept changing Pillow's LOAD_TRUNCATED_IMAGES or the warning "
+        "filters while it was decoded"
+    )
+
+
+def _load_once(stream, max_pixels, draft):
+    with isolated(max_pixels):
+        stream, n_pixels = unwrap_icon(stream)
+        _check_n_pixels(n_pixels, max_pixels)
+        try:
+            image = Image.open(stream, formats=_ALLOWED_FORMATS)
+        except UnidentifiedImageError as error:
+            raise UnreadableImage(explain_start(stream)) from error
+        _check_n_pixels(image.width * image.height, max_pixels)
+        if image.format == "TIFF":
+            check_directory(image, stream)
+        return _load_opened(image, _draft(image, draft))
+
+
+def _load_opened(image, margins=_NO_MARGINS):
+    # Declarations of the file are read first: images that were turned have lost them.
+    file_format, mode = image.format, image.mode
+    white = read_sample_meaning(image)
+    transparent = read_transparent_colour(image)
+    # Before anything else touches the image, and never again if it fails: Pillow
+    # (13.0) hands out blank pixels without an error at the second try.
+    image.load()
+    image, margins = orient(image, margins, read_orientation(image))
+    if transparent is not None:
+        refuse_lost_bits(image, transparent)
+        image = image.copy()
+        image.info["transparency"] = transparent
+    return Picture(image, margins, white, file_format, mode)
+
+
+def _draft(image, draft):
+    """Have a JPEG decoded at a fraction of its size, and return its margins."""
+    if draft is None or image.format not in {"JPEG", "MPO"}:
+        return _NO_MARGINS
+    mode, side = draft
+    drafted = image.draft(mode, (side, side))
+    if drafted is None:
+        return _NO_MARGINS
+    _, (_, _, width, height) = drafted
+    # The last column and row of a reduced image may stand for less than a whole one.
+    return (0, 0, image.width - width, image.height - height)
+
+
+def _check_n_pixels(n_pixels, max_pixels):
+    """Refuse an image of more than `max_pixels` pixels."""
+    if n_pixels > max_pixels:
+        raise UnreadableImage(
+            f"it has {n_pixels} pixels, more than max_pixels={max_pixels} allows"
+        )
+
+
+def load_array(array, max_pixels):
+    """Load an array of decoded pixels."""
+    image = convert_array(array)
+    _check_n_pixels(array.shape[0] * array.shape[1], max_pixels)
+    return Picture(image)
+
+
+def load_pil_image(image, max_pixels):
+    """Load a PIL image that the user gave."""
+    # One lock for all: a lazily opened image that stands in two cells can't be loaded
+    # by two threads at once.
+    with _pil_image_lock, isolated(max_pixels):
+        _check_n_pixels(image.width * image.height, max_pixels)
+        with close_if_failed(image):
+            stream = find_stream(image) if image.format == "TIFF" else None
+            if stream is not None:
+                check_directory(image, stream)
+            return _load_opened(image)
+
+
+def _renew_lock():
+    # A thread of the parent may have held it, and doesn't exist in a forked child.
+    global _pil_image_lock
+    _pil_image_lock = threading.Lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_renew_lock)
