@@ -1,44 +1,48 @@
-"""Replacing a file in one step: readers see the old file or the new one, whole."""
+"""Write a file or a folder that appears in one step, when all of it is on disk."""
 
 import contextlib
 import os
 import re
 import secrets
+import shutil
 import socket
 import stat
 import threading
 import zlib
 
-# A dot in front: no reader of image folders or models takes it for one of its own.
+# Readers of image folders and of models pass over names that start with a dot.
 _PREFIX = ".skimgclf"
 _TEMPORARY = re.compile(
     rf"{re.escape(_PREFIX)}-([0-9a-f]{{8}})-(\d+)-[0-9a-f]{{16}}\.tmp"
 )
 
-# The temporaries that this process is writing. Others with its number were left by a
-# dead process that had the same one, as the processes of a restarted container have.
+# The temporary names in use in this process. Others with its number were left by a dead
+# process: a restarted container gives the same numbers again.
 _being_written = set()
 _lock = threading.Lock()
 
 
 @contextlib.contextmanager
-def replace_atomically(path):
-    """Write a file beside another, and put it in its place when all of it is on disk.
+def replace_atomically(path, *, folder=False):
+    """Write a file or a folder under another name, and rename it when it is on disk.
 
-    Whatever happens before that, an exception, Ctrl-C, a full disk or a kill, leaves
-    the old file untouched. Temporary files that killed processes left in the folder
-    are removed first.
+    If anything fails before the renaming (an exception, Ctrl-C, a full disk, a kill),
+    an old file or folder is left as it was. Temporary files and folders that killed
+    processes left beside it are removed first.
 
     Parameters
     ----------
     path : str or os.PathLike
-        The file to make or to replace. A symbolic link stays, and its target is
-        replaced. An old file's permissions stay.
+        The file to make or to replace, or the folder to make. A symbolic link stays,
+        and its target is replaced. An old file's permissions stay. If a folder exists,
+        the new files are moved into it one by one, and its other files stay.
+    folder : bool, default=False
+        Whether to make a folder instead of a file.
 
     Yields
     ------
-    file : binary file object
-        What is written to it becomes the content.
+    target : binary file object or str
+        The file to write to; with `folder`, the path of an empty folder to fill.
 
     Examples
     --------
@@ -52,44 +56,70 @@ def replace_atomically(path):
     ['report.csv']
     """
     path = os.path.realpath(path)
-    old_mode = _check_target(path)
-    folder = os.path.dirname(path)
-    remove_stray_files(folder)
-    temporary = os.path.join(folder, _temporary_name())
+    old_mode = None if folder else _check_target(path)
+    parent = os.path.dirname(path)
+    _remove_strays(parent)
+    name = _temporary_name()
+    temporary = os.path.join(parent, name)
     with _lock:
-        _being_written.add(os.path.basename(temporary))
+        _being_written.add(name)
     try:
-        with open(temporary, "xb") as file:
-            yield file
-            if old_mode is not None:
-                os.fchmod(file.fileno(), old_mode)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            os.unlink(temporary)
-        raise
+        with (
+            _new_folder(temporary) if folder else _new_file(temporary, old_mode) as new
+        ):
+            yield new
+        _move(temporary, path)
     finally:
+        _remove(temporary)  # nothing is left of it if it was moved
         with _lock:
-            _being_written.discard(os.path.basename(temporary))
-    _sync_folder(folder)
+            _being_written.discard(name)
+    _sync_folder(parent)
 
 
-def remove_stray_files(folder):
-    """Remove the temporary files that dead processes of this machine left in a folder.
+@contextlib.contextmanager
+def _new_file(path, mode):
+    with open(path, "xb") as file:
+        yield file
+        if mode is not None:
+            os.fchmod(file.fileno(), mode)
+        file.flush()
+        os.fsync(file.fileno())
 
-    Parameters
-    ----------
-    folder : str
-        Where to look; not below it.
-    """
+
+@contextlib.contextmanager
+def _new_folder(path):
+    os.mkdir(path)
+    yield path
+    # One call for all files: fsync for each of a million takes hours.
+    os.sync()
+
+
+def _move(source, target):
+    try:
+        os.replace(source, target)
+    except OSError:
+        if not (os.path.isdir(source) and os.path.isdir(target)):
+            raise
+        for folder, _, names in os.walk(source):
+            into = os.path.join(target, os.path.relpath(folder, source))
+            os.makedirs(into, exist_ok=True)
+            for name in names:
+                os.replace(os.path.join(folder, name), os.path.join(into, name))
+
+
+def _remove(path):
+    # Errors are ignored: another process may remove it at the same time.
+    shutil.rmtree(path, ignore_errors=True)
+    with contextlib.suppress(OSError):
+        os.unlink(path)
+
+
+def _remove_strays(folder):
+    """Remove temporary files and folders of dead processes of this machine."""
     for name in os.listdir(folder):
         match = _TEMPORARY.fullmatch(name)
         if match and match[1] == _host() and _is_stray(name, int(match[2])):
-            # Another process may do the same at this moment.
-            with contextlib.suppress(OSError):
-                os.unlink(os.path.join(folder, name))
+            _remove(os.path.join(folder, name))
 
 
 def _temporary_name():
@@ -97,8 +127,8 @@ def _temporary_name():
 
 
 def _host():
-    # Process numbers say nothing about the processes of another machine, which may
-    # share the folder over the network.
+    # Another machine may share the folder over the network, and has the same numbers
+    # for other processes.
     return f"{zlib.crc32(socket.gethostname().encode()):08x}"
 
 
@@ -116,7 +146,7 @@ def _is_alive(process):
         os.kill(process, 0)
     except ProcessLookupError:
         return False
-    except (OSError, OverflowError):  # somebody else's, or no number of a process
+    except (OSError, OverflowError):  # another user's, or too large a number
         return True
     return True
 

@@ -4,7 +4,6 @@ import os
 import shutil
 import subprocess
 import sys
-import time
 
 import numpy as np
 import pytest
@@ -195,28 +194,16 @@ def test_samples_interrupted_write_leaves_nothing(tmp_path, monkeypatch, error):
     assert len(load_photo_patches(tmp_path).filenames) == 520
 
 
-def test_samples_remove_what_killed_processes_left(tmp_path):
-    old = tmp_path / "skimgclf" / ".photos-old"
-    new = tmp_path / "skimgclf" / ".photos-new"
-    for folder in (old, new):
-        folder.mkdir(parents=True)
-        (folder / "photos.csv").write_text("id")
-    long_ago = time.time() - 2 * 3600
-    os.utime(old, (long_ago, long_ago))
-    load_photo_patches(tmp_path)
-    assert not old.exists()
-    assert new.exists()
-
-
 def test_samples_of_a_slower_process_do_no_harm(tmp_path, monkeypatch):
     """Another process finishes between the check and the move."""
-    write_files = _samples._write_files
+    draw = _samples._draw_patches
 
-    def be_overtaken(folder, *arguments):
-        write_files(folder, *arguments)
-        shutil.copytree(folder, tmp_path / "skimgclf" / "photos")
+    def be_overtaken():
+        monkeypatch.undo()
+        load_photo_patches(tmp_path)
+        return draw()
 
-    monkeypatch.setattr(_samples, "_write_files", be_overtaken)
+    monkeypatch.setattr(_samples, "_draw_patches", be_overtaken)
     data = load_photo_patches(tmp_path)
     assert len(data.filenames) == 520
     assert os.listdir(tmp_path / "skimgclf") == ["photos"]

@@ -1,15 +1,15 @@
-"""fetch_image_archive: a zip or tar file from somewhere, as a folder."""
+"""Fetch a zip or tar file of images and unpack it: fetch_image_archive."""
 
 import contextlib
 import hashlib
 import os
 import re
-import shutil
 import urllib.parse
 from collections import namedtuple
 
 from sklearn.datasets import get_data_home
 
+from skimgclf._atomic import replace_atomically
 from skimgclf._validation import check_bool, parameter_error
 from skimgclf.datasets._download import download_file, download_from_drive
 from skimgclf.datasets._paths import check_path
@@ -32,21 +32,20 @@ def fetch_image_archive(source, *, sha256=None, data_home=None, progress=True):
     """Fetch a zip or tar file of images and unpack it, once.
 
     The folder it returns is for :func:`load_image_folder` and :func:`load_image_csv`.
-    A download that breaks off goes on at the next call, if the server has parts of the
-    same file, and starts anew otherwise. The folder appears when all of it is unpacked,
-    and later calls return it without looking at `source` again: delete it to fetch it
-    anew.
+    The folder appears when all of it is unpacked, and later calls return it without
+    looking at `source` again: delete it to fetch it anew. A download that breaks off
+    starts anew at the next call.
 
     Parameters
     ----------
     source : str or os.PathLike
-        An http or https URL, the link or id of a file of Google Drive that everybody
-        with the link may read (needs the extra ``fetch``), or the path of an archive
-        here, of which later changes are noticed. Zip and tar files are unpacked, the
-        latter also compressed with gzip, bzip2 or xz.
+        An http or https URL, or the link or id of a file of Google Drive that everybody
+        with the link may read (both need the extra ``fetch``), or the path of an
+        archive on this machine, of which later changes are noticed. Zip and tar files
+        are unpacked, the latter also compressed with gzip, bzip2 or xz.
     sha256 : str, default=None
-        The SHA-256 of the archive, in 64 hexadecimal digits: without it, nobody knows
-        that the archive is the one that was meant. It is compared before unpacking.
+        The SHA-256 of the archive, in 64 hexadecimal digits. It is compared before
+        unpacking; without it, another archive in the same place isn't noticed.
     data_home : str or os.PathLike, default=None
         The folder below which it is kept, as ``skimgclf/archives/<name>``. By default
         scikit-learn's data home (:func:`sklearn.datasets.get_data_home`).
@@ -56,22 +55,24 @@ def fetch_image_archive(source, *, sha256=None, data_home=None, progress=True):
     Returns
     -------
     folder : str
-        What the archive holds. Often that is a single folder: look into it.
+        The path of the folder with the unpacked files. Often it holds a single folder.
 
     Raises
     ------
     InvalidParameterError
         If a parameter has a bad value, or `source` is none of those.
     DatasetError
-        If the SHA-256 is another one, or what came is a web page (as Google Drive sends
-        instead of files that were downloaded too often), or is damaged, or holds
-        absolute paths, paths that lead out of the folder, links, other things than
-        files, a name twice, encrypted files, more than 2,000,000 files, or more than
-        200 GiB or than the disk has.
+        If the SHA-256 is another one; if the archive is damaged, or is a web page (as
+        Google Drive sends instead of files that were downloaded too often); if it holds
+        absolute paths, paths that lead out of the folder, names that Windows can't
+        hold, links, other things than files, encrypted files, or a name twice (names
+        that differ only in case or in the form of accents count as equal); if it holds
+        more than 2,000,000 files, more than 200 GiB, or more than the disk has.
     ImportError
-        If `source` is a file of Google Drive, and gdown isn't installed.
+        If `source` is a URL and pooch isn't installed, or a file of Google Drive and
+        gdown isn't installed.
     OSError
-        If the archive can't be downloaded, or not be written here.
+        If the archive can't be downloaded or written.
 
     Examples
     --------
@@ -99,8 +100,7 @@ def fetch_image_archive(source, *, sha256=None, data_home=None, progress=True):
         os.makedirs(home, exist_ok=True)
         with _locked(os.path.join(home, f".{name}.lock")):
             if not os.path.isdir(folder):
-                work = os.path.join(home, f".{name}")
-                _fetch(origin, folder, work, sha256, progress)
+                _fetch(origin, folder, sha256, progress)
     return folder
 
 
@@ -166,51 +166,30 @@ def _locked(path):
         yield
 
 
-def _fetch(origin, folder, work, sha256, progress):
-    """Fetch into a folder of its own, and move what is unpacked to its place."""
-    unpacked = os.path.join(work, "unpacked")
-    os.makedirs(work, exist_ok=True)
-    shutil.rmtree(unpacked, ignore_errors=True)  # half of it, by a process that ended
-    try:
-        path = _bring(origin, work, sha256, progress)
-        _check_content(path, origin.address, sha256)
-        with _make_bar("Unpacking", progress, unit=" files") as bar:
-            unpack_archive(path, unpacked, origin.address, bar)
-        # A name must not outlive a loss of power without its content.
-        os.sync()
-        os.rename(unpacked, folder)
-    except DatasetError:
-        shutil.rmtree(work)  # another download may be a good one
-        raise
-    finally:
-        shutil.rmtree(unpacked, ignore_errors=True)
-    shutil.rmtree(work)
-
-
-def _bring(origin, work, sha256, progress):
-    """Return the path of the archive on this machine."""
+def _fetch(origin, folder, sha256, progress):
+    """Bring an archive here, check and unpack it; the folder appears in one step."""
     if origin.kind == "path":
-        return origin.address
-    path = os.path.join(work, "archive")
-    if os.path.isfile(path):  # but not unpacked
-        return path
-    if origin.kind == "url":
-        with _make_bar("Downloading", progress, unit="B", unit_scale=True) as bar:
-            download_file(origin.address, path, bar)
-        return path
-    if sha256 is None:
-        for name in os.listdir(work):  # nothing would tell whether the parts fit
-            os.unlink(os.path.join(work, name))
-    download_from_drive(
-        origin.address, path, resume=sha256 is not None, progress=progress
-    )
-    return path
+        return _unpack(origin.address, folder, origin, sha256, progress)
+    home, name = os.path.split(folder)
+    path = os.path.join(home, f".{name}.archive")
+    if not os.path.isfile(path):  # it stays if only unpacking failed, of a full disk
+        download = download_from_drive if origin.kind == "drive" else download_file
+        download(origin.address, path, progress)
+    try:
+        _unpack(path, folder, origin, sha256, progress)
+    except DatasetError:
+        os.unlink(path)  # another download may be a good one
+        raise
+    os.unlink(path)
 
 
-def _make_bar(description, progress, **options):
+def _unpack(path, folder, origin, sha256, progress):
     from tqdm import tqdm
 
-    return tqdm(desc=description, disable=not progress, **options)
+    _check_content(path, origin.address, sha256)
+    bar = tqdm(desc="Unpacking", disable=not progress, unit=" files")
+    with bar, replace_atomically(folder, folder=True) as unpacked:
+        unpack_archive(path, unpacked, origin.address, bar)
 
 
 def _check_content(path, source, sha256):

@@ -1,14 +1,12 @@
-"""load_digit_images, load_photo_patches: real images that scikit-learn ships."""
+"""Write scikit-learn's real images as files: load_digit_images, load_photo_patches."""
 
 import os
-import shutil
-import tempfile
-import time
 
 import numpy as np
 from PIL import Image
 from sklearn.datasets import get_data_home, load_digits, load_sample_images
 
+from skimgclf._atomic import replace_atomically
 from skimgclf._validation import check_bool
 from skimgclf.datasets._csv import load_image_csv
 from skimgclf.datasets._paths import check_path
@@ -16,10 +14,6 @@ from skimgclf.datasets._paths import check_path
 # In pixels; height and width of both photos, of which incomplete patches are left out.
 _PATCH_SIZE = 32
 _PHOTO_SIZE = (427, 640)
-
-# A process that was killed while writing leaves its temporary folder; after this many
-# seconds nobody is writing to it any more.
-_STALE_AFTER = 3600
 
 
 def load_digit_images(data_home=None, *, return_X_y=False):
@@ -182,8 +176,7 @@ def _sample_folder(owner, data_home, name):
 def _is_complete(root, csv_name, ids):
     """Tell whether every file is there and none is empty.
 
-    Files appear whole or not at all, but after a loss of power a file system may know
-    a name whose content it never wrote.
+    After a loss of power, a file system may know a name without its content.
     """
     whole = set()
     for folder in ("", *{os.path.dirname(image_id) for image_id in ids}):
@@ -198,50 +191,16 @@ def _is_complete(root, csv_name, ids):
 
 
 def _write_sample(root, csv_name, ids, draw):
-    """Write a sample beside its place, then move it there.
+    """Write all files of a sample; files of others in its folder stay.
 
-    So an interrupted write leaves nothing half-done, and of two processes both end
-    well: the contents are equal, whoever comes first.
+    Several processes may do so at once, since they write equal contents.
     """
-    parent = os.path.dirname(root)
-    os.makedirs(parent, exist_ok=True)
-    _remove_stale(root)
-    temporary = tempfile.mkdtemp(prefix=f".{os.path.basename(root)}-", dir=parent)
-    try:
-        _write_files(temporary, csv_name, ids, draw)
-        try:
-            os.rename(temporary, root)
-        except OSError:
-            # Something stands there: a damaged sample, or another process was quicker.
-            _replace_files(temporary, root, [*ids, csv_name])
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
-
-
-def _write_files(folder, csv_name, ids, draw):
-    os.chmod(folder, 0o755)  # mkdtemp's own 0o700 would shut out a shared data home
-    for image_id, image in zip(ids, draw(), strict=True):
-        path = os.path.join(folder, image_id)
-        os.makedirs(os.path.dirname(path), exist_ok=True)
-        image.save(path, quality=95)
-    rows = [f"{image_id},{os.path.dirname(image_id)}\n" for image_id in ids]
-    with open(os.path.join(folder, csv_name), "w", encoding="utf-8") as file:
-        file.write("".join(["id,label\n", *rows]))
-
-
-def _replace_files(source, target, names):
-    """Move files one by one into a folder that exists: each is whole at any time."""
-    for name in names:
-        path = os.path.join(target, name)
-        os.makedirs(os.path.dirname(path), exist_ok=True)
-        os.replace(os.path.join(source, name), path)
-
-
-def _remove_stale(root):
-    """Remove what killed processes have left."""
-    prefix = f".{os.path.basename(root)}-"
-    with os.scandir(os.path.dirname(root)) as entries:
-        for entry in entries:
-            if entry.name.startswith(prefix):
-                if time.time() - entry.stat().st_mtime > _STALE_AFTER:
-                    shutil.rmtree(entry.path, ignore_errors=True)
+    os.makedirs(os.path.dirname(root), exist_ok=True)
+    with replace_atomically(root, folder=True) as folder:
+        for image_id, image in zip(ids, draw(), strict=True):
+            path = os.path.join(folder, image_id)
+            os.makedirs(os.path.dirname(path), exist_ok=True)
+            image.save(path, quality=95)
+        rows = [f"{image_id},{os.path.dirname(image_id)}\n" for image_id in ids]
+        with open(os.path.join(folder, csv_name), "w", encoding="utf-8") as file:
+            file.write("".join(["id,label\n", *rows]))
