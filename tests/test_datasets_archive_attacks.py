@@ -234,7 +234,7 @@ def make_header(kind, n_bytes):
     "kind", [tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.GNUTYPE_LONGNAME]
 )
 @pytest.mark.parametrize(("n_blocks", "block"), [(300, 2**20), (48, 2**26)])
-def test_tar_header_of_gigabytes_takes_no_memory(
+def test_tar_repair_refuses_headers_of_gigabytes(
     tmp_path, home, kind, n_blocks, block, peak_memory
 ):
     """300 MiB packed to 0.3 MB, and 3 GiB to 3 MB."""
@@ -246,7 +246,7 @@ def test_tar_header_of_gigabytes_takes_no_memory(
     assert peak_memory() < 20_000_000
 
 
-def test_tar_headers_of_one_member_are_counted_together(tmp_path, home):
+def test_tar_repair_counts_headers_of_one_member_together(tmp_path, home):
     name = make_header(tarfile.GNUTYPE_LONGNAME, 102_400) + 102_400 * b"a"
     refuse(11 * name + make_tar(), tmp_path, home, "a header in it has more than")
 
@@ -257,13 +257,13 @@ def test_tar_headers_that_announce_headers_are_damage(tmp_path, home):
 
 
 @pytest.mark.parametrize("kind", [tarfile.REGTYPE, tarfile.XHDTYPE])
-def test_tar_header_of_a_negative_size_is_refused(tmp_path, home, kind):
+def test_tar_repair_refuses_negative_sizes(tmp_path, home, kind):
     """Some versions of tarfile read the same header for ever (CVE-2025-8194)."""
     header = make_header(kind, -1024)
     refuse(header + make_tar(), tmp_path, home, "negative|a header in it")
 
 
-def test_tar_members_are_not_kept_in_memory(tmp_path, home, peak_memory):
+def test_tar_repair_keeps_no_members_in_memory(tmp_path, home, peak_memory):
     """Nor are global headers."""
     record = b"100000 comment=".ljust(99_999, b"a") + b"\n"
     note = (
@@ -276,7 +276,7 @@ def test_tar_members_are_not_kept_in_memory(tmp_path, home, peak_memory):
     assert peak_memory() < 10_000_000
 
 
-def test_xz_that_needs_much_memory_is_refused(tmp_path, home, monkeypatch):
+def test_xz_repair_limits_memory(tmp_path, home, monkeypatch):
     monkeypatch.setattr(_tar_stream, "_MAX_XZ_MEMORY", 2**20)
     refuse(make_tar(mode="w:xz"), tmp_path, home, "Memory usage limit exceeded")
 
@@ -290,7 +290,7 @@ def test_xz_of_several_streams_is_unpacked(tmp_path, home):
 
 
 @pytest.mark.parametrize("method", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
-def test_zip_is_unpacked_only_in_pieces(tmp_path, home, method):
+def test_zip_repair_refuses_methods_that_unpack_without_limit(tmp_path, home, method):
     """A repair of zipfile, for which 300 bytes of bzip2 took 460 MB."""
     with zipfile.ZipFile(tmp_path / "a", "w", method) as archive:
         archive.writestr("1.png", b"1")
@@ -298,7 +298,7 @@ def test_zip_is_unpacked_only_in_pieces(tmp_path, home, method):
     refuse(content, tmp_path, home, r"'1\.png' in it is compressed by another method")
 
 
-def test_zip_with_a_long_list_of_files_is_refused(tmp_path, home, monkeypatch):
+def test_zip_repair_refuses_a_long_list_of_files(tmp_path, home, monkeypatch):
     monkeypatch.setattr(_unpack, "_MAX_ZIP_LIST", 10_000)
     content = make_zip({f"{i}": b"" for i in range(500)})
     refuse(content, tmp_path, home, "its list of files has")

@@ -2,7 +2,7 @@
 
 import re
 
-from skimgclf.datasets._paths import composed
+from skimgclf.datasets._file_names import composed
 from skimgclf.exceptions import DatasetError
 
 # A zip file of some megabytes can hold petabytes of zeros. ImageNet's 1,281,167 images,
