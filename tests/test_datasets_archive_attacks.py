@@ -256,11 +256,14 @@ def test_tar_headers_that_announce_headers_are_damage(tmp_path, home):
     refuse(1000 * name + make_tar(), tmp_path, home, "is damaged, .*recursion")
 
 
-@pytest.mark.parametrize("kind", [tarfile.REGTYPE, tarfile.XHDTYPE])
-def test_tar_repair_refuses_negative_sizes(tmp_path, home, kind):
+@pytest.mark.parametrize(
+    ("kind", "reason"),
+    [(tarfile.REGTYPE, "is negative"), (tarfile.XHDTYPE, "a header in it")],
+)
+def test_tar_repair_refuses_negative_sizes(tmp_path, home, kind, reason):
     """Some versions of tarfile read the same header for ever (CVE-2025-8194)."""
     header = make_header(kind, -1024)
-    refuse(header + make_tar(), tmp_path, home, "negative|a header in it")
+    refuse(header + make_tar(), tmp_path, home, reason)
 
 
 def make_tar_with_long_headers(n_members):

@@ -79,32 +79,25 @@ class _XzFile:
     """Reads an .xz file with limited memory, which `lzma.LZMAFile` can't."""
 
     def __init__(self, path):
-        self._file, self._rest = open(path, "rb"), b""
-        self._xz = None
-
-    def close(self):
-        self._file.close()
+        self._file, self._buffer = open(path, "rb"), b""
+        self._pieces = self._unpack()
+        self.close = self._file.close
 
     def read(self, n_bytes):
-        pieces = []
-        while n_bytes and (piece := self._read_some(n_bytes)):
-            pieces.append(piece)
-            n_bytes -= len(piece)
-        return b"".join(pieces)
+        while len(self._buffer) < n_bytes and (piece := next(self._pieces, b"")):
+            self._buffer += piece
+        content, self._buffer = self._buffer[:n_bytes], self._buffer[n_bytes:]
+        return content
 
-    def _read_some(self, n_bytes):
-        while True:
-            if self._xz is None or self._xz.eof:  # an .xz file may hold several streams
-                # Zeros may stand between streams.
-                rest = b"" if self._xz is None else self._xz.unused_data.lstrip(b"\0")
-                while not rest and (chunk := self._file.read(_CHUNK)):
-                    rest = chunk.lstrip(b"\0")
-                if not rest:
-                    return b""
-                self._xz = lzma.LZMADecompressor(lzma.FORMAT_XZ, _MAX_XZ_MEMORY)
-            else:
-                rest = self._file.read(_CHUNK) if self._xz.needs_input else b""
-                if self._xz.needs_input and not rest:
+    def _unpack(self):
+        packed = b""
+        # A file may hold several streams, with zeros between them.
+        while packed := (packed or self._file.read(_CHUNK)).lstrip(b"\0"):
+            xz = lzma.LZMADecompressor(lzma.FORMAT_XZ, _MAX_XZ_MEMORY)
+            while not xz.eof:
+                if piece := xz.decompress(packed, _CHUNK):
+                    yield piece
+                packed = self._file.read(_CHUNK) if xz.needs_input else b""
+                if xz.needs_input and not packed:
                     raise EOFError("its end is missing")
-            if piece := self._xz.decompress(rest, n_bytes):
-                return piece
+            packed = xz.unused_data

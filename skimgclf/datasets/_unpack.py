@@ -22,7 +22,8 @@ _MAX_ZIP_LIST = 2**28
 # In bytes, of tar files.
 _BLOCK = 512
 
-# zipfile unpacks the others in pieces of any size: 300 bytes of bzip2 took 460 MB.
+# zipfile puts no limit on what it unpacks at once by other methods: 300 bytes of bzip2
+# took 460 MB.
 _ZIP_METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 
 
@@ -61,7 +62,7 @@ def _unpack_zip(path, folder, checks, bar):
             checks.check(member.filename, _kind_of_zipped(member), member.file_size)
         bar.reset(total=len(members))
         for member in members:
-            # It stops at the size in the list of files, which was checked.
+            # zipfile stops at the size that was checked.
             archive.extract(member, folder)
             bar.update()
 
