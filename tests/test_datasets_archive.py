@@ -176,13 +176,14 @@ def test_download_that_is_refused_names_the_url(server, home):
 
 def test_download_from_a_silent_server_ends(server, home, monkeypatch):
     monkeypatch.setattr(_download, "_TIMEOUT", 0.2)
-    is_over = threading.Event()
+    is_over, start = threading.Event(), time.monotonic()
     server.handlers["/a.zip"] = lambda handler: is_over.wait(60)
     try:
         with pytest.raises(OSError, match=r"can't be downloaded: .*timed out"):
             fetch(f"{server.url}/a.zip", home)
     finally:
         is_over.set()
+    assert time.monotonic() - start < 20  # pooch alone waits for 30 s
 
 
 def test_download_of_too_much_is_refused(drive, home, monkeypatch):

@@ -335,6 +335,13 @@ def test_archive_that_was_cut_or_damaged_is_never_taken(tmp_path, home, mode):
         refuse(damaged, tmp_path, home, None)
 
 
+def test_zip_with_a_position_before_its_start_is_damaged(tmp_path, home):
+    content = bytearray(make_zip())
+    end = content.rindex(b"PK\x05\x06")
+    content[end + 16 : end + 20] = (end + 1000).to_bytes(4, "little")
+    refuse(content, tmp_path, home, "is damaged")
+
+
 def test_tar_cut_between_two_files_is_damaged(tmp_path, home):
     content = make_tar({"a.png": bytes(512), "b.png": bytes(512)})
     refuse(content[:1024], tmp_path, home, "its end is missing")

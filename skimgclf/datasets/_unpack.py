@@ -1,6 +1,7 @@
 """Unpack a zip or tar file from a source that isn't trusted."""
 
 import contextlib
+import errno
 import io
 import lzma
 import shutil
@@ -157,8 +158,10 @@ def _damage_named(source):
         NotImplementedError,  # strong encryption
         RecursionError,  # a header that announces a header that announces ...
     ) as error:
-        if isinstance(error, OSError) and error.errno is not None:
-            raise  # of this machine: a full disk
+        # EINVAL: a position before the start of the file. Others are of this machine,
+        # as for a full disk.
+        if isinstance(error, OSError) and error.errno not in (None, errno.EINVAL):
+            raise
         raise DatasetError(
             f"{source!r} is damaged, or is no zip or tar archive: {error}."
         ) from error
