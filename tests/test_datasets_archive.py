@@ -214,7 +214,7 @@ def test_download_follows_redirects_to_http_only(server, home, tmp_path, scheme)
     assert read_tree(fetch(f"{server.url}/a.zip", home)) == FILES
 
 
-def test_download_repair_leaves_contents_of_redirects_unread(server, home):
+def test_repair_download_leaves_contents_of_redirects_unread(server, home):
     """A repair of requests, which reads them whole into memory."""
     server.files["/b.zip"], content = make_zip(), bytes(50_000_000)
     server.handlers["/a.zip"] = answer_redirect("/b.zip", content)
@@ -226,7 +226,7 @@ def test_download_repair_leaves_contents_of_redirects_unread(server, home):
         tracemalloc.stop()
 
 
-def test_download_repair_keeps_what_a_server_calls_an_encoding(server, home):
+def test_repair_download_keeps_what_a_server_calls_an_encoding(server, home):
     """Some servers send a .tar.gz so; its SHA-256 is that of the packed file."""
     content = gzip.compress(make_tar())
     server.handlers["/a.tar.gz"] = lambda handler: handler.answer(

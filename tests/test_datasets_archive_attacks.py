@@ -7,6 +7,7 @@ import stat
 import tarfile
 import tracemalloc
 import zipfile
+import zlib
 
 import numpy as np
 import pytest
@@ -22,7 +23,6 @@ from sample_archives import (
 
 from skimgclf.datasets import (
     _archive_members,
-    _tar_stream,
     _unpack,
     fetch_image_archive,
 )
@@ -234,7 +234,7 @@ def make_header(kind, n_bytes):
     "kind", [tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.GNUTYPE_LONGNAME]
 )
 @pytest.mark.parametrize(("n_blocks", "block"), [(300, 2**20), (48, 2**26)])
-def test_tar_repair_refuses_headers_of_gigabytes(
+def test_repair_tar_refuses_headers_of_gigabytes(
     tmp_path, home, kind, n_blocks, block, peak_memory
 ):
     """300 MiB packed to 0.3 MB, and 3 GiB to 3 MB."""
@@ -246,7 +246,7 @@ def test_tar_repair_refuses_headers_of_gigabytes(
     assert peak_memory() < 20_000_000
 
 
-def test_tar_repair_counts_headers_of_one_member_together(tmp_path, home):
+def test_repair_tar_counts_headers_of_one_member_together(tmp_path, home):
     name = make_header(tarfile.GNUTYPE_LONGNAME, 102_400) + 102_400 * b"a"
     refuse(11 * name + make_tar(), tmp_path, home, "a header in it has more than")
 
@@ -260,7 +260,7 @@ def test_tar_headers_that_announce_headers_are_damage(tmp_path, home):
     ("kind", "reason"),
     [(tarfile.REGTYPE, "is negative"), (tarfile.XHDTYPE, "a header in it")],
 )
-def test_tar_repair_refuses_negative_sizes(tmp_path, home, kind, reason):
+def test_repair_tar_refuses_negative_sizes(tmp_path, home, kind, reason):
     """Some versions of tarfile read the same header for ever (CVE-2025-8194)."""
     header = make_header(kind, -1024)
     refuse(header + make_tar(), tmp_path, home, reason)
@@ -276,7 +276,7 @@ def make_tar_with_long_headers(n_members):
     return b"".join(members) + bytes(1024)
 
 
-def test_tar_repair_keeps_no_members_in_memory(tmp_path, home, peak_memory):
+def test_repair_tar_keeps_no_members_in_memory(tmp_path, home, peak_memory):
     """As tarfile does, with their headers."""
     (tmp_path / "a.tar").write_bytes(make_tar_with_long_headers(60))
     tracemalloc.reset_peak()
@@ -290,9 +290,13 @@ def test_tar_headers_count_as_bytes_of_the_archive(tmp_path, home, monkeypatch):
     refuse(content, tmp_path, home, "more than 5,000,000 bytes")
 
 
-def test_xz_repair_limits_memory(tmp_path, home, monkeypatch):
-    monkeypatch.setattr(_tar_stream, "_MAX_XZ_MEMORY", 2**20)
-    refuse(make_tar(mode="w:xz"), tmp_path, home, "Memory usage limit exceeded")
+def test_repair_xz_limits_memory(tmp_path, home):
+    """A file whose header asks for 1.5 GiB."""
+    content = bytearray(make_tar(mode="w:xz"))
+    end = 12 + 4 * content[12]  # of the block's header, behind which is its checksum
+    content[16] = 37  # the size of the dictionary
+    content[end : end + 4] = zlib.crc32(content[12:end]).to_bytes(4, "little")
+    refuse(content, tmp_path, home, "Memory usage limit exceeded")
 
 
 def test_xz_of_several_streams_is_unpacked(tmp_path, home):
@@ -304,7 +308,7 @@ def test_xz_of_several_streams_is_unpacked(tmp_path, home):
 
 
 @pytest.mark.parametrize("method", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
-def test_zip_repair_refuses_methods_that_unpack_without_limit(tmp_path, home, method):
+def test_repair_zip_refuses_methods_that_unpack_without_limit(tmp_path, home, method):
     """A repair of zipfile, for which 300 bytes of bzip2 took 460 MB."""
     with zipfile.ZipFile(tmp_path / "a", "w", method) as archive:
         archive.writestr("1.png", b"1")
@@ -312,7 +316,7 @@ def test_zip_repair_refuses_methods_that_unpack_without_limit(tmp_path, home, me
     refuse(content, tmp_path, home, r"'1\.png' in it is compressed by another method")
 
 
-def test_zip_repair_refuses_a_long_list_of_files(tmp_path, home, monkeypatch):
+def test_repair_zip_refuses_a_long_list_of_files(tmp_path, home, monkeypatch):
     monkeypatch.setattr(_unpack, "_MAX_ZIP_LIST", 10_000)
     content = make_zip({f"{i}": b"" for i in range(500)})
     refuse(content, tmp_path, home, "its list of files has")

@@ -43,7 +43,7 @@ def download_file(url, path, progress):
             "User-Agent": f"skimgclf/{skimgclf.__version__}",
             "Accept-Encoding": "identity",
         },
-        hooks={"response": _keep_small},
+        hooks={"response": [_keep_packed, _leave_unread]},
     )
     try:
         with replace_atomically(path) as file:
@@ -102,13 +102,16 @@ def _import(name, sentence):
         raise ImportError(f'{sentence}: pip install "skimgclf[fetch]".') from error
 
 
-def _keep_small(response, **options):
-    """Keep requests from unpacking the file, and from reading redirects' contents.
+def _keep_packed(response, **options):
+    """Keep requests from unpacking a .tar.gz sent with "Content-Encoding: gzip".
 
-    A server that says "Content-Encoding: gzip" of a .tar.gz would give a file with
-    another SHA-256. Contents of redirects would be read whole into memory.
+    It would have another SHA-256.
     """
     response.raw.headers.pop("Content-Encoding", None)
+
+
+def _leave_unread(response, **options):
+    """Keep requests from reading the content of a redirect whole into memory."""
     if response.is_redirect:
         response.close()
 
