@@ -843,7 +843,7 @@ def test_csv_pipe_is_refused_instead_of_waited_for(tmp_path):
         load_image_csv(tmp_path / "pipe.csv")
 
 
-def test_csv_fields_may_be_longer_than_pythons_limit(write):
+def test_repair_unlimited_fields_reads_fields_longer_than_pythons_limit(write):
     """Run-length masks beside the labels don't make a table unreadable."""
     mask = "1 2 " * 50_000
     csv = write(f"id,label,mask\na,x,{mask}\nb,y,\n", "a.png", "b.png")

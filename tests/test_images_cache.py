@@ -251,10 +251,10 @@ def test_cache_sees_a_link_that_is_turned_while_it_is_read(tmp_path, monkeypatch
         assert (load([link], tmp_path / "cache", dtype="uint8") == gray).all()
 
 
-def test_cache_keeps_a_file_from_two_ticks_after_its_change_on(
+def test_repair_ticks_keeps_no_file_that_may_change_again(
     tmp_path, decodes, monkeypatch
 ):
-    """Before, it may change again and look the same."""
+    """A file that changes twice within a tick looks the same."""
     path = tmp_path / "a.bmp"
     write_gray(path, 9)
     changed = os.stat(path).st_ctime_ns

@@ -99,7 +99,7 @@ def test_read_image_reads_rightly_or_refuses_by_name(sample, tmp_path):
 
 
 @pytest.mark.parametrize("max_image_pixels", [None, 100])
-def test_pillow_repair_ignores_settings_of_the_process(monkeypatch, max_image_pixels):
+def test_repair_isolated_ignores_settings_of_the_process(monkeypatch, max_image_pixels):
     """Somebody's LOAD_TRUNCATED_IMAGES and MAX_IMAGE_PIXELS change no result."""
     monkeypatch.setattr(ImageFile, "LOAD_TRUNCATED_IMAGES", True)
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", max_image_pixels)
@@ -292,7 +292,7 @@ def test_max_pixels_is_the_largest_size_read(kind):
     assert "max_pixels=199" in error.reason
 
 
-def test_max_pixels_holds_inside_icons():
+def test_repair_unwrap_icon_finds_more_pixels_than_max_pixels():
     """An icon's directory may claim a small size: what it holds is measured."""
     bomb = encode(Image.new("L", (300, 200)), "PNG")
     icon = make_icon(bomb, width=16, height=16)
@@ -559,7 +559,7 @@ def test_source_pil_image_is_left_as_it_is():
         assert np.array_equal(read_image(opened, image_size=(9, 7)), first)
 
 
-def test_pillow_repair_closes_a_pil_image_that_failed():
+def test_repair_close_if_failed_closes_a_pil_image():
     """A broken PIL image fails at every try (Pillow gives blank pixels at the 2nd)."""
     content = encode(make_scene(), "PNG")
     opened = Image.open(io.BytesIO(content[: len(content) // 2]))
@@ -742,7 +742,7 @@ def test_error_survives_pickling():
     assert str(again) == str(error) == "'missing.png': there is no such file"
 
 
-def test_pillow_repair_hides_remarks_on_metadata(tmp_path):
+def test_repair_warning_filter_hides_remarks_on_metadata(tmp_path):
     """Remarks on metadata are no warnings, and no errors under -W error."""
     levels = make_scene()[:, :, 0].tobytes()
     # A description that claims a million characters: Pillow skips it and warns.
@@ -851,7 +851,7 @@ def signed_tiff_that_lost_its_sign():
     return content.replace(entry, struct.pack("<HHI", 339, 99, 1))
 
 
-def test_pillow_repair_finds_lost_tags_whatever_was_warned_of_before():
+def test_repair_check_directory_finds_lost_tags_whatever_was_warned_of_before():
     """Pillow's warning of a lost tag is given once in a process: it can't be asked."""
     content = signed_tiff_that_lost_its_sign()
     with warnings.catch_warnings():
@@ -863,7 +863,7 @@ def test_pillow_repair_finds_lost_tags_whatever_was_warned_of_before():
                 read_image(content, image_size=(8, 8))
 
 
-def test_pillow_repair_finds_lost_tags_in_pil_images():
+def test_repair_find_stream_lets_pil_images_be_checked():
     """An opened file gets the same check as its path."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -892,7 +892,7 @@ def test_tiff_directory_is_checked_while_others_swap_warning_filters():
         thread.join()
 
 
-def test_pillow_repair_finds_rows_that_no_strip_holds():
+def test_repair_count_stored_pixels_finds_rows_that_no_strip_holds():
     """Pillow leaves them black."""
     content = make_tiff(bytes(WIDTH * HEIGHT), bits=[8], photometric=1)
     height = struct.pack("<HHII", 257, 3, 1, HEIGHT)
@@ -907,7 +907,7 @@ def test_pillow_repair_finds_rows_that_no_strip_holds():
 @pytest.mark.parametrize(
     ("bits", "value", "colour"), [(2, 2, 170), (4, 9, 153), (8, 9, 9)]
 )
-def test_pillow_repair_scales_the_transparent_colour(bits, value, colour):
+def test_repair_read_transparent_colour_scales_it(bits, value, colour):
     """Of a PNG file that is all transparent, nothing is seen."""
     row = bytes([sum(value << shift for shift in range(0, 8, bits))] * bits)
     extra = [(b"tRNS", struct.pack(">H", value))]
@@ -917,10 +917,18 @@ def test_pillow_repair_scales_the_transparent_colour(bits, value, colour):
     assert (read_image(content, image_size=(2, 2)) == 1).all()
 
 
+def test_repair_refuse_lost_bits_finds_colours_that_only_look_transparent():
+    """Of a 16-bit colour Pillow keeps the high bytes, which other colours share."""
+    row = struct.pack(">12H", *range(0x0100, 0x010C))
+    extra = [(b"tRNS", struct.pack(">3H", 0x0100, 0x0101, 0x0102))]
+    content = make_png([row], 16, 2, width=4, extra=extra)
+    assert "Pillow reads 8 bits only" in refuse(content).reason
+
+
 @pytest.mark.parametrize(
     "repair", [read_transparent_colour, count_stored_pixels, read_tags]
 )
-def test_pillow_repair_fails_loudly_where_a_name_is_gone(repair):
+def test_repair_read_attribute_fails_loudly_where_a_name_is_gone(repair):
     image = Image.new("L", (4, 4))  # has neither `tile` nor `tag_v2`
     image.format, image.info["transparency"] = "PNG", 3
     with pytest.raises(UnreadableImage, match=rf"Pillow {PIL.__version__} has no"):
@@ -943,7 +951,7 @@ def test_palette_with_alpha_is_put_on_the_background():
     assert image.ravel().tolist() == [255] * 12
 
 
-def test_settings_changed_meanwhile_start_the_decode_anew(monkeypatch):
+def test_repair_load_stream_decodes_again_after_settings_changed(monkeypatch):
     """Whoever asks for truncated images during a decode gets no say in it."""
     content = encode(make_scene(), "PNG")
     half = content[: len(content) // 2]

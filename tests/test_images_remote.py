@@ -252,7 +252,7 @@ def test_archive_with_a_flipped_bit_is_an_error(contents, tmp_path):
 # Requests
 
 
-def test_http_repair_takes_one_request_an_image(server, contents):
+def test_repair_copy_web_file_takes_one_request_an_image(server, contents):
     load([f"{server.url}/{name}" for name in contents])
     assert [method for method, *_ in server.requests] == ["GET"] * len(contents)
 
@@ -320,7 +320,7 @@ def test_url_that_cannot_be_read_is_named_with_the_reason(
     assert (row.ok, row.reason) == (False, caught.value.reason)
 
 
-def test_http_repair_tells_an_answer_from_a_missing_file(server):
+def test_repair_find_server_error_tells_an_answer_from_a_missing_file(server):
     """For fsspec, both a server that answers no and one that isn't there are that."""
     server.handlers["/a.zip"] = lambda handler: handler.send_error(403)
     for url, reason in [
@@ -332,7 +332,7 @@ def test_http_repair_tells_an_answer_from_a_missing_file(server):
             load([url])
 
 
-def test_http_repair_says_what_helps_where_a_server_sends_no_ranges(server, contents):
+def test_repair_needs_whole_file_says_what_helps(server, contents):
     content = os.urandom(6 * 2**20)  # more than fsspec asks for at once
     server.files["/a.zip"] = make_zip({"noise": content, **contents})
     server.has_ranges = False
@@ -415,6 +415,14 @@ def test_storage_options_reach_the_file_system(tmp_path, contents, server):
         assert repr(options) == before
     with pytest.raises(ImageLoadError, match="403"):
         load([url])
+
+
+def test_repair_copy_options_leaves_them_as_they_were(memory, contents):
+    """The options for other protocols are added by fsspec to those of the first one."""
+    memory.pipe_file("a.png", contents[NAMES[0]])
+    options = {"memory": {}, "zip": {}}
+    load(["memory://a.png"], storage_options=options)
+    assert options == {"memory": {}, "zip": {}}
 
 
 @pytest.mark.parametrize("wrong", [3, "anon", {1: 2}])
