@@ -23,7 +23,7 @@ _lock = threading.Lock()
 
 
 @contextlib.contextmanager
-def replace_atomically(path, *, folder=False):
+def replace_atomically(destination, *, folder=False):
     """Write a file or a folder under another name, and rename it when it is on disk.
 
     If anything fails before the renaming (an exception, Ctrl-C, a full disk, a kill),
@@ -32,7 +32,7 @@ def replace_atomically(path, *, folder=False):
 
     Parameters
     ----------
-    path : str or os.PathLike
+    destination : str or os.PathLike
         The file to make or to replace, or the folder to make. A symbolic link stays,
         and its target is replaced. An old file's permissions stay. If a folder exists,
         the new files are moved into it one by one, and its other files stay.
@@ -55,7 +55,7 @@ def replace_atomically(path, *, folder=False):
     >>> os.listdir(folder)
     ['report.csv']
     """
-    path = os.path.realpath(path)
+    path = os.path.realpath(destination)
     old_mode = None if folder else _check_target(path)
     parent = os.path.dirname(path)
     _remove_strays(parent)

@@ -12,6 +12,7 @@ from skimgclf.models._networks.applications import (
     prepare_pixels,
 )
 from skimgclf.models._networks.pretrained import (
+    BackboneSource,
     build_backbone,
     find_inner_model,
     load_backbone,
@@ -62,7 +63,7 @@ def test_minimal_sizes_are_those_of_keras(name, size):
 
 
 def build(name, image_shape=(32, 32, 3)):
-    return build_backbone("ImageEmbedder", name, None, image_shape, pooling="avg")
+    return build_backbone(BackboneSource(name, None, image_shape))
 
 
 @pytest.mark.parametrize(
@@ -99,7 +100,7 @@ def test_backbone_is_channels_last_whatever_keras_setting_says():
 
 def test_a_process_keeps_the_last_four_backbones():
     def load(height):
-        return load_backbone("ImageEmbedder", model, None, "avg", (height, 8, 3))
+        return load_backbone(BackboneSource(model, None, (height, 8, 3)))
 
     model = keras.Sequential([keras.Input((None, None, 3)), keras.layers.Conv2D(2, 3)])
     first = load(8)

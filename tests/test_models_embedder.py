@@ -20,7 +20,11 @@ from sklearn.pipeline import Pipeline, make_pipeline
 from skimgclf import ImageEmbedder, ImageLoader
 from skimgclf.exceptions import ImageCacheWarning, InvalidParameterError
 from skimgclf.models._feature_cache import FeatureCache
-from skimgclf.models._networks.pretrained import find_inner_model, load_backbone
+from skimgclf.models._networks.pretrained import (
+    BackboneSource,
+    find_inner_model,
+    load_backbone,
+)
 
 
 @pytest.fixture(scope="module")
@@ -498,9 +502,7 @@ def test_a_failed_fit_names_paths_and_the_loader(paths):
 
 
 def test_inner_model_is_the_one_of_keras():
-    loaded = load_backbone(
-        "ImageEmbedder", "MobileNetV3Small", None, "avg", (32, 32, 1)
-    )
+    loaded = load_backbone(BackboneSource("MobileNetV3Small", None, (32, 32, 1)))
     assert find_inner_model(loaded.network).name == "MobileNetV3Small"
 
 

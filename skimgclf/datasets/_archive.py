@@ -10,13 +10,31 @@ from collections import namedtuple
 from sklearn.datasets import get_data_home
 
 from skimgclf._atomic import replace_atomically
-from skimgclf._validation import check_bool, parameter_error
+from skimgclf._validation import TRUE_OR_FALSE, ParameterTable, Rule, optional
 from skimgclf.datasets._download import download_file, download_from_drive
-from skimgclf.datasets._paths import check_path
+from skimgclf.datasets._paths import a_path
 from skimgclf.datasets._unpack import unpack_archive
 from skimgclf.exceptions import DatasetError
 
-_OWNER = "fetch_image_archive"
+
+def _is_hash(value):
+    return isinstance(value, str) and re.fullmatch("[0-9A-Fa-f]{64}", value) is not None
+
+
+_TABLE = ParameterTable(
+    "fetch_image_archive",
+    {
+        "sha256": Rule(
+            "64 hexadecimal digits or None",
+            lambda value: value is None or _is_hash(value),
+            ("abc", 3, True),
+            lambda value: value and value.lower(),
+        ),
+        "data_home": optional(a_path("a folder")),
+        "progress": TRUE_OR_FALSE,
+        "source": a_path("an archive, or its URL,"),
+    },
+)
 
 # What Google Drive's ids are made of; those in use have 28, 33 or 44 characters.
 _DRIVE_ID = r"[\w-]{25,}"
@@ -86,11 +104,9 @@ def fetch_image_archive(source, *, sha256=None, data_home=None, progress=True):
     ...     print(os.listdir(folder), os.path.basename(folder).split("-")[0])
     ['cat'] pets
     """
-    check_bool(_OWNER, "progress", progress)
-    sha256 = _check_sha256(sha256)
-    if data_home is not None:
-        data_home = check_path(_OWNER, "data_home", data_home, kind="a folder")
-    origin = _find_origin(source)
+    plain = _TABLE.check(locals())
+    sha256, data_home = plain["sha256"], plain["data_home"]
+    origin = _find_origin(plain["source"])
     home = os.path.join(get_data_home(data_home), "skimgclf", "archives")
     # With the same SHA-256, it is the same archive wherever it comes from.
     identity = sha256 or hashlib.sha256(origin.identity.encode()).hexdigest()
@@ -104,17 +120,8 @@ def fetch_image_archive(source, *, sha256=None, data_home=None, progress=True):
     return folder
 
 
-def _check_sha256(sha256):
-    if sha256 is None:
-        return None
-    if not isinstance(sha256, str) or not re.fullmatch("[0-9A-Fa-f]{64}", sha256):
-        raise parameter_error(_OWNER, "sha256", "64 hexadecimal digits or None", sha256)
-    return sha256.lower()
-
-
-def _find_origin(source):
+def _find_origin(path):
     """Tell what kind of source is given."""
-    path = check_path(_OWNER, "source", source, kind="an archive, or its URL,")
     if os.path.isfile(path):
         path = os.path.realpath(path)
         status = os.stat(path)
@@ -128,12 +135,11 @@ def _find_origin(source):
     if is_web and parts.hostname not in _DRIVE_HOSTS:  # such as a folder's
         stem = _make_stem(urllib.parse.unquote(parts.path))
         return _Origin("url", path, path, stem)
-    raise parameter_error(
-        _OWNER,
+    raise _TABLE.error(
         "source",
         "an http or https URL, the link or id of a file of Google Drive, or the path "
         "of a file that exists",
-        source,
+        path,
     )
 
 

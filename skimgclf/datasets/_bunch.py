@@ -20,6 +20,8 @@ class Reading:
 
     Attributes
     ----------
+    source : str
+        The words for what is read, for sentences.
     hash_files : bool
         Whether every file is hashed.
     on_bad : {"ignore", "raise", "drop"}
@@ -30,15 +32,17 @@ class Reading:
         Above 0, a progress bar is shown on stderr.
     """
 
+    source: str
     hash_files: bool
     on_bad: str
     storage_options: dict
     verbose: int
 
     @classmethod
-    def pick(cls, plain):
+    def pick(cls, source, plain):
         """Take these out of a reader's checked parameters."""
-        return cls(**{field.name: plain[field.name] for field in fields(cls)})
+        names = [field.name for field in fields(cls)][1:]
+        return cls(source, **{name: plain[name] for name in names})
 
     @property
     def url_reader(self):
@@ -79,7 +83,7 @@ def object_array(items):
     return array
 
 
-def make_bunch(filenames, labels, frame, report, *, source, reading):
+def make_bunch(filenames, labels, frame, report, reading):
     """Decode and hash the files where that is asked for, and collect the result.
 
     Parameters
@@ -92,8 +96,6 @@ def make_bunch(filenames, labels, frame, report, *, source, reading):
         A row of text for each image.
     report : dict
         The entries of this reader; those that all readers share are added.
-    source : str
-        The table or folder, for sentences.
     reading : Reading
         How the files are read.
 
@@ -104,17 +106,17 @@ def make_bunch(filenames, labels, frame, report, *, source, reading):
     notes : list of str
         The warnings to give once everything has gone well.
     """
-    filenames = object_array(filenames)
+    filenames, source = object_array(filenames), reading.source
     labels = None if labels is None else object_array(labels)
     notes, hashes, dropped = [], None, []
     if reading.on_bad != "ignore":
-        keep, hashes, dropped = decode_all(filenames, source, reading)
+        keep, hashes, dropped = decode_all(filenames, reading)
         notes += _drop_notes(dropped, labels, keep, source)
         filenames, hashes = filenames[keep], object_array(hashes)[keep]
         frame = frame[keep].reset_index(drop=True)
         labels = None if labels is None else labels[keep]
     elif reading.hash_files:
-        hashes = object_array(hash_all(filenames, source, reading))
+        hashes = object_array(hash_all(filenames, reading))
     duplicates, conflicts = find_duplicates(filenames, labels, hashes)
     notes += _conflict_notes(conflicts, source, reading.on_bad)
     counts = None if labels is None else _count_labels(labels)

@@ -187,7 +187,8 @@ def load_image_csv(
     if label_column is not None and label_column.strip() == id_column.strip():
         expected = "another column than id_column"
         raise _TABLE.error("label_column", expected, label_column)
-    reading, csv, image_dir = Reading.pick(plain), plain["csv"], plain["image_dir"]
+    csv, image_dir = plain["csv"], plain["image_dir"]
+    reading = Reading.pick(f"the table {csv!r}", plain)
     if image_dir is None:
         image_dir = parent_url(csv) if is_url(csv) else os.path.dirname(csv)
 
@@ -201,7 +202,6 @@ def load_image_csv(
     selection.select(lookup)
     if selection.problems:
         raise selection.error(lookup)
-    source = f"the table {csv!r}"
     bunch, notes = make_bunch(
         selection.filenames,
         selection.labels,
@@ -212,10 +212,9 @@ def load_image_csv(
             "repeated": selection.repeated,
             "orphans": lookup.orphans(),
         },
-        source=source,
-        reading=reading,
+        reading,
     )
-    warn_all(_label_notes(bunch, source) + notes)
+    warn_all(_label_notes(bunch, reading.source) + notes)
     return (bunch.filenames, bunch.target) if return_X_y else bunch
 
 

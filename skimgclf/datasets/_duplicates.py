@@ -11,15 +11,13 @@ from skimgclf.images import check_images
 from skimgclf.images._urls import is_url
 
 
-def decode_all(filenames, source, reading):
+def decode_all(filenames, reading):
     """Decode every file.
 
     Parameters
     ----------
     filenames : ndarray of shape (n_images,)
         The images.
-    source : str
-        The table or folder, for error sentences.
     reading : Reading
         How the images are read; its `on_bad` is "raise" or "drop".
 
@@ -52,21 +50,19 @@ def decode_all(filenames, source, reading):
         raise ImageLoadError([(None, path, reason) for path, reason in bad])
     if not keep.any():
         raise DatasetError(
-            f"None of the images of {source} can be read:",
+            f"None of the images of {reading.source} can be read:",
             [f"{path!r}: {reason}" for path, reason in bad],
         )
     return keep, checked["sha256"].tolist(), bad
 
 
-def hash_all(filenames, source, reading):
+def hash_all(filenames, reading):
     """Hash every file, in threads, since neither disks nor hashlib hold the GIL.
 
     Parameters
     ----------
     filenames : ndarray of shape (n_images,)
         The images.
-    source : str
-        The table or folder, for error sentences.
     reading : Reading
         How the images are read.
 
@@ -89,7 +85,7 @@ def hash_all(filenames, source, reading):
         if isinstance(outcome, OSError)
     ]
     if problems:
-        raise DatasetError(f"Files of {source} can't be read:", problems)
+        raise DatasetError(f"Files of {reading.source} can't be read:", problems)
     return hashes
 
 

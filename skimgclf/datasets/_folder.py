@@ -170,8 +170,9 @@ def load_image_folder(
     array(['china', 'china', 'flower', 'flower'], dtype=object)
     """
     plain = _TABLE.check(locals())
-    reading, root, classes = Reading.pick(plain), plain["root"], plain["classes"]
+    root, classes = plain["root"], plain["classes"]
     source = f"the folder {root!r}"
+    reading = Reading.pick(source, plain)
 
     if is_url(root):
         folder = UrlFolder(root, reading.url_reader)
@@ -198,8 +199,7 @@ def load_image_folder(
         [image.label for image in tree.images],
         _make_frame(tree),
         _make_report(tree, empty),
-        source=source,
-        reading=reading,
+        reading,
     )
     notes = _class_notes(bunch, tree, classes, source) + notes
     warn_all(_tree_notes(tree, classes, source) + notes)

@@ -2,7 +2,7 @@
 
 import os
 
-from skimgclf._validation import Rule, parameter_error
+from skimgclf._validation import Rule
 from skimgclf.images._urls import explain_url_error, is_url, local_path
 
 
@@ -71,17 +71,6 @@ def an_existing(kind):
     path = a_path(f"an existing {kind}")
     wrong = (*path.wrong, "/no/such/place")
     return Rule(path.expected, accepts, wrong, find, explain)
-
-
-def check_path(owner, name, value, *, kind):
-    """Refuse anything but a path as str or os.PathLike, and return it as str."""
-    path = os.fspath(value) if isinstance(value, str | os.PathLike) else None
-    if not isinstance(path, str) or not path:
-        raise parameter_error(
-            owner, name, f"the path of {kind}, as str or os.PathLike", value
-        )
-    # NumPy's str would make every path that starts with it one, too.
-    return os.path.expanduser(str(path))
 
 
 def read_bytes(path, url_reader):

@@ -7,13 +7,15 @@ from PIL import Image
 from sklearn.datasets import get_data_home, load_digits, load_sample_images
 
 from skimgclf._atomic import replace_atomically
-from skimgclf._validation import check_bool
+from skimgclf._validation import TRUE_OR_FALSE, ParameterTable, optional
 from skimgclf.datasets._csv import load_image_csv
-from skimgclf.datasets._paths import check_path
+from skimgclf.datasets._paths import a_path
 
 # In pixels; height and width of both photos, of which incomplete patches are left out.
 _PATCH_SIZE = 32
 _PHOTO_SIZE = (427, 640)
+
+_RULES = {"data_home": optional(a_path("a folder")), "return_X_y": TRUE_OR_FALSE}
 
 
 def load_digit_images(data_home=None, *, return_X_y=False):
@@ -65,8 +67,8 @@ def load_digit_images(data_home=None, *, return_X_y=False):
     >>> digits.filenames.shape, digits.target_names
     ((1797,), ['0', '1', '2', '3', '4', '5', '6', '7', '8', '9'])
     """
-    check_bool("load_digit_images", "return_X_y", return_X_y)
-    root = _sample_folder("load_digit_images", data_home, "digits")
+    plain = ParameterTable("load_digit_images", _RULES).check(locals())
+    root = os.path.join(get_data_home(plain["data_home"]), "skimgclf", "digits")
     labels = load_digits().target
     ids = [f"{label}/digit_{row:04d}.png" for row, label in enumerate(labels)]
     return _load_sample(root, "digits.csv", ids, _draw_digits, return_X_y)
@@ -128,8 +130,8 @@ def load_photo_patches(data_home=None, *, return_X_y=False):
     >>> photos.report["n_per_class"]
     {'china': 260, 'flower': 260}
     """
-    check_bool("load_photo_patches", "return_X_y", return_X_y)
-    root = _sample_folder("load_photo_patches", data_home, "photos")
+    plain = ParameterTable("load_photo_patches", _RULES).check(locals())
+    root = os.path.join(get_data_home(plain["data_home"]), "skimgclf", "photos")
     rows, columns = _PHOTO_SIZE[0] // _PATCH_SIZE, _PHOTO_SIZE[1] // _PATCH_SIZE
     ids = [
         f"{name}/{name}_{row:02d}_{column:02d}.jpg"
@@ -164,13 +166,6 @@ def _load_sample(root, csv_name, ids, draw, return_X_y):
     bunch = load_image_csv(csv)
     bunch.root, bunch.csv = root, csv
     return (bunch.filenames, bunch.target) if return_X_y else bunch
-
-
-def _sample_folder(owner, data_home, name):
-    """Return the folder of a sample; the data home itself is made here."""
-    if data_home is not None:
-        data_home = check_path(owner, "data_home", data_home, kind="a folder")
-    return os.path.join(get_data_home(data_home), "skimgclf", name)
 
 
 def _is_complete(root, csv_name, ids):

@@ -81,24 +81,24 @@ class PixelCache:
         decides = dataclasses.replace(options, dtype=None), versions
         self._start = hashlib.blake2b(repr(decides).encode(), digest_size=24)
 
-    def key_of(self, source):
-        """Return the key of a source, or None for a source that isn't cached.
+    def key_of(self, cell):
+        """Return the key of a cell, or None for a source that isn't cached.
 
         The key of a file is made of its path, size, times, inode and device; the key of
         a URL, of the URL and its fingerprint. Bytes are hashed themselves. PIL images
         and arrays have no key.
         """
         key = self._start.copy()
-        if isinstance(source, bytes):
+        if isinstance(cell, bytes):
             key.update(b"bytes")
-            key.update(source)
+            key.update(cell)
             return key.digest()
-        if not isinstance(source, str | os.PathLike):
+        if not isinstance(cell, str | os.PathLike):
             return None
         try:
-            path = find_file(source)
+            path = find_file(cell)
             if path is None:
-                return self._key_of_url(key, source)
+                return self._key_of_url(key, cell)
             path = os.fsencode(path)
             # As it was given: "link/../a" is another file than "a", and "a/" is none.
             status = os.stat(path)

@@ -148,13 +148,15 @@ def _find_duplicates(names, hashes):
     return duplicates
 
 
-def probe_image(source, max_pixels, url_reader):
+def probe_image(cell, max_pixels, url_reader):
     """Decode an image and report on it, instead of returning its pixels.
 
     Parameters
     ----------
-    source, max_pixels
-        As in `read_image`.
+    cell : object
+        The image, as the `source` of `read_image`.
+    max_pixels : int
+        The most pixels that are decoded.
     url_reader : UrlReader
         The reader of URLs.
 
@@ -166,16 +168,16 @@ def probe_image(source, max_pixels, url_reader):
     """
     report = dict.fromkeys(["reason", "width", "height", "mode", "format", "sha256"])
     try:
-        if isinstance(source, str | bytes | os.PathLike):
-            with open_source(source, url_reader) as stream:
+        if isinstance(cell, str | bytes | os.PathLike):
+            with open_source(cell, url_reader) as stream:
                 stream, report["sha256"] = _hash_stream(stream)
                 picture = load_stream(stream, max_pixels)
-        elif isinstance(source, Image.Image):
-            picture = load_pil_image(source, max_pixels)
-        elif isinstance(source, np.ndarray):
-            picture = load_array(source, max_pixels)
+        elif isinstance(cell, Image.Image):
+            picture = load_pil_image(cell, max_pixels)
+        elif isinstance(cell, np.ndarray):
+            picture = load_array(cell, max_pixels)
         else:
-            raise refuse_type(source)
+            raise refuse_type(cell)
         report |= _describe_picture(picture)
     except Exception as error:
         report["reason"] = explain_error(error)

@@ -34,6 +34,7 @@ from skimgclf.models._networks.applications import BACKBONES
 from skimgclf.models._networks.kinds import Kind, kind_of
 from skimgclf.models._networks.pretrained import (
     WEIGHTS,
+    BackboneSource,
     load_backbone,
 )
 from skimgclf.models._predict import predict_in_batches
@@ -246,13 +247,10 @@ class ImageEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstim
         return FeatureCache(plain["cache"], plain["cache_limit"], network)
 
     def _load(self):
-        return load_backbone(
-            TABLE.owner,
-            self.backbone,
-            self.weights,
-            self.pooling,
-            self.image_shape_,
+        source = BackboneSource(
+            self.backbone, self.weights, self.image_shape_, self.pooling
         )
+        return load_backbone(source)
 
     def _check_parameters(self):
         plain = TABLE.check(TABLE.read(self))

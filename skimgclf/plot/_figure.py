@@ -23,14 +23,14 @@ def import_pyplot(caller):
     return plt
 
 
-def make_axes(caller, ax, figsize, *, margin_above=None):
+def make_axes(caller, given, figsize, *, margin_above=None):
     """Return the axes that a user gave, or those of a new figure.
 
     Parameters
     ----------
     caller : str
         The method that draws, for the error without matplotlib.
-    ax : matplotlib Axes or None
+    given : matplotlib Axes or None
         What the user gave.
     figsize : tuple of two float
         Width and height of a new figure, in inches.
@@ -43,8 +43,8 @@ def make_axes(caller, ax, figsize, *, margin_above=None):
     ax : matplotlib Axes
     """
     plt = import_pyplot(caller)
-    if ax is not None:
-        return ax
+    if given is not None:
+        return given
     if margin_above is None:
         return plt.subplots(figsize=figsize, layout="constrained")[1]
     width, height = figsize

@@ -30,7 +30,7 @@ _COLOUR_SCALES = {
 }
 
 
-def read_transparent_colour(image):
+def read_transparent_colour(pil_image):
     """Read which colour an opened PNG file declares transparent, if Pillow errs there.
 
     Cause: ``image.info["transparency"]`` isn't scaled as the pixels are, and the bit
@@ -39,7 +39,7 @@ def read_transparent_colour(image):
 
     Parameters
     ----------
-    image : PIL.Image.Image
+    pil_image : PIL.Image.Image
         As `PIL.Image.open` returns it.
 
     Returns
@@ -47,20 +47,21 @@ def read_transparent_colour(image):
     colour : int, tuple of three int or None
         In the scale of the decoded pixels; None if Pillow's is right.
     """
-    colour = image.info.get("transparency")
-    if image.format != "PNG" or colour is None or image.mode not in {"L", "RGB"}:
+    colour = pil_image.info.get("transparency")
+    is_scaled = pil_image.format != "PNG" or pil_image.mode not in {"L", "RGB"}
+    if is_scaled or colour is None:
         return None
-    tiles = _read_attribute(image, "tile")
+    tiles = _read_attribute(pil_image, "tile")
     if not tiles:  # already decoded
         return None
     rawmode = tiles[0][3]
-    if (image.mode, rawmode) not in _COLOUR_SCALES:
+    if (pil_image.mode, rawmode) not in _COLOUR_SCALES:
         raise _refuse_version(f"reads PNG files in an unknown layout, {rawmode!r}")
-    scale = _COLOUR_SCALES[image.mode, rawmode]
+    scale = _COLOUR_SCALES[pil_image.mode, rawmode]
     return None if scale is None else scale(colour)
 
 
-def count_stored_pixels(image):
+def count_stored_pixels(pil_image):
     """Count the pixels for which an opened TIFF file has data, in all its layers.
 
     Cause: Pillow leaves pixels black that no strip holds, silently; the strips stand in
@@ -68,7 +69,7 @@ def count_stored_pixels(image):
 
     Parameters
     ----------
-    image : PIL.TiffImagePlugin.TiffImageFile
+    pil_image : PIL.TiffImagePlugin.TiffImageFile
         As opened, not yet decoded.
 
     Returns
@@ -76,37 +77,37 @@ def count_stored_pixels(image):
     n_pixels : int
     n_strips : int
     """
-    tiles = _read_attribute(image, "tile")
+    tiles = _read_attribute(pil_image, "tile")
     n_pixels = sum(
         (right - left) * (lower - upper) for _, (left, upper, right, lower), *_ in tiles
     )
     return n_pixels, len(tiles)
 
 
-def read_tags(image):
+def read_tags(pil_image):
     """Return the tags that Pillow has read from a TIFF file, by number.
 
     Cause: Pillow skips a tag that it can't read with a warning alone, which another
     thread may have filtered. It can go when Pillow raises an error.
     """
-    return _read_attribute(image, "tag_v2")
+    return _read_attribute(pil_image, "tag_v2")
 
 
-def find_stream(image):
+def find_stream(pil_image):
     """Return the stream from which a PIL image will be decoded, or None if it was.
 
     Cause: a user's PIL image keeps its file in the undocumented ``image.fp`` alone,
     and damage of TIFF files is found in the file. It can go when the repairs of TIFF
     files can.
     """
-    if not isinstance(image, ImageFile.ImageFile):
+    if not isinstance(pil_image, ImageFile.ImageFile):
         return None
-    stream, tiles = _read_attribute(image, "fp"), _read_attribute(image, "tile")
+    stream, tiles = _read_attribute(pil_image, "fp"), _read_attribute(pil_image, "tile")
     return stream if tiles else None
 
 
 @contextmanager
-def close_if_failed(image):
+def close_if_failed(pil_image):
     """Close a PIL image whose decoding fails, so that it can't be decoded again.
 
     Cause: after a failed ``load()``, the next one returns blank pixels without an
@@ -117,7 +118,7 @@ def close_if_failed(image):
     except UnreadableImage:
         raise
     except BaseException:
-        image.close()
+        pil_image.close()
         raise
 
 

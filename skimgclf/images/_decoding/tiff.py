@@ -46,24 +46,24 @@ _LAYOUTS = {
 }
 
 
-def check_directory(image, stream):
+def check_directory(tiff, file):
     """Refuse a TIFF file with lost or wrong tags that decide on pixels.
 
     Pillow (13.0) skips such a tag with a warning, and decodes as if it weren't there.
 
     Parameters
     ----------
-    image : PIL.TiffImagePlugin.TiffImageFile
+    tiff : PIL.TiffImagePlugin.TiffImageFile
         As opened, not yet decoded.
-    stream : binary file
-        The file.
+    file : binary file
+        Its bytes.
     """
-    tags = read_tags(image)
-    _check_entries(tags, stream)
-    n_pixels, n_strips = count_stored_pixels(image)
+    tags = read_tags(tiff)
+    _check_entries(tags, file)
+    n_pixels, n_strips = count_stored_pixels(tiff)
     is_planar = tags.get(_PLANAR_CONFIGURATION) == 2 and n_strips > 1
-    n_layers = len(image.getbands()) if is_planar else 1
-    if n_pixels < image.width * image.height * n_layers:
+    n_layers = len(tiff.getbands()) if is_planar else 1
+    if n_pixels < tiff.width * tiff.height * n_layers:
         raise UnreadableImage(
             "its strips hold only a part of the image: the file is damaged or cut short"
         )

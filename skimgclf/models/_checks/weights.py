@@ -9,7 +9,7 @@ from sklearn.utils.validation import (
 from skimgclf._validation import parameter_error
 
 
-def check_weights(sample_weight, class_weight, codes, classes, *, rescale=True):
+def check_weights(sample_weight, class_weight, codes, labels, *, rescale=True):
     """Combine the weights of samples and classes, with mean 1 over the samples kept.
 
     Keras divides a batch's loss by its size and not by its sum of weights, so that
@@ -23,8 +23,8 @@ def check_weights(sample_weight, class_weight, codes, classes, *, rescale=True):
         Weight of each class.
     codes : ndarray of int of shape (n_samples,)
         Index of each sample's class.
-    classes : ndarray of shape (n_classes,)
-        The labels.
+    labels : ndarray of shape (n_classes,)
+        The label of each class.
     rescale : bool, default=True
         Whether to bring the mean to 1; a part of the data has no mean of its own.
 
@@ -37,7 +37,7 @@ def check_weights(sample_weight, class_weight, codes, classes, *, rescale=True):
         return None
     weights = _check_sample_weight(sample_weight, len(codes))
     if class_weight is not None:
-        weights = weights * _weigh_classes(class_weight, weights, codes, classes)[codes]
+        weights = weights * _weigh_classes(class_weight, weights, codes, labels)[codes]
     kept = weights > 0
     if not kept.any():
         raise ValueError(
@@ -71,13 +71,13 @@ def _check_sample_weight(sample_weight, n_samples):
     return weights
 
 
-def _weigh_classes(class_weight, weights, codes, classes):
+def _weigh_classes(class_weight, weights, codes, labels):
     if isinstance(class_weight, str):  # "balanced"
-        totals = np.bincount(codes, weights=weights, minlength=len(classes))
+        totals = np.bincount(codes, weights=weights, minlength=len(labels))
         # scikit-learn's formula n_samples / (n_classes * n_samples_of_class), with
         # weights in place of counts; a class without weight has no sample to weigh.
-        return totals.sum() / (len(classes) * np.where(totals > 0, totals, 1.0))
-    labels = classes.tolist()
+        return totals.sum() / (len(labels) * np.where(totals > 0, totals, 1.0))
+    labels = labels.tolist()
     unknown = [label for label in class_weight if label not in labels]
     # A fold may lack a class, as scikit-learn knows: then all of its own have a weight.
     if unknown and not set(labels) <= set(class_weight):

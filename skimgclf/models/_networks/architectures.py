@@ -15,7 +15,7 @@ from skimgclf.models._networks.augmentation import build_augmentation
 from skimgclf.models._networks.fine_tuning import freeze, thaw
 from skimgclf.models._networks.kinds import Kind, kind_of
 from skimgclf.models._networks.layers import DATA_FORMAT, flatten, wide_dtype
-from skimgclf.models._networks.pretrained import copy_backbone
+from skimgclf.models._networks.pretrained import BackboneSource, copy_backbone
 
 _OWNER = "KerasImageClassifier"
 
@@ -165,7 +165,10 @@ def build_network(
     kind = kind_of(architecture)
     if kind.is_pretrained:
         _refuse_rows(architecture, image_shape)
-        features = copy_backbone(_OWNER, architecture, weights, image_shape)
+        source = BackboneSource(
+            architecture, weights, image_shape, owner=_OWNER, parameter="architecture"
+        )
+        features = copy_backbone(source)
         freeze(features)
         if fine_tune:
             thaw(features, fine_tune)

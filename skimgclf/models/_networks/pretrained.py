@@ -36,9 +36,6 @@ WEIGHTS = Rule(
     (3, True),
 )
 
-# The parameter that names a backbone.
-_NAMES = {"ImageEmbedder": "backbone", "KerasImageClassifier": "architecture"}
-
 _kept = OrderedDict()
 _kept_lock = threading.Lock()
 
@@ -63,37 +60,62 @@ class Backbone:
     digest: str
 
 
-def load_backbone(owner, backbone, weights, pooling, image_shape):
-    """Load a backbone, or return the one that this process has already.
+@dataclasses.dataclass(frozen=True)
+class BackboneSource:
+    """The parameters that decide on a backbone, and their names for errors.
 
-    Parameters
+    Attributes
     ----------
-    owner : str
-        The class whose parameters `backbone` and `weights` are.
     backbone : str, os.PathLike or keras.Model
         A name, the path of a ``.keras`` file, or a model.
     weights : str, os.PathLike or None
         "imagenet", a file, or None for random ones; for names only.
-    pooling : {"avg", "max"}
-        What makes one row of a feature map.
     image_shape : tuple of int
         (height, width, n_channels).
+    pooling : {"avg", "max"}
+        Turns a feature map into one row.
+    owner, parameter : str
+        The estimator, and its parameter that holds `backbone`.
+    """
+
+    backbone: object
+    weights: object
+    image_shape: tuple
+    pooling: str = "avg"
+    owner: str = "ImageEmbedder"
+    parameter: str = "backbone"
+
+    def error(self, expected):
+        """Make the error on the parameter that holds the backbone."""
+        return parameter_error(self.owner, self.parameter, expected, self.backbone)
+
+    def weights_error(self, expected):
+        """Make the error on the parameter `weights`."""
+        return parameter_error(self.owner, "weights", expected, self.weights)
+
+
+def load_backbone(source):
+    """Load a backbone, or return the one that this process has already.
+
+    Parameters
+    ----------
+    source : BackboneSource
 
     Returns
     -------
     backbone : Backbone
     """
     policy = keras.config.dtype_policy().name
-    key = (_identify(backbone), _identify(weights), pooling, image_shape, policy)
+    identities = _identify(source.backbone), _identify(source.weights)
+    key = (*identities, source.pooling, source.image_shape, policy)
     with _kept_lock:
         if key in _kept:
             _kept.move_to_end(key)
             return _kept[key]
     with seeded(0):  # random weights are the same in every process
-        network = build_backbone(owner, backbone, weights, image_shape, pooling=pooling)
-        loaded = Backbone(
-            network, make_predict_function(network), _digest(backbone, network)
-        )
+        network = build_backbone(source)
+        digest = _digest(source.backbone, network)
+        loaded = Backbone(network, make_predict_function(network), digest)
     with _kept_lock:
         _kept[key] = loaded
         while len(_kept) > _N_KEPT:
@@ -101,30 +123,30 @@ def load_backbone(owner, backbone, weights, pooling, image_shape):
     return loaded
 
 
-def build_backbone(owner, backbone, weights, image_shape, *, pooling):
+def build_backbone(source):
     """Build a backbone, with what its pixels need in front.
 
     Parameters
     ----------
-    owner, backbone, weights, pooling, image_shape
-        As in `load_backbone`.
+    source : BackboneSource
 
     Returns
     -------
     network : keras.Model
         Pixels in [0, 1] to features.
     """
+    backbone, image_shape = source.backbone, source.image_shape
     kind = kind_of(backbone)
     if kind is Kind.APPLICATION:
         family = FAMILIES[BACKBONES[backbone]]
         expected = (None, None, 3)
-        _check_image(owner, backbone, image_shape, expected, family.min_size)
-        model = _build_application(owner, backbone, weights, image_shape[:2])
+        _check_image(backbone, image_shape, expected, family.min_size)
+        model = _build_application(source)
     else:
         family = None
-        model = backbone if kind is Kind.MODEL else _read_model(owner, backbone)
-        expected = _check_model(owner, backbone, model)
-        _check_image(owner, model.name, image_shape, expected, 1)
+        model = backbone if kind is Kind.MODEL else _read_model(source)
+        expected = _check_model(source, model)
+        _check_image(model.name, image_shape, expected, 1)
     x = inputs = keras.Input(image_shape)
     if (image_shape[2], expected[2]) == (1, 3):
         x = keras.layers.Concatenate()([x, x, x])
@@ -132,26 +154,27 @@ def build_backbone(owner, backbone, weights, image_shape, *, pooling):
         x = prepare_pixels(x, family.pixels)
     features = model(x)
     if len(features.shape) == 4:
-        features = pool_features(features, pooling)
+        features = pool_features(features, source.pooling)
     return keras.Model(inputs, features)
 
 
-def copy_backbone(owner, backbone, weights, image_shape):
+def copy_backbone(source):
     """Build a backbone that shares nothing with others, to be trained.
 
     Parameters
     ----------
-    owner, backbone, weights, image_shape
-        As in `load_backbone`; random weights are drawn here.
+    source : BackboneSource
+        Random weights are drawn here.
 
     Returns
     -------
     network : keras.Model
-        As `build_backbone` builds it, with pooling "avg".
+        As `build_backbone` builds it.
     """
-    network = build_backbone(owner, backbone, None, image_shape, pooling="avg")
-    if weights is not None and kind_of(backbone) is not Kind.KERAS_FILE:
-        shared = load_backbone(owner, backbone, weights, "avg", image_shape)
+    network = build_backbone(dataclasses.replace(source, weights=None))
+    is_file = kind_of(source.backbone) is Kind.KERAS_FILE
+    if source.weights is not None and not is_file:
+        shared = load_backbone(source)
         network.set_weights(shared.network.get_weights())
     return network
 
@@ -187,58 +210,58 @@ def _digest(backbone, network):
     return digest.hexdigest()
 
 
-def _build_application(owner, name, weights, image_size):
+def _build_application(source):
+    weights = source.weights
     if weights not in (None, _IMAGENET) and not os.path.isfile(weights):
-        raise parameter_error(owner, "weights", WEIGHTS.expected, weights)
+        raise source.weights_error(WEIGHTS.expected)
     data_format = keras.config.image_data_format()
     keras.config.set_image_data_format(DATA_FORMAT)
     try:
         with quiet_about_input_shape():
-            return getattr(keras.applications, name)(
+            return getattr(keras.applications, source.backbone)(
                 include_top=False,
                 weights=weights if weights is None else os.fspath(weights),
-                input_shape=(*image_size, 3),
+                input_shape=(*source.image_shape[:2], 3),
             )
     except Exception as error:  # a bare one where there is no network
-        raise _explain(owner, name, weights, error) from error
+        raise source.weights_error(_explain(source.backbone, error)) from error
     finally:
         keras.config.set_image_data_format(data_format)
 
 
-def _explain(owner, name, weights, error):
+def _explain(name, error):
+    """Say what the weights of a network must be, by the error of Keras."""
     reason = (str(error).splitlines() or [type(error).__name__])[0]
     failed = parse_failed_download(reason)
     if failed is None:
-        expected = (
+        return (
             f"the weights of Keras' {name} without its top (include_top=False); Keras "
             f"says: {reason}"
         )
-        return parameter_error(owner, "weights", expected, weights)
     file_name, cause = failed
     folder = os.path.join(os.environ.get("KERAS_HOME", "~/.keras"), "models")
-    expected = (
+    return (
         f"the path of the file {file_name} here, since Keras can't fetch it ({cause}). "
         f"With a network, keras.applications.{name}(include_top=False) leaves it in "
         f"~/.keras/models. Copy it, and pass its path as weights or put it into "
         f"{folder}; weights=None gives random ones"
     )
-    return parameter_error(owner, "weights", expected, weights)
 
 
-def _read_model(owner, path):
+def _read_model(source):
     try:
-        with open(path, "rb") as file:
+        with open(source.backbone, "rb") as file:
             return load_keras_bytes(file.read())
     except OSError as error:
         expected = f"the path of a .keras file that can be read ({error.strerror})"
-        raise parameter_error(owner, _NAMES[owner], expected, path) from None
+        raise source.error(expected) from None
     except Exception as error:  # Keras raises errors of every kind
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         expected = f"a .keras file that Keras can read in safe mode; it says: {reason}"
-        raise parameter_error(owner, _NAMES[owner], expected, path) from error
+        raise source.error(expected) from error
 
 
-def _check_model(owner, backbone, model):
+def _check_model(source, model):
     """Refuse a model that doesn't map images to features; return what it takes."""
     inputs, outputs = (getattr(model, name, None) for name in ("inputs", "outputs"))
     shapes = [tuple(tensor.shape) for tensor in [*(inputs or []), *(outputs or [])]]
@@ -249,11 +272,11 @@ def _check_model(owner, backbone, model):
             "d) or feature maps (n, height, width, d)"
         )
         expected = f"{expected}, not {shapes}"
-        raise parameter_error(owner, _NAMES[owner], expected, backbone)
+        raise source.error(expected)
     return shapes[0][1:]
 
 
-def _check_image(owner, name, image_shape, expected, min_size):
+def _check_image(name, image_shape, expected, min_size):
     """Refuse images that the backbone can't take, in a sentence that says how to."""
     sides = expected[:2] if None not in expected[:2] else (224, 224)
     mode = {1: "grayscale", 4: "rgba"}.get(expected[2], "rgb")
