@@ -75,7 +75,7 @@ def load_image_csv(
     ----------
     csv : str or os.PathLike
         The table, as a path or URL (see `ImageLoader`): a header, then one image a row.
-        A line must have as many fields as the header; blank lines are passed over.
+        A line must have as many fields as the header; blank lines are skipped.
     image_dir : str or os.PathLike, default=None
         The folder that ids start from; they may name sub-folders (``train/007.png``).
         By default the folder in which the table lies. As a URL, it must be one that can

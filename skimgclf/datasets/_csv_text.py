@@ -47,7 +47,7 @@ class Table(
     problems : list of tuple (int, str)
         Line and description of every row that can't be read.
     n_blank_lines : int
-        How many blank lines were passed over.
+        How many blank lines were skipped.
     """
 
     __slots__ = ()

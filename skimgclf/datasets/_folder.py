@@ -71,7 +71,7 @@ def load_image_folder(
     unless `on_bad` asks for it.
 
     An image is a file with the extension of an image, in any case. Hidden files and
-    folders, ``__MACOSX``, ``Thumbs.db`` and the like are passed over; other files in
+    folders, ``__MACOSX``, ``Thumbs.db`` and the like are skipped; other files in
     class folders are left out and counted in `report`. A link to a file is an image
     like any other, but every real file is taken only once. The images are sorted by
     class, then by path, so that their order is the same on every file system.

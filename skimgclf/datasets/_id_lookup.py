@@ -70,12 +70,12 @@ class ImageLookup:
         return path, self._resolve(path)
 
     def orphans(self):
-        """List the images that no id has asked for.
+        """List the images without an id.
 
         Returns
         -------
         paths : list of str
-            Sorted; only of the folders in which ids were looked for.
+            Sorted; only of folders that ids name.
         """
         return sorted(
             folder.path_of(name)
@@ -88,7 +88,7 @@ class ImageLookup:
         )
 
     def _folder(self, head):
-        """Return the listing of a folder, or say again why there is none."""
+        """Return the listing of a folder, or raise the same error again."""
         if head not in self._folders:
             try:
                 self._folders[head] = self._open(head)
@@ -100,7 +100,8 @@ class ImageLookup:
 
     def _open(self, head):
         if ".." not in head.split("/"):
-            # Not with "..", which behind a link means another folder.
+            # With "..", normpath would give another folder than the file system if the
+            # folder before it is a link.
             head = "" if head in ("", ".") else os.path.normpath(head)
             if not head.isascii():
                 head = _respell(self.image_dir, head)

@@ -9,8 +9,7 @@ from skimgclf.images._urls import explain_url_error, is_url, local_path
 def is_folder(entry):
     """Tell whether an `os.DirEntry` is a folder or a link to one.
 
-    Its own ``is_dir()`` raises for a link that leads to itself or to where one may not
-    look.
+    ``entry.is_dir()`` raises for a link to itself or to a folder without permission.
     """
     try:
         return entry.is_dir()
@@ -31,7 +30,7 @@ def _is_path(value):
 
 
 def _expand(value):
-    # NumPy's str would make every path that starts with it one, too.
+    # NumPy's str is made Python's: joined to others, it would make them NumPy's, too.
     return os.path.expanduser(str(os.fspath(value)))
 
 

@@ -62,7 +62,7 @@ class DiskFolder:
         for label, path in folders.items():
             if path not in self._folder_links:
                 self._read(path, os.path.join(self._real_root, label), label)
-        # Links that lie in a linked folder are appended while this goes on.
+        # Links in a linked folder are appended during the loop.
         for path in self._folder_links:
             label = self._label(path)
             if label in folders:

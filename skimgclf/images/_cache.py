@@ -165,5 +165,5 @@ def warn_of_problem(cache):
     """Warn of the first failure of a cache, once."""
     problem = cache.take_problem()
     if problem is not None:
-        message = f"{problem}. Without it, results are computed anew each time."
+        message = f"{problem}. Without it, results are computed again each time."
         warn_user(message, ImageCacheWarning)

@@ -178,7 +178,7 @@ class UrlReader:
             )
 
     def _open_archive(self, url):
-        """Return the open archive of a URL, anew if the archive's file has changed.
+        """Return the open archive of a URL, opened again if its file has changed.
 
         It is kept here, since fsspec closes an archive that nobody refers to, and with
         it the files in it.

@@ -106,7 +106,7 @@ default="bilinear"
     average (measured on photographs). For "grayscale" the luma that a JPEG holds is
     taken as it is, which differs by less than 0.001 on average from converting its
     colours. A PIL image is decoded whole; one that can't be decoded is closed, since
-    Pillow would hand out blank pixels at the next try.
+    Pillow would return blank pixels at the next try.
 
     Examples
     --------

@@ -116,7 +116,7 @@ def _load_opened(image, margins=_NO_MARGINS):
     white = read_sample_meaning(image)
     transparent = read_transparent_colour(image)
     # Before anything else touches the image, and never again if it fails: Pillow
-    # (13.0) hands out blank pixels without an error at the second try.
+    # (13.0) silently returns blank pixels at the second try.
     image.load()
     image, margins = orient(image, margins, read_orientation(image))
     if transparent is not None:

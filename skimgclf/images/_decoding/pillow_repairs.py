@@ -156,7 +156,7 @@ _FILTER = ("ignore", _ThisThreadDecodes(), Warning, None, 0)
 
 
 def _add_warning_filter():
-    """Ignore the warnings of threads that decode, and of no others.
+    """Ignore the warnings of threads that decode, and only these.
 
     Cause: under ``-W error``, a remark of Pillow's on metadata would lose a good image,
     and ``warnings.catch_warnings`` swaps a list of the whole process, which isn't safe
