@@ -1,4 +1,4 @@
-"""Features of images that were computed before, in the same store as decoded images."""
+"""Cache the features of images in the same store as decoded images."""
 
 import hashlib
 
@@ -8,16 +8,16 @@ from skimgclf._store import open_store
 
 
 class FeatureCache:
-    """The features that one network gives, by the pixels of images.
+    """Cache of the features that one network computes; the keys are pixels.
 
     Parameters
     ----------
     directory : str
         Absolute path of the store.
     limit : int
-        Bytes to keep in all.
+        Largest size of the store, in bytes.
     network : tuple
-        Plain values that tell the network, its weights and how it computes.
+        Plain values that identify the network, its weights and its float type.
     """
 
     def __init__(self, directory, limit, network):
@@ -26,7 +26,7 @@ class FeatureCache:
         self._start = hashlib.blake2b(repr(network).encode(), digest_size=24)
 
     def complete(self, predict):
-        """Make a function that computes only the features that aren't kept.
+        """Make a function that computes only the features that aren't cached.
 
         Parameters
         ----------
@@ -37,7 +37,7 @@ class FeatureCache:
         Returns
         -------
         predict_new : callable
-            Returns the same, as float32.
+            Returns the same features, as float32.
         """
 
         def predict_new(X):
@@ -55,7 +55,7 @@ class FeatureCache:
         return predict_new
 
     def take_problem(self):
-        """Return what went wrong, in a sentence, the first time that it is asked."""
+        """Return a sentence about a failure of the store, once, or None."""
         return self._store.take_problem()
 
     def _key_of(self, image):

@@ -1,7 +1,7 @@
-"""Whether TensorFlow can run in this process.
+"""Refuse to use TensorFlow in a forked process.
 
-Its threads don't survive a fork: a child that uses TensorFlow after its parent did
-waits for them for ever (measured with TensorFlow 2.21). A sentence is better.
+The threads of TensorFlow 2.21 don't survive a fork: a child that uses TensorFlow after
+its parent did would hang.
 """
 
 import os
@@ -21,7 +21,7 @@ if hasattr(os, "register_at_fork"):
 
 
 def use_tensorflow():
-    """Refuse to go on where TensorFlow would hang, and remember that it is used."""
+    """Raise an error where TensorFlow would hang, and remember that it is used."""
     if _process.is_forked_from_user:
         raise RuntimeError(
             "This process was forked from one that had used TensorFlow already, and "

@@ -11,8 +11,9 @@ def make_predict_function(network):
     """Make the function that computes a network's output for one batch.
 
     `keras.Model.predict` builds a data set for each call, which costs more than 50 ms,
-    and both it and `predict_on_batch` trace the network anew for other batch sizes,
-    and warn when many networks in a process do so. This function is traced here, once.
+    and `predict` and `predict_on_batch` trace the network anew for other batch sizes,
+    and warn when many networks in a process do so. The function made here is traced
+    once.
 
     Parameters
     ----------

@@ -1,9 +1,9 @@
-"""Repair what Keras, TensorFlow and scikeras do wrong, in one function each.
+"""Repair defects of Keras, TensorFlow and scikeras, in one function each.
 
 All private or undocumented names of Keras and TensorFlow that `models` touches stand
 here; the methods of scikeras that are overridden stand in `_training/scikeras_adapter`.
-Each function says the cause, the versions in which it was seen, what happens when a
-private name is gone, and when the function can go.
+Each function names the cause and the versions in which it was seen, the behaviour where
+a private name is gone, and when the function can go.
 """
 
 import contextlib
@@ -64,7 +64,7 @@ def _replaced_draws(seed):
 
 
 class _ThreadDraws:
-    """Stand for Python's `random`: one thread draws from a generator of its own."""
+    """Stand in for Python's `random`: one thread draws from a separate generator."""
 
     def __init__(self, seed):
         self._generator = random.Random(seed)

@@ -1,9 +1,9 @@
-"""The networks: pure functions from an image shape to a Keras model of features.
+"""Build networks: pure functions from an image shape to a Keras model of features.
 
 Each builder takes ``image_shape`` and keyword hyper-parameters and returns a
 `keras.Model` that maps a batch of images to features (n_samples, n_features). The
-classifier puts the softmax layer and the loss on top, so that no builder can get them
-wrong. To add an architecture, write one function and one line in `ARCHITECTURES`.
+classifier adds the softmax layer and the loss. To add an architecture, write one
+function and one line in `ARCHITECTURES`.
 """
 
 import inspect
@@ -19,7 +19,7 @@ from skimgclf.models._networks.pretrained import BackboneSource, copy_backbone
 
 _OWNER = "KerasImageClassifier"
 
-# Not the automatic name, "dense" at first: a layer of the user's may have that.
+# Not Keras' automatic name "dense", which a layer of the user's may have.
 _HEAD_NAME = "class_probabilities"
 
 
@@ -44,7 +44,7 @@ def build_dense(
     batch_norm : bool, default=False
         Whether to normalize each layer's output before its activation.
     dropout : float, default=0.0
-        Share of units dropped after each hidden layer in training, in [0, 1).
+        Fraction of units dropped after each hidden layer in training, in [0, 1).
 
     Returns
     -------
@@ -94,7 +94,7 @@ def build_cnn(
         Whether to normalize the output of each convolution and dense layer before its
         activation.
     dropout : float, default=0.0
-        Share of units dropped after each dense layer in training, in [0, 1).
+        Fraction of units dropped after each dense layer in training, in [0, 1).
 
     Returns
     -------
@@ -151,7 +151,7 @@ def build_network(
     parameters : dict
         Hyper-parameters; a builder gets those that it names.
     augmentation : tuple, default=None
-        From `plan_augmentation`: what changes images in training.
+        From `plan_augmentation`: the random changes of images in training.
     weights : str or None, default=None
         Of a backbone, as in `load_backbone`.
     fine_tune : int or "all", default=0
@@ -224,7 +224,7 @@ def _select_parameters(build, parameters):
     signature = inspect.signature(build).parameters.values()
     takes_all = any(parameter.kind is parameter.VAR_KEYWORD for parameter in signature)
     named = {parameter.name for parameter in signature}
-    # What functools.partial has bound stays as it is.
+    # Parameters that functools.partial has bound keep their values.
     bound = getattr(build, "keywords", {})
     return {
         name: value

@@ -1,4 +1,4 @@
-"""Random changes of images in training: presets, layers, and their checks."""
+"""Augment images in training: check presets and layers, and build them."""
 
 import copy
 
@@ -11,8 +11,9 @@ from skimgclf.models._networks.layers import DATA_FORMAT, wide_dtype
 from skimgclf.models._training.read_ahead import scale_samples
 from skimgclf.models._training.seeds import seeded
 
-# What moves images fills the border with the pixels next to it, since digits have one
-# background and mirrored strokes would be new strokes. Angles are shares of a turn.
+# Layers that move images fill the border with the pixels next to it, since digits have
+# one background and mirrored strokes would be new strokes. Angles are fractions of a
+# turn.
 _FILL = {"fill_mode": "nearest", "data_format": DATA_FORMAT}
 _RANGE = {"value_range": (0, 1), "data_format": DATA_FORMAT}
 
@@ -43,7 +44,7 @@ _MOVES = {
 # The layer of a network that holds all others of these.
 AUGMENTATION_NAME = "image_augmentation"
 
-# These mix the images of a batch, whose labels wouldn't follow.
+# Layers that mix the images of a batch, but not their labels.
 _MIXING = (keras.layers.CutMix, keras.layers.MixUp)
 
 _EXPECTED = (
@@ -99,7 +100,7 @@ def _list_items(augmentation):
 
 
 def _explain_augmentation(augmentation):
-    """Say what the first invalid item must be, or None if all items are valid."""
+    """Return the expectation that the first invalid item breaks, or None."""
     items = _list_items(augmentation)
     if not isinstance(items, list | tuple) or not items:
         return _EXPECTED
@@ -138,7 +139,7 @@ _TABLE = ParameterTable("augment_images", {"augmentation": AUGMENTATION})
 
 
 def build_augmentation(plan, image_shape):
-    """Build the layer that changes images in training, and nothing at predict.
+    """Build the layer that changes images in training, and leaves them at predict.
 
     Parameters
     ----------
@@ -167,7 +168,7 @@ def build_augmentation(plan, image_shape):
 
 
 def without_augmentation(network):
-    """Return a network that shares all layers of another one, but its augmentation."""
+    """Return a network that shares all layers of another one except augmentation."""
     layers = network.layers
     if AUGMENTATION_NAME not in [layer.name for layer in layers]:
         return network
@@ -176,12 +177,14 @@ def without_augmentation(network):
         if layer.name != AUGMENTATION_NAME:
             x = layer(x, training=False)
     plain = keras.Model(inputs, x)
-    plain(np.zeros((1, *inputs.shape[1:])))  # Keras exports what was called before
+    plain(
+        np.zeros((1, *inputs.shape[1:]))
+    )  # Keras 3.15 exports a network after a call only
     return plain
 
 
 def _refuse_item(item):
-    """Say what an item must be, or None if it is that."""
+    """Return the expectation that an item of an augmentation breaks, or None."""
     if isinstance(item, str):
         return None if item in PRESETS else _EXPECTED
     if not isinstance(item, keras.layers.Layer):

@@ -1,4 +1,4 @@
-"""Layers that several networks share, and the settings that they have in common."""
+"""Build the layers that several networks share."""
 
 import keras
 
@@ -7,12 +7,12 @@ DATA_FORMAT = "channels_last"
 
 
 def flatten(x):
-    """Make rows of images; rows stay what they are."""
+    """Flatten images to rows; rows stay unchanged."""
     return keras.layers.Flatten(data_format=DATA_FORMAT)(x)
 
 
 def pool_features(x, pooling):
-    """Make rows of feature maps (n, height, width, d), by their mean or maximum."""
+    """Pool feature maps (n, height, width, d) to rows, by their mean or maximum."""
     kinds = {
         "avg": keras.layers.GlobalAveragePooling2D,
         "max": keras.layers.GlobalMaxPooling2D,
@@ -21,6 +21,6 @@ def pool_features(x, pooling):
 
 
 def wide_dtype():
-    """Return float32 where layers compute in 16 bits, which wouldn't do for some."""
+    """Return float32 for layers that need it under a policy of 16 bits, else None."""
     half = keras.config.dtype_policy().compute_dtype in ("float16", "bfloat16")
     return "float32" if half else None

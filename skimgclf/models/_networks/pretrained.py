@@ -1,4 +1,4 @@
-"""Pretrained networks without their last layers: built, prepared, loaded and shared.
+"""Load pretrained networks without their last layers, and share them.
 
 `build_backbone` puts layers in front of a network that turn pixels in [0, 1] into the
 pixels that the network takes. `load_backbone` keeps the last few backbones of this
@@ -95,7 +95,7 @@ class BackboneSource:
 
 
 def load_backbone(source):
-    """Load a backbone, or return the one that this process has already.
+    """Load a backbone, or return the cached one of this process.
 
     Parameters
     ----------
@@ -124,7 +124,7 @@ def load_backbone(source):
 
 
 def build_backbone(source):
-    """Build a backbone, with what its pixels need in front.
+    """Build a backbone, with the layers that prepare its pixels in front.
 
     Parameters
     ----------
@@ -159,7 +159,7 @@ def build_backbone(source):
 
 
 def copy_backbone(source):
-    """Build a backbone that shares nothing with others, to be trained.
+    """Build a backbone with variables that no other network shares, to be trained.
 
     Parameters
     ----------
@@ -187,7 +187,7 @@ def find_inner_model(network):
 
 
 def _identify(source):
-    """Make a key that is another one when a file has changed."""
+    """Make a key that changes when a file has changed."""
     if isinstance(source, keras.Model):
         # It stays alive as long as its key does, so that no other one gets its id.
         return id(source)
@@ -262,7 +262,7 @@ def _read_model(source):
 
 
 def _check_model(source, model):
-    """Refuse a model that doesn't map images to features; return what it takes."""
+    """Refuse a model that doesn't map images to features; return its input shape."""
     inputs, outputs = (getattr(model, name, None) for name in ("inputs", "outputs"))
     shapes = [tuple(tensor.shape) for tensor in [*(inputs or []), *(outputs or [])]]
     ranks = [len(shape) for shape in shapes]
@@ -277,7 +277,7 @@ def _check_model(source, model):
 
 
 def _check_image(name, image_shape, expected, min_size):
-    """Refuse images that the backbone can't take, in a sentence that says how to."""
+    """Refuse images of a shape that the backbone doesn't take."""
     sides = expected[:2] if None not in expected[:2] else (224, 224)
     mode = {1: "grayscale", 4: "rgba"}.get(expected[2], "rgb")
     channels = image_shape[2]

@@ -37,14 +37,14 @@ class Batches(keras.utils.PyDataset):
     """Batches of samples in an order that only the given generator decides.
 
     Keras shuffles with the global random state of Python or TensorFlow; here the order
-    comes from a generator of our own, so that a fit with the same seed sees the same
+    comes from a generator of NumPy, so that a fit with the same seed sees the same
     batches in every process and thread, from memory and from disk. Images of 8 bits are
     divided by 255 batch by batch.
 
     Parameters
     ----------
     samples : Samples
-        What to train on, or to evaluate.
+        Samples to train on, or to evaluate.
     batch_size : int
         Number of samples in a batch; the last one of an epoch may be smaller.
     order : numpy.random.Generator, default=None
@@ -67,8 +67,8 @@ class Batches(keras.utils.PyDataset):
         """Draw the order of the next epoch."""
         n_samples = len(self._samples.codes)
         if self._order is None:
-            # Numbers, not slices: they copy. TensorFlow computes in the very memory of
-            # arrays that a data set yields, which must not be the samples' own.
+            # An index array copies, a slice doesn't: TensorFlow computes in the memory
+            # of the arrays that a data set yields.
             rows = np.arange(n_samples)
         else:
             rows = self._order.permutation(n_samples)
@@ -83,7 +83,7 @@ class Batches(keras.utils.PyDataset):
         return self.read(index)
 
     def read(self, index, n_joined=1):
-        """Return batches as one, from a given one on.
+        """Return several batches joined into one.
 
         Parameters
         ----------
@@ -99,10 +99,10 @@ class Batches(keras.utils.PyDataset):
         return self._add_labels(X, self.reader.key_of(index, n_joined))
 
     def close(self):
-        """Let go of the samples, and stop reading ahead.
+        """Release the samples, and stop reading ahead.
 
-        TensorFlow (2.21) keeps the data sets that it made of generators for ever, and
-        with them this object, but not what it holds.
+        TensorFlow 2.21 never releases the data sets that it made of generators, nor
+        this object with them.
         """
         self.reader.close()
         self._samples = None
@@ -115,10 +115,14 @@ class Batches(keras.utils.PyDataset):
 
 @contextlib.contextmanager
 def reading(*parts):
-    """Train on these `Batches`, and close them.
+    """Close batches after a training, and raise the reader's own errors.
 
-    An image that can't be read reaches the caller as the reader's own error, instead of
-    what TensorFlow makes of it.
+    TensorFlow 2.21 turns the error of an image that can't be read into an UnknownError.
+
+    Parameters
+    ----------
+    *parts : Batches
+        The batches of the training.
     """
     try:
         yield
@@ -133,7 +137,7 @@ def reading(*parts):
 
 
 def feed(batches):
-    """Make of batches what `keras.Model.fit` reads fastest.
+    """Turn batches into a data set that `keras.Model.fit` reads quickly.
 
     Parameters
     ----------
@@ -143,7 +147,7 @@ def feed(batches):
     Returns
     -------
     fed : tensorflow.data.Dataset, Batches or None
-        The same batches in the same order; `batches` itself if they are large.
+        The same batches in the same order; the object `batches` if they are large.
     """
     if batches is None:
         return None
@@ -167,7 +171,7 @@ def feed(batches):
 
 
 def _join_batches(batches, n_joined):
-    """Yield the batches of one epoch, joined by as many."""
+    """Yield the batches of one epoch, several joined into one."""
     batches.on_epoch_begin()
     for start in range(0, batches.num_batches, n_joined):
         yield batches.read(start, n_joined)

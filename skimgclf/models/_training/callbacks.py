@@ -1,12 +1,12 @@
-"""Callbacks of a fit: copies of the user's, and the printed line of each epoch."""
+"""Copy the callbacks of the user, and print a line for each epoch."""
 
 import copy
 import time
 
 import keras
 
-# Keras calls these once per execution, so that a callback which has one of its own
-# makes the network run one batch at a time.
+# Keras calls these methods once per call of the training program, so that batches must
+# run one by one for a callback that has one of them.
 _BATCH_HOOKS = (
     "on_batch_begin",
     "on_batch_end",
@@ -18,7 +18,7 @@ _BATCH_HOOKS = (
 
 
 def copy_callbacks(callbacks):
-    """Return callbacks of a fit's own: instances copied, classes instantiated."""
+    """Return new callbacks: copies of instances, and instances of classes."""
     if callbacks is None:
         return []
     listed = callbacks if isinstance(callbacks, list | tuple) else [callbacks]

@@ -1,4 +1,4 @@
-"""A training from its first epoch to its last, and what it leaves for the next one."""
+"""Check parameters and data, and train a network on them."""
 
 import copy
 import dataclasses
@@ -12,7 +12,6 @@ from skimgclf.models._checks.images import check_samples
 from skimgclf.models._checks.labels import check_labels, check_partial_classes
 from skimgclf.models._checks.parameters import check_parameters
 from skimgclf.models._checks.weights import check_weights
-from skimgclf.models._networks.architectures import build_network
 from skimgclf.models._networks.fine_tuning import thaw
 from skimgclf.models._training.batches import Batches, reading
 from skimgclf.models._training.callbacks import EpochPrinter, copy_callbacks
@@ -50,7 +49,7 @@ class Training:
     history : dict of str to list of float
         One value an epoch for the loss and each metric.
     best_iter : int
-        The epoch, from 1, whose weights the network has.
+        The epoch, from 1, that the network's weights are from.
     """
 
     network: keras.Model
@@ -73,24 +72,24 @@ def learn(
     validation=(None, None, None),
     is_partial=False,
 ):
-    """Validate parameters and data, and train on them.
+    """Check parameters and data, and train on them.
 
     Parameters
     ----------
     estimator : KerasImageClassifier
-        What is known of the samples (``image_shape_`` and so on) is set on it.
+        Gets the attributes of the samples, such as ``image_shape_``.
     data : tuple (X, y, sample_weight)
         As in ``fit``.
     parameters : dict of str to object
         Those of the estimator.
     previous : Training or None
-        What the estimator has learnt before.
+        The training before, if the estimator has one.
     classes : array-like, default=None
         As in ``partial_fit``.
     validation : tuple (X_val, y_val, sample_weight_val)
         As in ``fit``.
     is_partial : bool, default=False
-        Whether it is `partial_fit` that learns.
+        Whether `partial_fit` is the caller.
 
     Returns
     -------
@@ -129,9 +128,9 @@ def train(samples, validation, classes, blueprint, previous, parameters):
     Parameters
     ----------
     samples : Samples
-        What to train on.
+        The training data.
     validation : Samples or None
-        What to evaluate after each epoch; None for a part of `samples` if
+        The validation data; None for a part of `samples` if
         ``parameters["early_stopping"]``, and otherwise nothing.
     classes : ndarray of shape (n_classes,)
         The labels.
@@ -146,62 +145,63 @@ def train(samples, validation, classes, blueprint, previous, parameters):
     -------
     training : Training
     """
-    seeds = check_random_state(parameters["random_state"]).randint(2**31 - 1, size=3)
-    network_seed, order_seed, held_out_seed = map(int, seeds)
-    stopper = None
-    if parameters["early_stopping"]:
-        stopper = keras.callbacks.EarlyStopping(
-            "val_loss",
-            patience=parameters["n_iter_no_change"],
-            restore_best_weights=True,
-        )
-        if validation is None:
-            fraction = parameters["validation_fraction"]
-            samples, validation = hold_out(
-                samples, fraction, classes, seed=held_out_seed
-            )
+    network_seed, order_seed, held_out_seed = _draw_seeds(parameters["random_state"])
+    stopper = _make_stopper(parameters)
+    if stopper is not None and validation is None:
+        fraction = parameters["validation_fraction"]
+        samples, validation = hold_out(samples, fraction, classes, seed=held_out_seed)
+    fine = previous is not None and blueprint["fine_tune"]
+    plan = _make_plan(parameters, stopper, previous, fine=fine)
     order = np.random.default_rng(order_seed)
     if previous is not None:
         order = copy.deepcopy(previous.order)  # a failure must not move it on
-    batch_size = parameters["batch_size"]
-    batches = Batches(samples, batch_size=batch_size, order=order)
+    batches = Batches(samples, batch_size=parameters["batch_size"], order=order)
+    parts = [batches]
     if validation is not None:
-        validation = Batches(validation, batch_size=batch_size)
-    parts = [part for part in (batches, validation) if part is not None]
+        parts.append(Batches(validation, batch_size=parameters["batch_size"]))
     with reading(*parts):
         if previous is None:
-            plan = _make_plan(parameters, stopper, previous)
-            # A backbone is frozen until the new softmax layer knows what to do.
+            # A backbone is frozen until the new softmax layer is trained.
             frozen = {**blueprint, "fine_tune": 0}
-            network, history = train_network(
-                build_network, frozen, plan, batches, validation, seed=network_seed
-            )
+            network, history = train_network(frozen, plan, *parts, seed=network_seed)
         else:
-            fine = blueprint["fine_tune"]
-            plan = _make_plan(parameters, stopper, previous, fine=fine)
-            network = previous.network
-            before = previous.optimizer, previous.learning_rate
-            keep_optimizer = before == (plan.optimizer, plan.learning_rate)
-            history = _resume(
-                previous, plan, batches, validation, keep_optimizer=keep_optimizer
-            )
+            network, history = previous.network, _resume(previous, plan, *parts)
         training = Training(
-            network,
-            blueprint,
-            classes,
-            order,
-            plan.optimizer,
-            plan.learning_rate,
-            history,
-            len(history["loss"]) if stopper is None else stopper.best_epoch + 1,
+            network=network,
+            blueprint=blueprint,
+            classes=classes,
+            order=order,
+            optimizer=plan.optimizer,
+            learning_rate=plan.learning_rate,
+            history=history,
+            best_iter=_best_iter(history, stopper),
         )
         if previous is None and blueprint["fine_tune"]:
-            training = _fine_tune(training, parameters, stopper, batches, validation)
+            training = _fine_tune(training, parameters, stopper, *parts)
     warn_of_filled(*[part.reader for part in parts])
     return training
 
 
-def _fine_tune(training, parameters, stopper, batches, validation):
+def _draw_seeds(random_state):
+    """Return the seeds of the network, the order of samples and the held out ones."""
+    return check_random_state(random_state).randint(2**31 - 1, size=3).tolist()
+
+
+def _make_stopper(parameters):
+    if not parameters["early_stopping"]:
+        return None
+    return keras.callbacks.EarlyStopping(
+        "val_loss",
+        patience=parameters["n_iter_no_change"],
+        restore_best_weights=True,
+    )
+
+
+def _best_iter(history, stopper):
+    return len(history["loss"]) if stopper is None else stopper.best_epoch + 1
+
+
+def _fine_tune(training, parameters, stopper, *parts):
     """Train the last layers of a backbone too, and return the whole training."""
     best = None
     if stopper is not None:
@@ -210,10 +210,9 @@ def _fine_tune(training, parameters, stopper, batches, validation):
         stopper = copy.copy(stopper)  # starts anew with the training
     thaw(training.network, training.blueprint["fine_tune"])
     plan = _make_plan(parameters, stopper, training, fine=True)
-    history = _resume(training, plan, batches, validation, keep_optimizer=False)
-    best_iter = len(history["loss"])
-    if stopper is not None:
-        best_iter = stopper.best_epoch + 1
+    history = _resume(training, plan, *parts, keep_optimizer=False)
+    best_iter = _best_iter(history, stopper)
+    if best is not None:
         if best <= min(history["val_loss"][len(training.history["loss"]) :]):
             training.network.set_weights(weights)
             best_iter = training.best_iter
@@ -226,14 +225,14 @@ def _fine_tune(training, parameters, stopper, batches, validation):
 
 
 def refuse_other_network(previous, blueprint, classes):
-    """Refuse to go on with a network that the parameters or data don't fit any more.
+    """Refuse to go on with a network that doesn't fit the parameters or the data.
 
     Parameters
     ----------
     previous : Training
         The training to go on with.
     blueprint : dict
-        What a new network would be built from.
+        The arguments that a new network would be built from.
     classes : ndarray of shape (n_classes,)
         The labels of the new data.
     """
@@ -252,7 +251,7 @@ def _describe(blueprint, classes):
 
 
 def _make_plan(parameters, stopper, previous, *, fine=False):
-    """Plan a training, or its end, in which a backbone is trained as well."""
+    """Return the plan of a training, or of the fine tuning at its end."""
     prefix = "fine_tune_" if fine else ""
     epochs = parameters[f"{prefix}epochs"]
     callbacks = copy_callbacks(parameters["callbacks"])
@@ -272,14 +271,15 @@ def _n_epochs(training):
     return 0 if training is None else len(training.history["loss"])
 
 
-def _resume(previous, plan, batches, validation, *, keep_optimizer):
+def _resume(previous, plan, *parts, keep_optimizer=True):
     """Go on with a network, and return the history of all epochs."""
+    before = previous.optimizer, previous.learning_rate
+    keep_optimizer &= before == (plan.optimizer, plan.learning_rate)
     n_before = _n_epochs(previous)
     history = resume_training(
         previous.network,
         plan,
-        batches,
-        validation,
+        *parts,
         initial_epoch=n_before,
         keep_optimizer=keep_optimizer,
     )

@@ -1,4 +1,4 @@
-"""Make the optimizer of a fit: its learning rate, its settings, and its copy."""
+"""Prepare the optimizer of a fit: its learning rate, its settings, and its copy."""
 
 import numbers
 
@@ -30,7 +30,7 @@ def compile_network(network, optimizer, *, steps_per_execution=1):
 
 
 def as_float(rate):
-    # Keras takes no int and no NumPy number; a schedule stays what it is.
+    # Keras takes no int and no NumPy number. A schedule stays unchanged.
     return float(rate) if isinstance(rate, numbers.Real) else rate
 
 

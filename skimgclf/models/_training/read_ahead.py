@@ -1,4 +1,4 @@
-"""Samples by batches: sliced from an array, or read ahead from disk by threads."""
+"""Read batches of samples: from an array, or ahead from disk by threads."""
 
 from concurrent.futures import ThreadPoolExecutor
 
@@ -11,7 +11,7 @@ from skimgclf.images import LazyImages
 
 
 class BatchReader:
-    """The batches of one pass after the other, as a network takes them.
+    """Read the batches of one pass over the samples after another.
 
     Parameters
     ----------
@@ -23,9 +23,9 @@ class BatchReader:
     Attributes
     ----------
     filled : dict of int to tuple (int, str, str)
-        By row, the images that couldn't be read and were replaced by background.
+        By row, the unreadable images that were replaced by background.
     failure : Exception or None
-        What a read has raised; Keras makes something else of it on its way.
+        The error of a read, which TensorFlow turns into another one.
     """
 
     def __init__(self, X, batch_size):
@@ -60,14 +60,14 @@ class BatchReader:
         self._rows = rows
 
     def read(self, index, n_joined=1):
-        """Return batches of the pass as one; they should be those after the last.
+        """Return batches of the pass joined into one, in their order.
 
         Parameters
         ----------
         index : int
             The first of them, from 0.
         n_joined : int, default=1
-            How many, those that exist.
+            Number of batches; fewer at the end of the pass.
 
         Returns
         -------
@@ -85,14 +85,14 @@ class BatchReader:
         return scale_samples(np.zeros((n_samples, *self._X.shape[1:]), self._X.dtype))
 
     def close(self):
-        """Stop reading ahead, and let go of the samples."""
+        """Stop reading ahead, and release the samples."""
         if self._pool is not None:
             self._pool.shutdown(cancel_futures=True)
         self._X = None
         self._pending = {}
 
     def key_of(self, index, n_joined=1):
-        """Return which samples batches of the pass have: a slice or an array of int."""
+        """Return the index of the samples of batches: a slice or an array of int."""
         size = self._batch_size
         samples = slice(index * size, (index + n_joined) * size)
         return samples if self._rows is None else self._rows[samples]
@@ -123,7 +123,7 @@ def scale_samples(X):
 
 
 def warn_of_filled(*readers):
-    """Warn of all images that were replaced by background, since unreadable."""
+    """Warn of all unreadable images that were replaced by background."""
     for reader in readers:
         if reader.filled:
             errors = [reader.filled[row] for row in sorted(reader.filled)]

@@ -1,7 +1,7 @@
-"""Learning beside the estimator, so that it changes in one step or not at all.
+"""Change an estimator in one step, or not at all.
 
 A fit that fails or is interrupted leaves the estimator as it was, and threads that
-predict meanwhile never see the half of what was learnt.
+predict meanwhile see the old network or the new one.
 """
 
 import contextlib
@@ -10,14 +10,14 @@ from skimgclf.models._training.optimizer import LOSS, METRICS
 
 
 def detach(estimator):
-    """Return a second estimator with the same attributes, to learn in its place."""
+    """Return a second estimator with the same attributes, to be trained."""
     learner = type(estimator).__new__(type(estimator))
     vars(learner).update(vars(estimator))
     return learner
 
 
 def adopt(estimator, learner):
-    """Take over all attributes of the one that has learnt, and return the estimator."""
+    """Take over all attributes of the trained estimator, and return the first one."""
     for name in vars(estimator).keys() - vars(learner).keys():
         delattr(estimator, name)
     vars(estimator).update(vars(learner))
@@ -26,7 +26,7 @@ def adopt(estimator, learner):
 
 @contextlib.contextmanager
 def restored_on_failure(network):
-    """Give a network's variables their values back when training fails.
+    """Restore the variables and the optimizer of a network when training fails.
 
     Yields the list of (variable, value), to which the optimizer's can be added.
     """

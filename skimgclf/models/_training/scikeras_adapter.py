@@ -33,6 +33,7 @@ import keras
 import numpy as np
 from scikeras.wrappers import KerasClassifier
 
+from skimgclf.models._networks.architectures import build_network
 from skimgclf.models._repairs import (
     forget_kernels,
     quiet_about_retracing,
@@ -83,19 +84,17 @@ class TrainingPlan:
     callbacks: list
 
 
-def train_network(build, blueprint, plan, batches, validation_batches, *, seed):
+def train_network(blueprint, plan, batches, validation_batches=None, *, seed):
     """Build, compile and train a network.
 
     Parameters
     ----------
-    build : callable
-        Takes the blueprint and returns a keras.Model that isn't compiled.
     blueprint : dict
-        The keyword arguments of `build`.
+        The arguments of `build_network`.
     plan : TrainingPlan
         How to train.
     batches, validation_batches : keras.utils.PyDataset
-        The training data, and what is evaluated after each epoch (or None).
+        The training data, and the validation data or None.
     seed : int
         Decides weights and dropout.
 
@@ -108,7 +107,7 @@ def train_network(build, blueprint, plan, batches, validation_batches, *, seed):
     """
 
     def build_new():
-        network = build(**blueprint)
+        network = build_network(**blueprint)
         refuse_trained_weights(network)
         return network
 
@@ -122,9 +121,9 @@ def train_network(build, blueprint, plan, batches, validation_batches, *, seed):
 
 
 def resume_training(
-    network, plan, batches, validation_batches, *, initial_epoch, keep_optimizer
+    network, plan, batches, validation_batches=None, *, initial_epoch, keep_optimizer
 ):
-    """Train a network further; if that fails, it is as it was before.
+    """Train a network further; leave it unchanged if that fails.
 
     Parameters
     ----------
@@ -135,8 +134,8 @@ def resume_training(
     initial_epoch : int
         Number of epochs that it was trained already.
     keep_optimizer : bool
-        Whether to go on with the optimizer that the network has, and what that has
-        learnt (if it has one), instead of the plan's.
+        Whether to go on with the optimizer of the network and its state, if there is
+        one, instead of the plan's.
 
     Returns
     -------
@@ -173,9 +172,9 @@ refuse_renamed(
 
 
 class _Trainer(KerasClassifier):
-    """scikeras' classifier over batches that were validated and encoded before."""
+    """Train through scikeras on batches that were validated and encoded before."""
 
-    # What the network was built from; None for one that is trained further.
+    # The arguments that built the network; None for one that is trained further.
     blueprint = None
     # Whether another network, traced once, stood in for it.
     is_shared = False
@@ -237,7 +236,7 @@ class _Trainer(KerasClassifier):
 
 
 class _PassThrough:
-    """A transformer that changes nothing and looks at nothing."""
+    """Transform nothing, in place of scikeras' encoders."""
 
     def fit(self, data):
         return self
@@ -266,7 +265,7 @@ def _scikeras_parameters(plan):
 def refuse_trained_weights(network):
     """Refuse a network that shares weights with one that was trained before.
 
-    Folds, candidates and estimators would teach each other, without a word.
+    Folds, candidates and estimators would silently share what they learn.
     """
     if any(id(variable) in _trained for variable in network.trainable_variables):
         raise ValueError(

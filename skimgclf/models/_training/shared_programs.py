@@ -1,13 +1,13 @@
-"""Traced training programs that fits of the same network share.
+"""Share traced training programs between fits of the same kind of network.
 
 Most of a short fit is TensorFlow tracing the network's training step, anew for each
 network, though a search trains hundreds of the same kind. Here the first network of a
 kind is traced as a stand-in; it trains in place of those that come after. A network's
 numbers go into the stand-in before the training and come back after it: weights, the
-states of normalization and dropout, and what the optimizer has learnt. So each fit
+states of normalization and dropout, and the optimizer's variables. So each fit
 starts from its own numbers and ends with them, bit for bit as if trained itself.
 
-Call nothing here outside of `_scikeras.seeded`, which lets one thread in at a time.
+Call these functions within `seeds.seeded` only, which lets one thread in at a time.
 """
 
 import collections
@@ -21,13 +21,13 @@ import tensorflow
 # Stand-ins by kind, the one used last at the end.
 _stand_ins = collections.OrderedDict()
 
-# How many are kept. A search finishes all folds of a candidate before the next one.
+# Number of stand-ins kept. A search finishes all folds of a candidate before the next one.
 _N_KEPT = 4
 
 # Larger networks train much longer than they trace, and would take up memory.
 _N_PARAMETERS = 1_000_000
 
-# Whose numbers are all in variables, and whose step depends on no variable's name.
+# Optimizers that keep all numbers in variables, and compute without their names.
 _OPTIMIZERS = {
     keras.optimizers.SGD,
     keras.optimizers.RMSprop,
@@ -43,9 +43,9 @@ _OPTIMIZERS = {
 
 
 def build_metrics(network):
-    """Create the variables of loss and metrics, whose values each epoch starts anew.
+    """Create the variables of the loss and the metrics.
 
-    Keras creates them while TensorFlow traces, which then traces everything again.
+    Keras 3.15 creates them while TensorFlow traces, which then traces again.
 
     Parameters
     ----------
@@ -60,7 +60,7 @@ def build_metrics(network):
 
 
 def describe_program(network, blueprint):
-    """Describe all that the traced training step of a network depends on.
+    """Describe all values that the traced training step of a network depends on.
 
     Parameters
     ----------
@@ -72,7 +72,7 @@ def describe_program(network, blueprint):
     Returns
     -------
     kind : str or None
-        Equal for networks that can stand in for each other; None where that isn't sure.
+        Equal for networks that can stand in for each other; None if unsure.
     """
     optimizer = network.optimizer
     if type(optimizer) not in _OPTIMIZERS:
@@ -119,7 +119,7 @@ def stand_in(network, kind, build_alike):
     Parameters
     ----------
     network : keras.Model
-        Compiled, with its optimizer's variables. Has what was learnt afterwards.
+        Compiled, with its optimizer's variables; trained afterwards.
     kind : str or None
         From `describe_program`; None to train the network itself.
     build_alike : callable
@@ -133,7 +133,7 @@ def stand_in(network, kind, build_alike):
     if kind is None:
         yield network
         return
-    # Taken out, so that one whose training fails is never used again.
+    # Taken out first: after a failed training a stand-in must not be used again.
     trained = _stand_ins.pop(kind, None) or build_alike()
     _copy_numbers(network, trained)
     yield trained

@@ -1,4 +1,4 @@
-"""What a network is trained and validated on: samples, labels and weights joined."""
+"""Split samples into training data and validation data."""
 
 import math
 
@@ -15,7 +15,7 @@ from skimgclf.models._training.batches import Samples
 
 
 class SelectedRows:
-    """Some rows of an array, copied only as far as they are read.
+    """Select rows of an array, and copy only those that are read.
 
     An array as large as memory, or mapped from a file that is larger, would have to be
     copied to leave a few of its rows out.
@@ -25,7 +25,7 @@ class SelectedRows:
     X : ndarray or SelectedRows of shape (n_samples, ...)
         All rows.
     rows : ndarray of int of shape (n_selected,)
-        Which of them.
+        Index of the selected rows.
     """
 
     def __init__(self, X, rows):
@@ -48,7 +48,7 @@ class SelectedRows:
 
 
 def join_samples(X, codes, weights):
-    """Join samples, codes and weights, without the samples whose weight is 0.
+    """Join samples, codes and weights, without the samples of weight 0.
 
     Parameters
     ----------
@@ -70,12 +70,12 @@ def join_samples(X, codes, weights):
 
 
 def check_validation_data(estimator, X_val, y_val, sample_weight_val, classes):
-    """Validate what a user gave to evaluate after each epoch.
+    """Check the validation data that the user gave.
 
     Parameters
     ----------
     estimator : KerasImageClassifier
-        Has validated X already, to which X_val is compared.
+        Knows the shape of X, which X_val must have too.
     X_val, y_val, sample_weight_val : array-like or None
         As in ``fit``.
     classes : ndarray of shape (n_classes,)
@@ -106,7 +106,7 @@ def hold_out(samples, fraction, classes, *, seed):
     samples : Samples
         All samples.
     fraction : float
-        Share to hold out, in (0, 1).
+        Fraction to hold out, in (0, 1).
     classes : ndarray of shape (n_classes,)
         The labels.
     seed : int
