@@ -26,10 +26,9 @@ class Family:
     min_size: int
 
 
-# The key is the module keras.applications.<key>. The source of `pixels` is its function
-# `preprocess_input` (docs: keras.io/api/applications): "0 to 255" where it does nothing,
-# since the networks begin with such layers themselves; and its modes "tf", "torch" and
-# "caffe".
+# The key is the module keras.applications.<key>. Its function `preprocess_input` is the
+# source of `pixels` (docs: keras.io/api/applications): "0 to 255" where that function
+# does nothing, since the networks begin with such layers themselves, else its mode.
 FAMILIES = {
     "convnext": Family("0 to 255", 32),
     "densenet": Family("torch", 32),

@@ -177,9 +177,8 @@ def without_augmentation(network):
         if layer.name != AUGMENTATION_NAME:
             x = layer(x, training=False)
     plain = keras.Model(inputs, x)
-    plain(
-        np.zeros((1, *inputs.shape[1:]))
-    )  # Keras 3.15 exports a network after a call only
+    # Keras 3.15 exports a network only after a call.
+    plain(np.zeros((1, *inputs.shape[1:])))
     return plain
 
 

@@ -21,7 +21,8 @@ import tensorflow
 # Stand-ins by kind, the one used last at the end.
 _stand_ins = collections.OrderedDict()
 
-# Number of stand-ins kept. A search finishes all folds of a candidate before the next one.
+# Number of stand-ins that are kept. A search finishes all folds of a candidate before
+# the next one.
 _N_KEPT = 4
 
 # Larger networks train much longer than they trace, and would take up memory.
