@@ -1,6 +1,7 @@
 """The networks that the builders make."""
 
 import functools
+import pathlib
 
 import keras
 import pytest
@@ -11,6 +12,7 @@ from skimgclf.models._networks.architectures import (
     ARCHITECTURES,
     build_network,
 )
+from skimgclf.models._networks.kinds import Kind, kind_of
 
 PARAMETERS = {
     "hidden_layer_sizes": (5, 3),
@@ -20,6 +22,25 @@ PARAMETERS = {
     "batch_norm": False,
     "dropout": 0.0,
 }
+
+
+@pytest.mark.parametrize(
+    ("value", "kind"),
+    [
+        ("cnn", Kind.BUILT_IN),
+        ("nothing", Kind.BUILT_IN),
+        ("MobileNetV2", Kind.APPLICATION),
+        ("models/a.keras", Kind.KERAS_FILE),
+        (pathlib.Path("a.keras"), Kind.KERAS_FILE),
+        (build_dense, Kind.FUNCTION),
+        (functools.partial(build_dense, dropout=0.1), Kind.FUNCTION),
+        (3, None),
+        (pathlib.Path("a.png"), None),
+    ],
+)
+def test_kind_of_tells_each_kind(value, kind):
+    assert kind_of(value) is kind
+    assert kind_of(build_dense((4,))) is Kind.MODEL
 
 
 def layers_of(network, kind):
