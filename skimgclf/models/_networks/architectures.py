@@ -235,23 +235,22 @@ def _select_parameters(build, parameters):
 
 def _connect(features, image_shape, *, parameter_value):
     """Return the symbolic input and output of a builder's model, checked."""
+
+    def refuse(expected):
+        expected = f"a callable {expected}"
+        raise parameter_error(_OWNER, "architecture", expected, parameter_value)
+
     if not isinstance(features, keras.Model):
-        raise parameter_error(
-            _OWNER,
-            "architecture",
-            "a callable that returns a keras.Model of features (the classifier adds "
-            f"the softmax layer); it returned {features!r}",
-            parameter_value,
+        refuse(
+            "that returns a keras.Model of features (the classifier adds the softmax "
+            f"layer); it returned {features!r}"
         )
     if getattr(features, "inputs", None):
         n_inputs, n_outputs = len(features.inputs), len(features.outputs)
         if (n_inputs, n_outputs) != (1, 1):
-            raise parameter_error(
-                _OWNER,
-                "architecture",
-                "a callable whose model has one input and one output; its model has "
-                f"{n_inputs} and {n_outputs}",
-                parameter_value,
+            refuse(
+                f"whose model has one input and one output; its model has {n_inputs} "
+                f"and {n_outputs}"
             )
         inputs, outputs = features.inputs[0], features.outputs[0]
     else:
@@ -259,20 +258,14 @@ def _connect(features, image_shape, *, parameter_value):
         inputs = keras.Input(image_shape)
         outputs = features(inputs)
     if tuple(inputs.shape[1:]) != tuple(image_shape):
-        raise parameter_error(
-            _OWNER,
-            "architecture",
-            f"a callable whose model takes samples of shape {tuple(image_shape)}; its "
-            f"model takes {tuple(inputs.shape[1:])}",
-            parameter_value,
+        refuse(
+            f"whose model takes samples of shape {tuple(image_shape)}; its model takes "
+            f"{tuple(inputs.shape[1:])}"
         )
     if len(outputs.shape) != 2:
-        raise parameter_error(
-            _OWNER,
-            "architecture",
-            "a callable whose model returns features of shape (n_samples, n_features); "
-            f"its model returns {tuple(outputs.shape)}: add keras.layers.Flatten() or "
-            "a global pooling layer",
-            parameter_value,
+        refuse(
+            "whose model returns features of shape (n_samples, n_features); its model "
+            f"returns {tuple(outputs.shape)}: add keras.layers.Flatten() or a global "
+            "pooling layer"
         )
     return inputs, outputs
