@@ -28,7 +28,9 @@ def read_tree(folder):
 
 
 @pytest.mark.parametrize("folder", [False, True])
-def test_new_name_is_brought_to_disk_after_the_renaming(tmp_path, monkeypatch, folder):
+def test_repair_sync_folder_brings_a_new_name_to_disk_after_the_renaming(
+    tmp_path, monkeypatch, folder
+):
     """Otherwise a loss of power can take it back."""
     path, sync, synced = tmp_path / "new", os.fsync, []
 
