@@ -1,20 +1,20 @@
-"""Image classification for people who know scikit-learn.
+"""Classify images with scikit-learn and Keras, from files to classes.
 
-Data flows one way, through the rooms of this package:
+Data flows one way, through the modules of this package:
 
-- :mod:`skimgclf.datasets`: where the image paths and labels come from
-- :mod:`skimgclf.images`: paths to arrays (`ImageLoader`)
-- :mod:`skimgclf.models`: arrays to classes (`KerasImageClassifier`), or to pretrained
-  features (`ImageEmbedder`)
-- :mod:`skimgclf.plot`: looking at it (`TrainingHistoryDisplay`, `ImageGridDisplay`,
+- :mod:`skimgclf.datasets`: find the paths and labels of images
+- :mod:`skimgclf.images`: load paths into arrays (`ImageLoader`)
+- :mod:`skimgclf.models`: turn arrays into classes (`KerasImageClassifier`) or into
+  pretrained features (`ImageEmbedder`)
+- :mod:`skimgclf.plot`: draw results (`TrainingHistoryDisplay`, `ImageGridDisplay`,
   `SaliencyDisplay`)
 
-`predict_frame` goes through all of them, :mod:`skimgclf.saving` keeps a trained model
-in a file (`save_model`, `load_model`, `export_model`), and :mod:`skimgclf.exceptions`
-holds what they raise.
+`predict_frame` turns paths into a table of predictions, :mod:`skimgclf.saving` keeps a
+trained model in a file (`save_model`, `load_model`, `export_model`), and
+:mod:`skimgclf.exceptions` defines the errors and warnings.
 
 Importing this package, the loader or the data sets imports neither Keras nor
-TensorFlow, and no import brings matplotlib: the names below are fetched on first use.
+TensorFlow, and no import brings matplotlib: public names are imported on first use.
 """
 
 import importlib
@@ -36,8 +36,8 @@ __all__ = [
     "save_model",
 ]
 
-# Public name -> the room that has it (PEP 562). TensorFlow takes seconds and hundreds
-# of megabytes to import, which a process that only loads images should not pay.
+# Public names and their modules, imported on first use (PEP 562): TensorFlow takes
+# seconds and hundreds of megabytes, which processes that only load images don't need.
 _HOMES = {
     "ImageEmbedder": "skimgclf.models",
     "ImageGridDisplay": "skimgclf.plot",

@@ -1,4 +1,4 @@
-"""``python -m skimgclf`` is the command ``skimgclf``."""
+"""Run the command ``skimgclf`` as ``python -m skimgclf``."""
 
 import sys
 

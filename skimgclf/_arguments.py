@@ -1,4 +1,4 @@
-"""What the command ``skimgclf`` takes: its parser, and the values of its options."""
+"""Parse and check the arguments of the command ``skimgclf``."""
 
 import argparse
 import re
@@ -9,7 +9,7 @@ _EXIT_CODES = """exit codes:
   0 success, 1 the job failed (bad data, images or model), 2 wrong usage,
   130 interrupted (Ctrl-C)"""
 
-# Of each command, for its help; what is written there must parse.
+# Examples for the --help of each command; the tests parse them.
 EXAMPLES = {
     "fit": "skimgclf fit train.csv --image-dir train --epochs 20 --output digits.model",
     "predict": "skimgclf predict digits.model --csv test.csv --image-dir test "
@@ -21,11 +21,11 @@ EXAMPLES = {
 
 
 class _Parser(argparse.ArgumentParser):
-    """A parser that answers a typing mistake with one sentence."""
+    """Parse arguments, and report wrong usage in one sentence."""
 
     def __init__(self, **arguments):
         arguments.setdefault("formatter_class", argparse.RawDescriptionHelpFormatter)
-        # An abbreviation that works today is ambiguous after the next option.
+        # An abbreviation becomes ambiguous when an option of a similar name is added.
         super().__init__(allow_abbrev=False, **arguments)
 
     def error(self, message):
@@ -36,11 +36,11 @@ class _Parser(argparse.ArgumentParser):
 
 
 class _CommandParser(_Parser):
-    """A parser that takes options before, between and after the images.
+    """Parse options before, between and after the images.
 
-    By itself argparse would give up at the second image of ``a.png --top-k 3 b.png``,
-    and at the first of ``MODEL --top-k 3 a.png``. It can do better, but asks to be
-    called by another name, which its own sub-commands don't.
+    `parse_args` of argparse refuses ``a.png --top-k 3 b.png`` and ``MODEL --top-k 3
+    a.png``. `parse_known_intermixed_args` accepts both, but argparse calls the parser
+    of a sub-command by `parse_known_args`, which is redirected here.
     """
 
     _is_mixing = False
@@ -116,30 +116,30 @@ def _add_fit(commands):
     _add_data(fit)
     _add_table_options(fit, label=True)
     fit.add_argument(
-        "--output", required=True, metavar="MODEL", help="the file to save it in"
+        "--output", required=True, metavar="MODEL", help="the file to save the model in"
     )
     fit.add_argument(
         "--test-size",
-        type=_share,
+        type=_fraction,
         default=0.2,
-        metavar="SHARE",
-        help="share of the images that isn't trained on but scored; 0 for none "
+        metavar="FRACTION",
+        help="fraction of the images held out for the final score; 0 for none "
         "(default: 0.2)",
     )
     fit.add_argument(
         "--validation-fraction",
-        type=_share,
+        type=_fraction,
         default=0.0,
-        metavar="SHARE",
-        help="share of the training images to validate on after each epoch, to stop "
-        "early (default: 0, train for all epochs)",
+        metavar="FRACTION",
+        help="fraction of the training images held out for validation after each "
+        "epoch, to stop early (default: 0, train for all epochs)",
     )
     fit.add_argument(
         "--seed",
         type=_seed,
         default=0,
         metavar="INT",
-        help="decides the split and the first weights (default: 0)",
+        help="seed of the split and of the training (default: 0)",
     )
     _add_cache(fit)
     _add_network_options(fit)
@@ -199,7 +199,8 @@ def _add_predict(commands):
         type=_count,
         default=1,
         metavar="K",
-        help="so many rows an image, the most probable class first (default: 1)",
+        help="number of classes to list for each image, one a row, the most probable "
+        "first (default: 1)",
     )
     predict.add_argument(
         "--on-error",
@@ -242,11 +243,11 @@ def _add_check(commands):
 
 
 def _add_info(commands):
-    _add_model(_add_command(commands, "info", "say what a saved model is"))
+    _add_model(_add_command(commands, "info", "describe a saved model"))
 
 
 def _add_model(command):
-    command.add_argument("model", metavar="MODEL", help="what fit has saved")
+    command.add_argument("model", metavar="MODEL", help="a model that fit has saved")
 
 
 def _add_data(command):
@@ -264,11 +265,11 @@ def _add_cache(command):
 
 
 def _add_table_options(command, *, label):
-    table = command.add_argument_group("of a table")
+    table = command.add_argument_group("options for a table")
     table.add_argument(
         "--image-dir",
         metavar="DIR",
-        help="the folder that ids start from (default: the table's own)",
+        help="the folder of the images in a table (default: the folder of the table)",
     )
     table.add_argument(
         "--id-column",
@@ -288,13 +289,13 @@ def _add_table_options(command, *, label):
         type=_separator,
         default=",",
         metavar="CHARACTER",
-        help="what separates two fields; 'tab' for a tab (default: a comma)",
+        help="the character between two fields; 'tab' for a tab (default: a comma)",
     )
     table.add_argument(
         "--encoding",
         default="utf-8-sig",
         metavar="NAME",
-        help="of the table's text, such as cp1252 (default: UTF-8)",
+        help="the text encoding of the table, such as cp1252 (default: UTF-8)",
     )
 
 
@@ -307,13 +308,14 @@ def _count(text):
 
 def _seed(text):
     value = _match(text, r"[0-9]+", int, "a number of at least 0")
-    if value >= 2**32:  # what scikit-learn and NumPy take
+    if value >= 2**32:  # the limit of scikit-learn and NumPy
         raise argparse.ArgumentTypeError(f"{text!r} is not below {2**32}")
     return value
 
 
-def _share(text):
-    return _match(text, r"0|0?\.[0-9]+|0\.", float, "a share from 0 to 1, such as 0.2")
+def _fraction(text):
+    expected = "a fraction from 0 to 1, such as 0.2"
+    return _match(text, r"0|0?\.[0-9]+|0\.", float, expected)
 
 
 def _sizes(text):
@@ -339,7 +341,7 @@ def _separator(text):
 
 
 def _match(text, pattern, convert, expected):
-    """Convert a value that has the right form, and refuse others in a sentence."""
+    """Convert a value of the right form, and refuse others in one sentence."""
     if not re.fullmatch(pattern, text, re.ASCII):
         raise argparse.ArgumentTypeError(f"{text!r} is not {expected}")
     return convert(text)

@@ -1,7 +1,6 @@
-"""What the commands of ``skimgclf`` do, over the public names of this package.
+"""Run the sub-commands of ``skimgclf`` by public functions of this package.
 
-Keras is imported by those commands that need it, once their arguments and tables are
-known to be right.
+Keras is imported only by commands that need it, after arguments and tables are checked.
 """
 
 import importlib
@@ -24,22 +23,22 @@ from skimgclf.prediction import predict_frame
 
 _TABLE_EXTENSIONS = (".csv", ".tsv", ".txt")
 
-# How lines of absl's logging begin that only inform.
+# Beginnings of lines that absl logs for information only.
 _START_MESSAGES = (b"WARNING: All log messages before absl::", b"I0000 ")
 
 
 def run_command(options):
-    """Run one command.
+    """Run one sub-command.
 
     Parameters
     ----------
     options : argparse.Namespace
-        What `skimgclf.cli` has parsed: `command` names the command.
+        The parsed arguments; `command` is the name of the sub-command.
 
     Returns
     -------
     code : int
-        0, or 1 if images are bad that `check` was to check.
+        0, or 1 if `check` found images that can't be read.
     """
     commands = {
         "fit": _fit,
@@ -48,7 +47,7 @@ def run_command(options):
         "check": _check,
         "info": _info,
     }
-    # Images are decoded by all processors, unless a loader has an n_jobs of its own.
+    # Images are decoded by all processors, unless the loader's `n_jobs` is set.
     with parallel_config(backend="threading", n_jobs=-1):
         return commands[options.command](options)
 
@@ -58,8 +57,8 @@ def run_command(options):
 
 def _fit(options):
     check_output(options.output, device=False)
-    # Every file is decoded before, so that no image is found unreadable after an hour
-    # of training.
+    # All files are decoded first, so that an unreadable image isn't found only after
+    # an hour of training.
     data = _load_data(options, hash_files=True, on_bad="raise", verbose=_is_watched())
     check_not_read(options.output, [options.data, *data.filenames])
     if len(data.target_names) < 2:
@@ -77,7 +76,7 @@ def _fit(options):
     pipeline.fit(data.filenames[train], data.target[train])
     if len(test):
         _print_scores(pipeline, data.filenames[test], data.target[test])
-    # What was shown here doesn't concern those who load the model.
+    # A loaded model shouldn't print progress because this command did.
     pipeline.set_params(load__verbose=0, classify__verbose=0)
     _import_quietly("skimgclf.saving").save_model(pipeline, options.output)
     print(f"Saved as {options.output}")
@@ -113,9 +112,9 @@ def _make_pipeline(options):
 
 
 def _split(data, test_size, seed):
-    """Split rows into those to train on and to test with, stratified.
+    """Split rows into training and test rows, stratified by label.
 
-    Files with equal content stay on one side: a copy of a training image tests nothing.
+    Files of equal content stay together, since a copy of a training image is no test.
     """
     rows = np.arange(len(data.filenames))
     if not test_size:
@@ -136,9 +135,8 @@ def _split(data, test_size, seed):
 
 
 def _print_scores(pipeline, paths, target):
-    """Print accuracy and a report on each class."""
-    # As text, like the labels of a table or a folder; a model that was saved from
-    # Python may know them as numbers.
+    """Print the accuracy and a report on each class."""
+    # Labels of tables and folders are text; a model saved from Python may have numbers.
     known = {str(label) for label in getattr(pipeline, "classes_", ())}
     unknown = sorted(set(target) - known)
     if known and len(unknown) == len(set(target)):
@@ -217,7 +215,7 @@ def _check(options):
     if len(copies):
         summary += f" and {len(copies)} have the content of an earlier one"
     lines.append(f"{summary}.")
-    # Standard output is the table's, if the table goes there.
+    # With --output -, standard output holds the table and nothing else.
     print("\n".join(lines), file=sys.stderr if options.output == "-" else sys.stdout)
     return 1 if len(bad) else 0
 
@@ -243,7 +241,7 @@ def _info(options):
     print(f"{options.model} ({size:,} bytes)")
     steps = model.steps if isinstance(model, Pipeline) else [("classify", model)]
     for name, step in steps:
-        # A stranger's file may give a step a name that a terminal would obey.
+        # A stranger's file may hold control characters of terminals in a name.
         shown = name if name.isprintable() else ascii(name)
         print(f"{shown}: {' '.join(repr(step).split())}")
     last = steps[-1][1]
@@ -257,7 +255,7 @@ def _info(options):
     return 0
 
 
-# ---- what several of them need -------------------------------------------------------
+# ---- loading data and models ---------------------------------------------------------
 
 
 def _load_data(options, **arguments):
@@ -309,17 +307,17 @@ def _load_model(path):
 
 
 def _import_quietly(name):
-    """Import a module that imports TensorFlow."""
+    """Import a module, without the messages that TensorFlow prints when it starts."""
     with _without_start_messages():
         return importlib.import_module(name)
 
 
 @contextmanager
 def _without_start_messages():
-    """Leave out what TensorFlow reports on stderr when it starts.
+    """Hide the messages that TensorFlow prints on stderr when it starts.
 
-    TensorFlow 2.21 writes that it uses oneDNN and finds no GPU driver before it reads
-    TF_CPP_MIN_LOG_LEVEL. To remove when that setting works again.
+    TensorFlow 2.21 prints that it uses oneDNN and finds no GPU driver before it reads
+    TF_CPP_MIN_LOG_LEVEL. Remove this function when that setting works again.
     """
     sys.stderr.flush()
     stderr = os.dup(2)
@@ -337,7 +335,7 @@ def _without_start_messages():
 
 
 def _is_watched():
-    """Tell whether somebody sees a progress bar; as the `verbose` of a loader."""
+    """Return the `verbose` of a loader: 1 if stderr is a terminal, otherwise 0."""
     return int(sys.stderr.isatty())
 
 

@@ -1,4 +1,4 @@
-"""Tables written as csv files: whole or not at all, and harmless in a spreadsheet."""
+"""Write tables as csv files, in one step and without formulas for spreadsheets."""
 
 import contextlib
 import os
@@ -8,28 +8,28 @@ import sys
 from skimgclf._atomic import replace_atomically
 from skimgclf.exceptions import SkimgclfError
 
-# What a spreadsheet takes for the start of a formula (OWASP, "CSV Injection"); a number
-# with a sign is none, and keeps meaning the same to other programs.
+# Spreadsheets run a cell that begins like this as a formula (OWASP, "CSV Injection"). A
+# number with a sign is no formula, and stays a number for other programs.
 _FORMULA = re.compile(r"[=+\-@\t\r\n]")
 _NUMBER = re.compile(r"[+-]?[0-9]+(\.[0-9]*)?([eE][+-]?[0-9]+)?", re.ASCII)
 
 
 def check_output(path, *, device=True):
-    """Refuse a file that can't be written, before any work is done for it.
+    """Refuse an output that can't be written, before any other work is done.
 
     Parameters
     ----------
     path : str
         The file to write; "-" for standard output.
     device : bool, default=True
-        Whether it may be a pipe or a device, which is written to in place.
+        Whether the output may be a pipe or a device, which is written in place.
 
     Raises
     ------
     SkimgclfError
-        If it is a folder, or if it or its folder can't be written to.
+        If the output is a folder, or can't be written, or its folder can't.
     OSError
-        If no file can have that name.
+        If the name is too long for a file.
     """
     if path == "-":
         return
@@ -52,7 +52,7 @@ def check_output(path, *, device=True):
 
 
 def check_not_read(path, inputs):
-    """Refuse an output that would replace one of the files that are read.
+    """Refuse an output that would replace one of the inputs.
 
     Parameters
     ----------
@@ -64,7 +64,7 @@ def check_not_read(path, inputs):
     Raises
     ------
     SkimgclfError
-        If it is one of them, or a link to one.
+        If the output is one of the inputs, or a link to one.
     """
     if path == "-" or not os.path.isfile(path):
         return
@@ -88,13 +88,13 @@ def write_csv(frame, path):
     text = escaped.map(escape_cell).to_csv(
         index=False, float_format="%.6g", lineterminator="\n"
     )
-    # Names that aren't UTF-8 keep the bytes that they have on disk.
+    # File names that aren't UTF-8 keep their bytes on disk.
     content = text.encode("utf-8", errors="surrogateescape")
     if path == "-":
         sys.stdout.flush()
         sys.stdout.buffer.write(content)
         return
-    # Pipes and /dev/null are written to; anything else is replaced as a whole.
+    # Pipes and devices are written in place, files are replaced in one step.
     special = os.path.exists(path) and not os.path.isfile(path)
     with open(path, "wb") if special else replace_atomically(path) as file:
         file.write(content)

@@ -1,7 +1,8 @@
 """Keep arrays by key in an SQLite file that many processes and threads share.
 
-It is a cache, and so nothing here raises: values that can't be read are missing, values
-that can't be written aren't kept, and `PixelStore.take_problem` says why in words.
+Nothing here raises since work goes on without a cache: values that can't be read
+are missing, values that can't be written aren't kept, and `PixelStore.take_problem`
+returns the reason as a sentence.
 """
 
 import atexit
@@ -14,11 +15,11 @@ import threading
 import time
 import zlib
 
-# The number is the version of the tables in `_SCHEMA`: another one gets another file.
+# The number is the version of `_SCHEMA`: a new version gets a new file.
 _FILE_NAME = "images-1.sqlite"
 
-# Entries are small and found by the first 8 bytes of their key; pixels lie behind each
-# other in the order in which they came, so that writing them touches few pages.
+# Entries are small and found by the first 8 bytes of the key; pixels are stored in the
+# order of writing, so that writing them changes few pages.
 _SCHEMA = (
     "CREATE TABLE IF NOT EXISTS entries "
     "(id INTEGER PRIMARY KEY, number INTEGER NOT NULL, used INTEGER NOT NULL)",
@@ -26,14 +27,14 @@ _SCHEMA = (
     "(number INTEGER PRIMARY KEY, checksum INTEGER NOT NULL, value BLOB NOT NULL)",
 )
 
-# Larger than SQLite's 4,096: fewer parts of an image to collect (150 KB are read in
-# two thirds of the time).
+# Larger than SQLite's default of 4,096, so that an image is in fewer pages (150 KB are
+# read in two thirds of the time).
 _PAGE_SIZE = 16_384
 
 # Seconds to wait while other processes write.
 _PATIENCE = 10.0
 
-# Entries used within this many seconds aren't marked as used again, so that reading
+# Seconds until the time of last use of an entry is written again, so that reading
 # seldom writes.
 _USE_RESOLUTION = 3600
 
@@ -49,7 +50,7 @@ _PAUSE = 0.15
 
 
 class PixelStore:
-    """The store of one directory, for this process.
+    """Store arrays in one directory, for all threads of this process.
 
     Parameters
     ----------
@@ -70,7 +71,7 @@ class PixelStore:
         self._has_problem = False
 
     def load(self, keys):
-        """Find values.
+        """Load values by their keys.
 
         Parameters
         ----------
@@ -80,7 +81,7 @@ class PixelStore:
         Returns
         -------
         values : dict of bytes to bytes
-            Only those that exist and have the right checksum.
+            The values that exist and have the right checksum.
         damaged : set of bytes
             The keys of values with a wrong checksum.
         """
@@ -106,22 +107,22 @@ class PixelStore:
         return values, damaged
 
     def store(self, values, damaged, limit):
-        """Keep values.
+        """Store values by their keys.
 
         Parameters
         ----------
         values : dict of bytes to bytes
             By key, as in `load`.
         damaged : set of bytes
-            The keys among them of damaged values, which are replaced.
+            Keys of `values` that replace damaged values in the store.
         limit : int
-            Bytes to keep in all; the least recently used leave first.
+            Largest size of the store in bytes; the least recently used values go first.
         """
         if values:
             self._write(lambda connection: _insert(connection, values, damaged), limit)
 
     def take_problem(self):
-        """Return a sentence on the first failure, once; then None."""
+        """Return a sentence on the first failure once, and None in later calls."""
         with self._lock:
             problem, self._problem = self._problem, None
         return problem
@@ -133,7 +134,7 @@ class PixelStore:
                 _close(self._idle.pop()[0])
 
     def is_outdated(self):
-        """Tell whether it failed on a file or directory that was replaced since."""
+        """Tell whether the file or directory was replaced after the store failed."""
         return not self._is_writable and self._failed_on != self._identify_place()
 
     def _write(self, work, limit=None):
@@ -164,12 +165,12 @@ class PixelStore:
 
     @contextlib.contextmanager
     def _connect(self):
-        """Lend a connection that no other thread uses meanwhile."""
+        """Lend a connection that no other thread uses at the same time."""
         file, connection = _identify(self._path), None
         with self._lock:
             while self._idle and connection is None:
                 connection, opened = self._idle.pop()
-                if opened != file:  # it was deleted to clear the cache
+                if opened != file:  # the file was deleted to clear the cache
                     _close(connection)
                     connection = None
         if connection is None:
@@ -241,7 +242,7 @@ def open_store(directory):
         store = _stores.pop(directory, None)
         if store is None or store.is_outdated():
             store = PixelStore(directory)
-        _stores[directory] = store  # at the end: in the order of their last use
+        _stores[directory] = store  # at the end: stores are in the order of last use
         if len(_stores) > _MAX_OPEN:
             list(_stores.values())[-_MAX_OPEN - 1].close()
         return store
@@ -285,7 +286,7 @@ def _close(connection):
 
 
 def _prepare(connection):
-    """Set a file's options, and make its tables if it is new."""
+    """Set the options of a file, and make the tables of a new one."""
     deadline = time.monotonic() + _PATIENCE
     while True:
         try:
@@ -296,7 +297,7 @@ def _prepare(connection):
                 connection.execute(statement)
             return
         except sqlite3.OperationalError as error:
-            # While another process makes the same file, SQLite doesn't wait by itself.
+            # SQLite doesn't wait by itself while another process makes the same file.
             is_busy = error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_BUSY
             if not is_busy or time.monotonic() > deadline:
                 raise
@@ -343,7 +344,7 @@ def _insert(connection, values, damaged):
 
 
 def _evict(connection, limit):
-    """Delete the least recently used entries, until the rest fits well."""
+    """Delete the least recently used entries, until 90 % of the limit is left."""
     if _n_bytes(connection) <= limit:
         return
     while _n_bytes(connection) > _KEPT_FRACTION * limit:
@@ -384,7 +385,7 @@ def _id_of(key):
 
 
 def _checksum(key, value):
-    # Of the key as well, so that no other image's pixels can stand in. CRC-32 finds
+    # The key is included, so that pixels of another image don't match. CRC-32 finds
     # every flipped bit, at a third of the cost of a cryptographic hash.
     return zlib.crc32(value, zlib.crc32(key))
 

@@ -1,4 +1,4 @@
-"""Check parameters by rules, raise the one form of a parameter error, warn users."""
+"""Check parameters by rules, make parameter errors, and warn users."""
 
 import dataclasses
 import numbers
@@ -19,18 +19,18 @@ def parameter_error(owner, name, expected, value):
     Parameters
     ----------
     owner : str
-        The class or function whose parameter it is.
+        The class or function that has the parameter.
     name : str
         The parameter.
     expected : str
-        What it must be, as the end of the sentence "The parameter must be ...".
+        Valid values, as the end of the sentence "The parameter must be ...".
     value : object
-        What was given.
+        The invalid value.
 
     Returns
     -------
     error : InvalidParameterError
-        Not raised here, so that the caller's ``raise`` stands where it happens.
+        The error, for the caller to raise.
 
     Examples
     --------
@@ -206,9 +206,9 @@ def ints(minimum, *, length=None, or_int=False, empty=False):
     minimum : int
         The smallest value allowed for each.
     length : int, default=None
-        How many there must be; None for any number.
+        Number of ints; None for any number.
     or_int : bool, default=False
-        Whether a single int is allowed, which stands for `length` equal ones.
+        Whether a single int is allowed, which stands for `length` equal ints.
     empty : bool, default=False
         Whether an empty tuple is allowed.
 
@@ -259,7 +259,7 @@ VERBOSE = Rule(
 
 
 def optional(rule):
-    """Make the rule that None is valid, too, which its sentence leaves out."""
+    """Make a rule that accepts None too, but doesn't mention None in errors."""
     return dataclasses.replace(rule | NONE, expected=rule.expected)
 
 
@@ -269,7 +269,7 @@ def check_bool(owner, name, value):
 
 
 def check_keys(what, mapping, names):
-    """Refuse what isn't a dict with exactly these keys."""
+    """Refuse anything but a dict with exactly these keys."""
     if not isinstance(mapping, dict):
         raise ValueError(f"{what} is a {type(mapping).__name__}, not a dict")
     if set(mapping) != set(names):
@@ -278,10 +278,9 @@ def check_keys(what, mapping, names):
 
 
 def warn_user(message, category=UserWarning):
-    """Warn, pointing at the line of the user's that led here.
+    """Warn, with the line of the user's code that led here.
 
-    Between it and the warning stand frames of this package and, in a pipeline or a
-    search, of scikit-learn.
+    Frames of this package and, in a pipeline or a search, of scikit-learn are skipped.
     """
     level, frame = 2, sys._getframe(1)
     while frame.f_back is not None and frame.f_code.co_filename.startswith(_OURS):

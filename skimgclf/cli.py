@@ -1,6 +1,6 @@
-"""The command ``skimgclf``: it runs, and its exit codes and errors.
+"""Run the command ``skimgclf``, and turn errors into sentences and exit codes.
 
-What it takes stands in `skimgclf._arguments`, what it does in `skimgclf._commands`.
+`skimgclf._arguments` parses the options, `skimgclf._commands` runs the sub-commands.
 Neither ``--help`` nor ``check`` imports TensorFlow.
 """
 
@@ -19,7 +19,7 @@ def main(argv=None):
     Parameters
     ----------
     argv : list of str, default=None
-        The arguments after the command's name; by default those of the process.
+        The arguments after the name of the command; None for those of the process.
 
     Returns
     -------
@@ -58,8 +58,8 @@ def main(argv=None):
         _print_line("Interrupted: nothing was written.")
         return 130
     except BrokenPipeError:
-        # The reader, such as `head`, has seen enough. Python would complain once more
-        # when it flushes at its end (its documentation, on SIGPIPE).
+        # A reader such as `head` closed the pipe. Python would print an error when it
+        # flushes at exit (Python's documentation of `signal`, "Note on SIGPIPE").
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except Exception as error:
@@ -70,19 +70,19 @@ def main(argv=None):
 
 
 def _prepare_streams():
-    """Let any name be printed, and nothing land in a file that is opened later."""
+    """Prepare stdout and stderr for any file name, and for being closed."""
     for number, name in [(1, "stdout"), (2, "stderr")]:
         stream = getattr(sys, name)
-        if stream is None:  # closed by the shell (`>&-`), so its number is free
+        if stream is None:  # closed by `>&-`: the next open file would get its number
             os.dup2(os.open(os.devnull, os.O_RDWR), number)
             setattr(sys, name, open(number, "w", closefd=False))
         elif isinstance(stream, io.TextIOWrapper) and stream.errors == "strict":
-            # Names that aren't text, and terminals of another encoding.
+            # Names may not be valid text, or not fit the encoding of the terminal.
             stream.reconfigure(errors="backslashreplace")
 
 
 def _describe_error(error):
-    """Say what went wrong, as one sentence and at most a list below it."""
+    """Describe an error in one sentence, with a list below it at most."""
     if type(error).__module__.startswith("skimgclf."):
         return str(error)
     if isinstance(error, OSError) and error.strerror:

@@ -1,20 +1,20 @@
-"""What skimgclf raises and warns of.
+"""Define the errors and warnings of skimgclf.
 
 ::
 
     SkimgclfError
-    ├── InvalidParameterError (also a ValueError): a parameter has a bad value
-    ├── ImageLoadError (also an OSError): images that can't be read rightly
+    ├── InvalidParameterError (also a ValueError): a parameter has an invalid value
+    ├── ImageLoadError (also an OSError): images can't be read
     ├── DatasetError (also a ValueError): a csv table or a folder tree is wrong
     └── ModelFileError (also a ValueError): a saved model is damaged or isn't one
     SkimgclfWarning (a UserWarning)
-    ├── ImageLoadWarning: images were replaced on request, and which
-    ├── ImageCacheWarning: a cache of images can't be used, or not fully
+    ├── ImageLoadWarning: unreadable images were replaced (``on_error="fill"``)
+    ├── ImageCacheWarning: a cache of images can't be used, or only in part
     ├── DatasetWarning: a table or a folder tree holds something unusual
     └── ModelFileWarning: a model was saved with versions that differ from those here
 
-Each class also inherits the built-in exception that fits, so that code which
-catches `ValueError` or `OSError` goes on working.
+Each error class also inherits from the built-in exception in brackets, so that code
+that catches `ValueError` or `OSError` keeps working.
 """
 
 import os
@@ -32,7 +32,7 @@ __all__ = [
     "SkimgclfWarning",
 ]
 
-# How many offenders a message spells out; `.errors` and `.problems` hold all.
+# Number of items that a message lists; `.errors` and `.problems` hold all.
 _N_LISTED = 10
 
 
@@ -41,7 +41,7 @@ class SkimgclfError(Exception):
 
 
 class InvalidParameterError(SkimgclfError, ValueError):
-    """A parameter of a class or function has a value that can't be meant.
+    """A parameter of a class or function has an invalid value.
 
     The message always has the form ``The 'epochs' parameter of
     KerasImageClassifier must be an int of at least 1. Got 0 instead.``
@@ -49,7 +49,7 @@ class InvalidParameterError(SkimgclfError, ValueError):
 
 
 class ImageLoadError(SkimgclfError, OSError):
-    """One or more images can't be read rightly.
+    """One or more images can't be read.
 
     Parameters
     ----------
@@ -63,9 +63,9 @@ class ImageLoadError(SkimgclfError, OSError):
     errors : list of tuple (int or None, str, str)
         All bad images of the call, in its order.
     path : str
-        The path of the first.
+        The path of the first bad image.
     reason : str
-        The reason of the first.
+        The reason of the first bad image.
 
     Examples
     --------
@@ -98,12 +98,12 @@ class DatasetError(SkimgclfError, ValueError):
     summary : str
         One sentence: what was read and what is wrong with it.
     problems : sequence of str, default=()
-        Every offender, each with its line or path.
+        All problems, each with its line or path.
 
     Attributes
     ----------
     problems : list of str
-        All offenders; the message lists the first ten.
+        All problems; the message lists the first ten.
     """
 
     def __init__(self, summary, problems=()):
@@ -176,11 +176,11 @@ class ImageLoadWarning(SkimgclfWarning):
 
 
 class ImageCacheWarning(SkimgclfWarning):
-    """A cache of decoded images can't be used, or not fully: decoding goes on."""
+    """A cache of images can't be used, or only in part: images are decoded again."""
 
 
 class DatasetWarning(SkimgclfWarning):
-    """A csv table or a folder tree holds something that may not be meant."""
+    """A csv table or a folder tree holds something that may be a mistake."""
 
 
 class ModelFileWarning(SkimgclfWarning):

@@ -1,4 +1,4 @@
-"""predict_frame: image files in, a table of labels and probabilities out."""
+"""Predict images into a table of labels and probabilities: predict_frame."""
 
 import numpy as np
 from sklearn.base import clone
@@ -16,12 +16,12 @@ _TABLE = ParameterTable(
     _OWNER, {"top_k": an_int(1), "on_error": one_of("raise", "fill")}
 )
 
-# Images in memory at once: 150 MB of them at 224x224 pixels in colour.
+# Images in memory at once: 150 MB at 224x224 pixels in colour.
 _N_AT_ONCE = 256
 
 
 def predict_frame(pipeline, paths, *, top_k=1, on_error="raise"):
-    """Predict images, and return a table that names each with its label.
+    """Predict images, and return a table with the label of each.
 
     The images are loaded and predicted a few hundred at a time, so that memory doesn't
     grow with their pixels.
@@ -29,42 +29,40 @@ def predict_frame(pipeline, paths, *, top_k=1, on_error="raise"):
     Parameters
     ----------
     pipeline : :class:`~sklearn.pipeline.Pipeline`
-        A fitted pipeline whose first step is an :class:`~skimgclf.ImageLoader` and
-        whose last is any classifier with `predict_proba`. The `on_error` of its loader
-        doesn't count here, the one below does. With a loader whose `verbose` is above
-        0, a progress bar is shown on stderr.
+        A fitted pipeline that begins with an :class:`~skimgclf.ImageLoader` and ends
+        with a classifier that has `predict_proba`. `on_error` of the loader is ignored.
+        If `verbose` of the loader is above 0, a progress bar appears on stderr.
     paths : list, tuple, array, Series or one-column DataFrame
-        What `ImageLoader.transform` takes.
+        Images in any form that `ImageLoader.transform` takes.
     top_k : int, default=1
-        How many classes to give for each image, the most probable first; at most as
-        many as there are.
+        Number of classes for each image, the most probable first; at most the number
+        of classes of the pipeline.
     on_error : {"raise", "fill"}, default="raise"
-        Whether images that can't be read raise one `ImageLoadError` that lists them
-        all, or have a row without a label that says why. They are never predicted, and
-        the other rows are the same with and without them.
+        Whether images that can't be read raise one `ImageLoadError` that lists all of
+        them, or get a row with the reason and no label. Unreadable images are never
+        predicted, and don't change other rows.
 
     Returns
     -------
     frame : DataFrame of shape (n_samples, 4), or more rows and 5 columns with `top_k`
         In the order given, with the columns
 
-        - path: the path as given (for bytes, PIL images and arrays: what they are)
+        - path: the path as given (for bytes, PIL images and arrays: a description)
         - label: the most probable of the pipeline's `classes_`; None if unreadable
         - probability: float in [0, 1]; NaN if unreadable
-        - rank: only with `top_k` above 1: from 1, the most probable, to `top_k`, each
-          in a row of its own. So the columns don't depend on `top_k`, and
-          ``frame[frame["rank"] == 1]`` has one row an image. An unreadable image has
-          one row, of rank 1.
+        - rank: only with `top_k` above 1: from 1, the most probable class, to `top_k`,
+          one row for each; ``frame[frame["rank"] == 1]`` has one row for each image.
+          An unreadable image has one row, of rank 1.
         - reason: why the image can't be read; None if it can
 
     Raises
     ------
     InvalidParameterError
-        If a parameter has a bad value, or `paths` isn't a list of images.
+        If a parameter has an invalid value, or `paths` isn't a list of images.
     sklearn.exceptions.NotFittedError
         If the pipeline isn't fitted.
     ImageLoadError
-        If images can't be read rightly and `on_error` is "raise".
+        If images can't be read and `on_error` is "raise".
 
     See Also
     --------
@@ -72,9 +70,9 @@ def predict_frame(pipeline, paths, *, top_k=1, on_error="raise"):
 
     Notes
     -----
-    The label is the class with the highest probability. That is what `predict` of
-    nearly every classifier gives; ``SVC(probability=True)`` and classifiers with a
-    threshold of their own may answer something else.
+    The label is the class with the highest probability. `predict` of nearly every
+    classifier returns the same; that of ``SVC(probability=True)`` and of classifiers
+    with a tuned threshold may differ.
 
     Examples
     --------
@@ -119,7 +117,7 @@ def predict_frame(pipeline, paths, *, top_k=1, on_error="raise"):
 
 
 def _split_pipeline(pipeline):
-    """Check a pipeline; return its loader, which raises, and the other steps."""
+    """Check a pipeline, and return a loader that raises errors and the other steps."""
     expected = f"{_OWNER} needs a fitted Pipeline whose first step is an ImageLoader"
     if not isinstance(pipeline, Pipeline):
         advice = ""
@@ -142,13 +140,13 @@ def _split_pipeline(pipeline):
             "it to a classifier."
         )
     check_is_fitted(pipeline)
-    # A loader that fills would have its background predicted like a good image, and a
-    # lazy one tells too late what can't be read.
+    # With "fill", the background would be predicted like a good image; a lazy loader
+    # would find unreadable images only while the classifier predicts.
     return clone(loader).set_params(on_error="raise", lazy=False), pipeline[1:]
 
 
 def _predict_cells(loader, classifier, cells, n_classes, *, stop_at_errors):
-    """Load and predict cells, some at a time.
+    """Load and predict images, a few hundred at a time.
 
     Parameters
     ----------
@@ -157,23 +155,23 @@ def _predict_cells(loader, classifier, cells, n_classes, *, stop_at_errors):
     classifier : Pipeline
         The fitted steps after the loader.
     cells : list
-        One image each.
+        One image in each cell.
     n_classes : int
-        How many classes there are.
+        Number of classes.
     stop_at_errors : bool
-        Whether to predict nothing more once an image can't be read. The others are
-        still read, since an error lists all bad files.
+        Whether to stop predicting at the first unreadable image. All images are still
+        read, since the error lists all unreadable ones.
 
     Returns
     -------
     probabilities : ndarray of shape (n_samples, n_classes)
         NaN in rows that aren't predicted.
     errors : list of tuple (int, str, str)
-        As in `ImageLoadError`, in the order of rows.
+        Unreadable images as in `ImageLoadError`, in the order of rows.
     """
     probabilities = np.full((len(cells), n_classes), np.nan)
     errors = []
-    # One bar over all, instead of the loader's own for each part.
+    # One progress bar for all images, instead of the loader's bar for each part.
     bar = _make_bar(len(cells), loader.verbose)
     loader.set_params(verbose=0)
     with bar:
@@ -194,19 +192,19 @@ def _make_bar(n_rows, verbose):
 
 
 def _load_readable(loader, cells, rows):
-    """Load those rows that can be read.
+    """Load the rows that can be read.
 
     Returns
     -------
     images : ndarray or None
-        What the loader makes of them; None if there are none.
+        The loaded images; None if no row can be read.
     rows : list of int
-        Which they are.
+        The rows of the loaded images.
     errors : list of tuple (int, str, str)
-        The other rows, as in `ImageLoadError`.
+        Unreadable rows, as in `ImageLoadError`.
     """
     errors = []
-    # Again after an error, and once more should a file break between two readings.
+    # Repeat without unreadable rows; a file may also change between two readings.
     while rows:
         try:
             return loader.transform([cells[row] for row in rows]), rows, sorted(errors)

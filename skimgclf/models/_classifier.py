@@ -1,4 +1,4 @@
-"""KerasImageClassifier: a Keras network as a scikit-learn classifier."""
+"""Train a Keras network as a scikit-learn classifier: KerasImageClassifier."""
 
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils.validation import check_is_fitted
@@ -13,7 +13,7 @@ from skimgclf.models._training.rollback import adopt, detach
 
 
 class KerasImageClassifier(ClassifierMixin, BaseEstimator):
-    """A network that classifies images: dense, convolutional or pretrained.
+    """Classify images with a network: dense, convolutional or pretrained.
 
     The defaults are the textbook's first network: three dense layers of 40, 20 and 10
     units with relu, a softmax layer, Adam, ten epochs. Everything in scikit-learn that
@@ -29,11 +29,12 @@ class KerasImageClassifier(ClassifierMixin, BaseEstimator):
           :func:`skimgclf.models.build_cnn`; for images only
         - "MobileNetV3Small" or another network of `keras.applications`, or the path of
           a ``.keras`` file: a pretrained backbone, as :class:`ImageEmbedder` takes it.
-          Of the next six parameters only `dropout` is used.
-        - a callable ``(image_shape, **those of the next six parameters that it
-          names)`` that returns a new `keras.Model` of features (n_samples,
-          n_features) in each call; the classifier adds the softmax layer and the loss.
-          Sizes come as tuples, whatever form they were given in.
+          Of the parameters of layers, from `hidden_layer_sizes` to `dropout`, only
+          `dropout` is used.
+        - a callable ``(image_shape, **parameters)`` that returns a new `keras.Model`
+          of features (n_samples, n_features) in each call; the classifier adds the
+          softmax layer and the loss. The callable gets those of the parameters from
+          `hidden_layer_sizes` to `dropout` that it names, with sizes as tuples.
 
     hidden_layer_sizes : tuple of int or int, default=(40, 20, 10)
         Number of units of each dense layer; () for none.
@@ -46,10 +47,10 @@ class KerasImageClassifier(ClassifierMixin, BaseEstimator):
     batch_norm : bool, default=False
         Whether to normalize each layer's output before its activation.
     dropout : float, default=0.0
-        Share of units dropped after each dense layer in training, in [0, 1).
+        Fraction of units dropped after each dense layer in training, in [0, 1).
     augmentation : {"flip", "light", "strong"}, list or None, default=None
-        Random changes of images in training, never at predict. Images are shown to the
-        network anew in each epoch, so that it learns what doesn't matter.
+        Random changes of the training images, drawn anew in each epoch, so that the
+        network learns to ignore such changes. Images to predict are never changed.
 
         - "flip": left and right are swapped in every other image; not for digits
         - "light": moved by up to 5 % of the height and width, turned by up to 7
@@ -59,20 +60,21 @@ class KerasImageClassifier(ClassifierMixin, BaseEstimator):
         - a list of these names and of Keras layers, such as ``["flip", "light"]``; see
           :func:`skimgclf.models.augment_images`
     weights : {"imagenet"}, str, os.PathLike or None, default="imagenet"
-        Of a backbone from `keras.applications`: see :class:`ImageEmbedder`.
+        Weights of a backbone from `keras.applications`, see :class:`ImageEmbedder`.
     fine_tune : int or "all", default=0
-        How many layers of a backbone are trained at the end, counted from the last one
-        with weights; batch normalization isn't counted, and stays in inference mode.
-        Before that, for `epochs`, only the softmax layer is trained.
+        Number of layers of a backbone to train, counted from the last layer with
+        weights; batch normalization isn't counted, and stays in inference mode. Before
+        fine tuning, for `epochs`, only the softmax layer is trained.
     fine_tune_epochs : int, default=10
-        Number of passes over the training data in which they are.
+        Number of passes over the training data in fine tuning.
     fine_tune_learning_rate : float, default=1e-5
-        Step size of the optimizer in these; larger steps forget what was learnt before.
+        Step size of the optimizer in fine tuning; large steps destroy the weights that
+        were learnt before.
     optimizer : str, keras.optimizers.Optimizer or subclass of it, default="adam"
-        What updates the weights. An instance is copied for each fit.
+        The optimizer that updates the weights. An instance is copied for each fit.
     learning_rate : float, keras LearningRateSchedule or None, default=None
         Step size of the optimizer; None for the optimizer's own default. Must be None
-        with an optimizer instance, which has its own.
+        with an optimizer instance, which has a learning rate already.
     epochs : int, default=10
         Number of passes over the training data.
     batch_size : int, default=32
@@ -82,8 +84,8 @@ class KerasImageClassifier(ClassifierMixin, BaseEstimator):
         to the weights of the best epoch. The validation data are `X_val` and `y_val` of
         `fit`, or a part of the training data that is held out, class by class.
     validation_fraction : float, default=0.1
-        Share of the training data to hold out for `early_stopping`, in (0, 1). Unused
-        where `X_val` is given.
+        Fraction of the training data to hold out for `early_stopping`, in (0, 1).
+        Unused if `X_val` is given.
     n_iter_no_change : int, default=3
         Number of epochs without a lower validation loss after which to stop.
     class_weight : dict, "balanced" or None, default=None
@@ -91,20 +93,19 @@ class KerasImageClassifier(ClassifierMixin, BaseEstimator):
         1. "balanced" weighs classes inversely to their frequency.
     callbacks : keras.callbacks.Callback, subclass of it, list of them or None, \
 default=None
-        Called by Keras during training. Each fit gets its own: copies of instances, and
-        new instances of classes. One that has a hook for batches makes training slower,
-        since batches then run one at a time.
+        Callbacks for Keras to call in training. Each fit uses copies of instances, and
+        new instances of classes. A callback with a hook for batches makes training
+        slower, since batches then run one at a time.
     warm_start : bool, default=False
-        Whether `fit` goes on training the network of the fit before, instead of
-        building a new one. It must be of the same architecture, classes and image
-        shape. The optimizer goes on as well, unless `optimizer` or `learning_rate` were
-        changed in between.
+        Whether `fit` continues to train the network of the previous fit, instead of
+        building a new one. Architecture, classes and image shape must be the same. The
+        optimizer continues as well, unless `optimizer` or `learning_rate` were changed.
     random_state : int, RandomState instance or None, default=None
         Decides the first weights, the order of samples, dropout and augmentation. With
         an int, fits on the CPU are equal bit for bit on one machine and one set of
         versions; a RandomState instance moves on with each fit.
     verbose : int, default=0
-        1 prints a line an epoch.
+        1 prints a line for each epoch.
 
     Attributes
     ----------
@@ -129,16 +130,16 @@ default=None
 
     See Also
     --------
-    skimgclf.ImageLoader : Turns paths into the arrays that this takes.
-    sklearn.neural_network.MLPClassifier : Dense networks on rows, without Keras.
+    skimgclf.ImageLoader : Load image files into arrays.
+    sklearn.neural_network.MLPClassifier : Train dense networks on rows, without Keras.
 
     Notes
     -----
     Images are expected in [0, 1] as floats, or as uint8, which is divided by 255 batch
     by batch. LazyImages are read batch by batch. Rows (2-D X) are used as they are.
 
-    ``sample_weight`` times ``class_weight`` is rescaled to mean 1 over the samples
-    whose weight isn't 0, and the others are left out. So in full batches
+    ``sample_weight`` times ``class_weight`` is rescaled to mean 1 over the samples of
+    weight above 0; samples of weight 0 are left out. So in full batches
     (``batch_size`` of at least n_samples) a weight of 2 equals repeating the sample.
 
     A fit that fails or is interrupted (Ctrl-C) leaves the estimator as it was before,
@@ -146,8 +147,8 @@ default=None
     half-trained network.
 
     In a search, use `early_stopping` without `X_val`. A search passes `X_val` on to
-    each fit, but scikit-learn takes one that is as long as X for a property of the
-    samples and cuts it down to those of the fold, which `fit` can't see.
+    each fit; but if `X_val` is as long as X, scikit-learn silently cuts it down to the
+    rows of the fold, as it does with sample weights.
 
     Examples
     --------
@@ -164,7 +165,7 @@ default=None
     (1, 2)
     """
 
-    # Metadata routing passes these three on without a request by the user.
+    # Metadata routing passes on these arguments of `fit` without a request by users.
     __metadata_request__fit = {  # noqa: RUF012 - read by scikit-learn, never changed
         "X_val": True,
         "y_val": True,
@@ -250,9 +251,9 @@ default=None
             ``transform_input=["X_val"]``, and with metadata routing enabled, these are
             paths that go through the same loader as X.
         y_val : array-like of shape (n_validation_samples,), default=None
-            Their labels.
+            Labels of the validation data.
         sample_weight_val : array-like of shape (n_validation_samples,), default=None
-            Their weights.
+            Weights of the validation data.
 
         Returns
         -------
@@ -261,7 +262,7 @@ default=None
         Raises
         ------
         ValueError
-            If a parameter or the data have a value that can't be meant.
+            If a parameter or the data are invalid.
         """
         validation = (X_val, y_val, sample_weight_val)
         learner = detach(self)
@@ -279,10 +280,10 @@ default=None
         y : array-like of shape (n_samples,)
             Labels.
         classes : array-like of shape (n_classes,), default=None
-            All labels that will ever come; needed in the first call only.
+            All labels of this and later calls; needed in the first call only.
         sample_weight : array-like of shape (n_samples,), default=None
-            Weight of each sample, used as it is: a part of the data can't tell the mean
-            of all.
+            Weight of each sample. Weights aren't rescaled, since their mean over all
+            parts of the data isn't known.
 
         Returns
         -------
@@ -291,7 +292,7 @@ default=None
         Raises
         ------
         ValueError
-            If a parameter or the data have a value that can't be meant.
+            If a parameter or the data are invalid.
         """
         learner = detach(self)
         learner._fit(X, y, sample_weight, classes=classes, is_partial=True)
@@ -334,7 +335,7 @@ default=None
         return predict_in_batches(self._predict, X, batch_size=self.batch_size)
 
     def score(self, X, y, sample_weight=None):
-        """Compute the share of samples whose label is predicted rightly.
+        """Compute the accuracy: the fraction of samples with the right predicted label.
 
         Parameters
         ----------
@@ -342,8 +343,8 @@ default=None
                 (n_samples, n_features)
             Samples like those of fit.
         y : array-like of shape (n_samples,)
-            Their true labels. Labels that were never seen in fit count as wrong, with
-            a warning; if none was seen, they are refused.
+            True labels. Labels that weren't seen in fit count as wrong, with a warning;
+            if no label was seen in fit, an error is raised.
         sample_weight : array-like of shape (n_samples,), default=None
             Weight of each sample.
 
@@ -357,7 +358,7 @@ default=None
         return super().score(X, y, sample_weight)
 
     def _fit(self, *data, **options):
-        # Not get_params, which knows the parameters of a subclass only.
+        # get_params of a subclass returns only the parameters of its own __init__.
         parameters = TABLE.read(self)
         previous = vars(self).get("_training")
         self._learn(learn(self, data, parameters, previous, **options))

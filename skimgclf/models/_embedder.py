@@ -1,4 +1,4 @@
-"""ImageEmbedder: a frozen pretrained network as a scikit-learn transformer."""
+"""Compute features of images by a frozen pretrained network: ImageEmbedder."""
 
 import copy
 import math
@@ -61,24 +61,24 @@ _LEARNT = ("image_shape", "n_features_out", "weights_hash")
 class ImageEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
     """Turn images into the features of a pretrained network.
 
-    A network that was trained on a million photos describes an image by some hundred
-    numbers, from which a linear model learns new classes with a few images of each,
-    in seconds and without a GPU.
+    A network that was trained on a million photos turns an image into some hundred
+    numbers. From these, a linear model learns new classes with a few images of each, in
+    seconds and without a GPU.
 
     Parameters
     ----------
     backbone : str, os.PathLike or keras.Model, default="MobileNetV3Small"
         - the name of a network of `keras.applications` (all but EfficientNetB0 to B7):
-          what its family takes as pixels is put in front
-        - the path of a ``.keras`` file, or a model: they get pixels in [0, 1] as they
-          are, and anything else must be layers of their own. They return features (n,
-          d) or feature maps (n, height, width, d).
+          pixels are rescaled as this network expects them
+        - the path of a ``.keras`` file, or a model: it gets pixels in [0, 1], so any
+          rescaling must be one of its layers. It returns features (n, d) or feature
+          maps (n, height, width, d).
     weights : {"imagenet"}, str, os.PathLike or None, default="imagenet"
-        Of a backbone that is given by its name: "imagenet", which Keras fetches on
+        Weights of a backbone given by its name: "imagenet", which Keras fetches on
         first use and keeps in ``~/.keras``; the path of such a file; or None for random
         weights, which are always the same.
     pooling : {"avg", "max"}, default="avg"
-        What becomes of a feature map: the mean or the maximum of each feature.
+        Whether to take the mean or the maximum of each feature of a feature map.
     batch_size : int, default=32
         Number of images computed at once.
     cache : str or os.PathLike, default=None
@@ -86,8 +86,8 @@ class ImageEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstim
         embedded once, for all folds, candidates and processes of a search; it may be
         that of :class:`~skimgclf.ImageLoader`. None for no cache.
     cache_limit : int, default=10_737_418_240
-        Bytes that the cache may take (10 GiB): the features that weren't used for
-        longest leave first.
+        Largest size of the cache in bytes (10 GiB); the least recently used features
+        are deleted first.
 
     Attributes
     ----------
@@ -96,26 +96,26 @@ class ImageEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstim
     n_features_in_ : int
         height * width * n_channels.
     weights_hash_ : str or None
-        What `backbone` and `weights` held in `fit`, as a SHA-256. None where `backbone`
-        is a model.
+        SHA-256 of the file or the weights that `backbone` and `weights` named in `fit`.
+        None if `backbone` is a model.
 
     See Also
     --------
-    skimgclf.ImageLoader : Turns paths into the arrays that this takes.
-    skimgclf.KerasImageClassifier : Trains such a network further, with `fine_tune`.
+    skimgclf.ImageLoader : Load image files into arrays.
+    skimgclf.KerasImageClassifier : Train such a network further, with `fine_tune`.
 
     Notes
     -----
-    The network runs in inference mode: the features of an image depend on nothing but
-    its pixels. Gray images are repeated to three channels.
+    The network runs in inference mode: the features of an image depend only on the
+    pixels. Gray images are repeated to three channels.
 
-    The cache knows an image by its pixels, and a network by its name, the content of
-    its weights, and the versions of Keras and TensorFlow. In other batches, features
-    may differ in the last digits; those of the cache are the ones that came first.
+    A cache key is made of the pixels of an image, the name and the weights of the
+    network, and the versions of Keras and TensorFlow. Features may differ in the last
+    digits between batches; the cache keeps those that were computed first.
 
     Backbones are loaded on first use, and those used last are shared within a process.
-    A fitted embedder is pickled without its backbone, unless that is a `keras.Model`:
-    where it is loaded, the backbone is found again by its name or path, and
+    A fitted embedder is pickled without the backbone, unless `backbone` is a
+    `keras.Model`. After unpickling, the backbone is loaded again by name or path, and
     `weights_hash_` must be the same. A clone shares the `keras.Model` of the original.
 
     Examples
@@ -148,7 +148,7 @@ class ImageEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstim
         self.cache_limit = cache_limit
 
     def fit(self, X, y=None):
-        """Load the backbone for images of this shape; nothing is learnt.
+        """Load the backbone for images of this shape, without training.
 
         Parameters
         ----------
@@ -164,7 +164,7 @@ class ImageEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstim
         Raises
         ------
         ValueError
-            If a parameter or the images have a value that can't be meant.
+            If a parameter or the images are invalid.
         """
         self._fit(X)
         return self
@@ -307,13 +307,13 @@ def describe_embedder(embedder):
     Parameters
     ----------
     embedder : ImageEmbedder
-        Fitted, with a backbone that can be named again.
+        Fitted, with a backbone given by name or path.
 
     Returns
     -------
     parameters : dict of str to object
     learnt : dict of str to object
-        What `fit` has learnt.
+        Values that `fit` has learnt.
     """
     check_is_fitted(embedder)
     parameters = embedder.get_params(deep=False)
@@ -337,7 +337,7 @@ def describe_embedder(embedder):
 
 
 def restore_embedder(parameters, learnt):
-    """Turn plain values, from a stranger perhaps, back into an embedder.
+    """Rebuild an embedder from plain values, which a stranger may have written.
 
     Parameters
     ----------

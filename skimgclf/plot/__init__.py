@@ -1,13 +1,13 @@
-"""Looking at what a network learns, sees and gets wrong.
+"""Draw training curves, images with their labels, and maps of evidence.
 
 - :class:`~skimgclf.TrainingHistoryDisplay`: loss and metrics by epoch
 - :class:`~skimgclf.ImageGridDisplay`: images with labels, the worst errors first
-- :class:`~skimgclf.SaliencyDisplay`: where in an image the evidence for a class lies
+- :class:`~skimgclf.SaliencyDisplay`: which places in an image speak for a class
 
-They have the form of scikit-learn's displays: `from_estimator` and `from_predictions`
-compute and draw, `plot` draws again, `ax_` and `figure_` hold what was drawn. They read
-public attributes and methods only, so they work with other classifiers as well.
-matplotlib, which ``pip install "skimgclf[plot]"`` installs, is imported when something
+They follow scikit-learn's displays: `from_estimator` and `from_predictions` compute and
+draw, `plot` draws again, `ax_` and `figure_` are the objects of matplotlib. They read
+only public attributes and methods, so that they work with other classifiers too.
+matplotlib, which ``pip install "skimgclf[plot]"`` installs, is imported when a display
 is drawn.
 """
 

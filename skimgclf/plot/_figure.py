@@ -1,4 +1,4 @@
-"""matplotlib: imported here only, and only when something is drawn."""
+"""Import matplotlib when a display is drawn, and make axes."""
 
 
 def import_pyplot(caller):
@@ -24,18 +24,18 @@ def import_pyplot(caller):
 
 
 def make_axes(caller, given, figsize, *, margin_above=None):
-    """Return the axes that a user gave, or those of a new figure.
+    """Return the axes that a user gave, or make a new figure with axes.
 
     Parameters
     ----------
     caller : str
         The method that draws, for the error without matplotlib.
     given : matplotlib Axes or None
-        What the user gave.
+        The axes that the user gave.
     figsize : tuple of two float
         Width and height of a new figure, in inches.
     margin_above : float, default=None
-        With it the axes take all of the new figure but so many inches above; None
+        Inches left free above the axes, which fill the rest of a new figure; None
         leaves room for ticks and names on all sides.
 
     Returns
@@ -53,13 +53,13 @@ def make_axes(caller, given, figsize, *, margin_above=None):
 
 
 def split_axes(ax, boxes):
-    """Put smaller axes into one, which becomes their invisible frame.
+    """Put smaller axes inside of other axes, and hide the lines of the outer ones.
 
     Parameters
     ----------
     ax : matplotlib Axes
     boxes : list of tuple of four float
-        Left, bottom, width and height of each, in fractions of `ax`.
+        Left, bottom, width and height of each part, in fractions of `ax`.
 
     Returns
     -------
@@ -70,6 +70,6 @@ def split_axes(ax, boxes):
 
 
 def measure_axes(ax):
-    """Return width and height of axes, in inches."""
+    """Return the width and height of axes, in inches."""
     extent = ax.get_window_extent()
     return extent.width / ax.figure.dpi, extent.height / ax.figure.dpi

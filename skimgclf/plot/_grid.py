@@ -1,4 +1,4 @@
-"""ImageGridDisplay: images with their labels, the worst errors first."""
+"""Draw a grid of images with their labels, the worst errors first: ImageGridDisplay."""
 
 import math
 from dataclasses import replace
@@ -13,7 +13,7 @@ from skimgclf.plot._pictures import read_pictures
 from skimgclf.plot._ranking import WHICH, check_probabilities, rank_rows
 from skimgclf.plot._tiles import (
     FONT_SIZE,
-    PICTURE_SHARE,
+    PICTURE_FRACTION,
     measure_titles,
     place_tiles,
     write_titles,
@@ -30,18 +30,18 @@ _TABLE = ParameterTable(
     },
 )
 
-# In pixels: more than a tile has on paper.
+# Pixels of the longer side of a drawn image; a printed tile has fewer.
 _MAX_SIDE = 256
 
-# In inches, for a figure of our own.
+# Inches, for a new figure.
 _TILE_WIDTH = 1.7
-_MARGIN_ABOVE = 0.3  # for a title over all
+_MARGIN_ABOVE = 0.3  # for a title of the whole grid
 
 _RIGHT, _WRONG = "black", "tab:red"
 
 
 class ImageGridDisplay:
-    """A grid of images, with their true and predicted labels.
+    """Draw a grid of images, with their true and predicted labels.
 
     Use :meth:`from_predictions` or :meth:`from_estimator` for the worst errors of a
     classifier, and the class itself to look at images and their labels. All parameters
@@ -50,16 +50,16 @@ class ImageGridDisplay:
     Parameters
     ----------
     images : list, tuple, array, Series or one-column DataFrame
-        What `skimgclf.ImageLoader` takes: paths, bytes, PIL images or decoded arrays,
-        one an image. They are drawn in their own colours and proportions.
+        Images in any form that `skimgclf.ImageLoader` takes: paths, bytes, PIL images
+        or decoded arrays. Their colours and proportions are kept.
     y_true : array-like of shape (n_images,), default=None
-        Their labels.
+        True labels of the images.
     y_pred : array-like of shape (n_images,), default=None
-        What was predicted. Where it isn't `y_true`, the title is red.
+        Predicted labels. The title of a wrong prediction is red.
     probability : array-like of shape (n_images,), default=None
         Probabilities of the predicted labels.
     indices : array-like of shape (n_images,), default=None
-        The rows of the images in the data that they were chosen from.
+        Rows of the images in the data from which they were chosen.
 
     Attributes
     ----------
@@ -72,7 +72,7 @@ class ImageGridDisplay:
 
     See Also
     --------
-    sklearn.metrics.ConfusionMatrixDisplay : Which classes are taken for which.
+    sklearn.metrics.ConfusionMatrixDisplay : Count which classes are taken for which.
     skimgclf.check_images : Find the images that can't be read beforehand.
 
     Examples
@@ -129,7 +129,7 @@ class ImageGridDisplay:
             The images, as the estimator takes them. For tables of more columns, predict
             and use `from_predictions`.
         y : array-like of shape (n_samples,)
-            Their true labels.
+            True labels of the images.
         which, n_images, random_state
             As in `from_predictions`.
         n_columns, ax, im_kw, title_kw
@@ -142,9 +142,9 @@ class ImageGridDisplay:
         Raises
         ------
         InvalidParameterError
-            If a parameter has a bad value.
+            If a parameter has an invalid value.
         ImageLoadError
-            If images to draw can't be read rightly; all are listed.
+            If images to draw can't be read; all of them are listed.
         ImportError
             If matplotlib isn't installed.
         """
@@ -187,51 +187,52 @@ class ImageGridDisplay:
         im_kw=None,
         title_kw=None,
     ):
-        """Choose some of many predicted images and draw them.
+        """Choose images by their predictions, and draw them.
 
         Parameters
         ----------
         images : list, tuple, array, Series or one-column DataFrame
             All images. Only those that are drawn are read.
         y_true : array-like of shape (n_samples,)
-            Their true labels.
+            True labels of the images.
         y_pred : array-like of shape (n_samples,)
-            What was predicted.
+            Predicted labels of the images.
         proba : array-like of shape (n_samples, n_classes), default=None
-            What `predict_proba` gave.
+            Probabilities, as `predict_proba` returns them.
         classes : array-like of shape (n_classes,), default=None
-            The labels of the columns of `proba`, `classes_` of the estimator. None
+            Labels of the columns of `proba`, as in `classes_` of the estimator. None
             stands for the labels of `y_true` and `y_pred`, sorted.
         which : {"worst", "best", "uncertain", "random"}, default="worst"
             Which images to draw, in which order.
 
-            - "worst": errors first, and of these first the ones whose true label was
-              given the lowest probability (the highest log loss). If there are fewer
-              errors than `n_images`, right predictions follow, the least sure first.
-            - "best": the reverse of it: right and sure
-            - "uncertain": first those whose two most probable labels are closest
-            - "random": any
+            - "worst": errors first, in the order of the probability of the true label,
+              the lowest first (the highest log loss). If there are fewer errors than
+              `n_images`, right predictions follow, the least sure first.
+            - "best": right predictions first, the surest in front, then errors
+            - "uncertain": the smallest difference between the two highest
+              probabilities first
+            - "random": chosen at random
 
-            Without `proba`, errors or right ones keep their order, and "uncertain" is
-            refused.
+            Without `proba`, errors keep the order of the data, and so do right
+            predictions; "uncertain" is refused.
         n_images : int, default=16
-            How many to draw, at most.
+            Largest number of images to draw.
         random_state : int, RandomState instance or None, default=None
-            Chooses with ``which="random"``.
+            Decides which images ``which="random"`` draws.
         n_columns, ax, im_kw, title_kw
             As in `plot`.
 
         Returns
         -------
         display : ImageGridDisplay
-            Its `indices` say which rows were chosen.
+            The display; `indices` holds the rows of the chosen images.
 
         Raises
         ------
         InvalidParameterError
-            If a parameter has a bad value.
+            If a parameter has an invalid value.
         ImageLoadError
-            If images to draw can't be read rightly; all are listed.
+            If images to draw can't be read; all of them are listed.
         ImportError
             If matplotlib isn't installed.
         """
@@ -260,7 +261,7 @@ class ImageGridDisplay:
         n_columns : int, default=None
             Number of images side by side; None for about as many as rows.
         ax : matplotlib Axes, default=None
-            What to draw in; None makes a new figure that is large enough.
+            The axes to draw in; None makes a new figure that is large enough.
         im_kw : dict, default=None
             Passed on to matplotlib's `imshow` for each image.
         title_kw : dict, default=None
@@ -273,9 +274,9 @@ class ImageGridDisplay:
         Raises
         ------
         InvalidParameterError
-            If a parameter has a bad value.
+            If a parameter has an invalid value.
         ImageLoadError
-            If images can't be read rightly; all are listed.
+            If images can't be read; all of them are listed.
         ImportError
             If matplotlib isn't installed.
         """
@@ -312,9 +313,9 @@ class ImageGridDisplay:
 
 
 def _picture_height(pictures):
-    """Return what the highest needs, at most a square; in inches."""
+    """Return the height of the highest picture, in inches; a square at most."""
     shapes = [picture.shape for picture in pictures]
-    return _TILE_WIDTH * PICTURE_SHARE * min(1, max(h / w for h, w, _ in shapes))
+    return _TILE_WIDTH * PICTURE_FRACTION * min(1, max(h / w for h, w, _ in shapes))
 
 
 def _draw_picture(ax, picture, im_kw):

@@ -1,4 +1,4 @@
-"""TrainingHistoryDisplay: loss and metrics by epoch."""
+"""Draw loss and metrics by epoch: TrainingHistoryDisplay."""
 
 import numpy as np
 from sklearn.pipeline import Pipeline
@@ -16,7 +16,7 @@ _MAX_MARKED = 30  # with more epochs, a mark at each would hide the curve
 
 
 class TrainingHistoryDisplay:
-    """Curves of loss and metrics by epoch, validation beside training.
+    """Draw curves of loss and metrics by epoch, validation beside training.
 
     Use :meth:`from_estimator` for a fitted classifier. All parameters are stored as
     attributes.
@@ -24,9 +24,9 @@ class TrainingHistoryDisplay:
     Parameters
     ----------
     history : dict of str to list of float
-        One value an epoch for each metric, as in
-        `skimgclf.KerasImageClassifier.history_` or in the `history` of what Keras' own
-        `fit` returns. "val_loss" belongs beside "loss".
+        For each metric, one value an epoch, as in
+        `skimgclf.KerasImageClassifier.history_` or in the `history` of the object that
+        `fit` of Keras returns. "val_loss" is drawn beside "loss".
     best_iter : int, default=None
         The epoch to mark, from 1. None marks the one with the lowest "val_loss", or
         nothing if there is no "val_loss".
@@ -34,7 +34,7 @@ class TrainingHistoryDisplay:
     Attributes
     ----------
     ax_ : matplotlib Axes
-        What was drawn on: with several metrics the frame around `axes_`.
+        The axes drawn on; with several metrics, the frame around `axes_`.
     axes_ : ndarray of shape (n_metrics,)
         The axes of each metric.
     figure_ : matplotlib Figure
@@ -72,9 +72,9 @@ class TrainingHistoryDisplay:
             search whose best estimator is one of these. Its `best_iter_` is marked if
             there was validation data.
         metrics : list of str, default=None
-            Which to draw, such as ``["loss"]``; None draws all.
+            Metrics to draw, such as ``["loss"]``; None draws all.
         ax : matplotlib Axes, default=None
-            What to draw on; None makes a new figure.
+            The axes to draw on; None makes a new figure.
         line_kw : dict, default=None
             Passed on to matplotlib's `plot` for each curve.
 
@@ -85,7 +85,7 @@ class TrainingHistoryDisplay:
         Raises
         ------
         InvalidParameterError
-            If there is no history, or a parameter has a bad value.
+            If there is no history, or a parameter has an invalid value.
         ImportError
             If matplotlib isn't installed.
         """
@@ -110,9 +110,9 @@ class TrainingHistoryDisplay:
         Parameters
         ----------
         metrics : list of str, default=None
-            Which to draw, such as ``["loss"]``; None draws all.
+            Metrics to draw, such as ``["loss"]``; None draws all.
         ax : matplotlib Axes, default=None
-            What to draw on; None makes a new figure. Several metrics stand side by
+            The axes to draw on; None makes a new figure. Several metrics stand side by
             side in it.
         line_kw : dict, default=None
             Passed on to matplotlib's `plot` for each curve.
@@ -124,7 +124,7 @@ class TrainingHistoryDisplay:
         Raises
         ------
         InvalidParameterError
-            If the history or a parameter has a bad value.
+            If the history or a parameter has an invalid value.
         ImportError
             If matplotlib isn't installed.
         """
@@ -143,13 +143,13 @@ class TrainingHistoryDisplay:
 
 
 def _find_classifier(estimator):
-    """Return the last step of the best pipeline of a search, as far as there is one."""
+    """Return the classifier in a search, in a pipeline or in both."""
     estimator = getattr(estimator, "best_estimator_", estimator)
     return estimator.steps[-1][1] if isinstance(estimator, Pipeline) else estimator
 
 
 def _check_history(history):
-    """Refuse what isn't one value an epoch, and return the number of epochs."""
+    """Check for one value an epoch in each list, and return the number of epochs."""
     lengths = set()
     if isinstance(history, dict):
         lengths = {np.size(values) for values in history.values()}
@@ -161,7 +161,7 @@ def _check_history(history):
 
 
 def _check_metrics(metrics, history):
-    """Return which metrics to draw: those asked for, or all, with the loss first."""
+    """Return the metrics to draw: those asked for, or all, with the loss first."""
     known = [
         name
         for name in history
@@ -185,7 +185,7 @@ def _choose_mark(history, best_iter, n_epochs):
         raise parameter_error(_OWNER, "best_iter", expected, best_iter)
     if best_iter is None:
         return None
-    # Without early stopping the weights are the last epoch's, however good it was.
+    # Without early stopping, the weights are those of the last epoch.
     name = "best epoch" if best_iter == lowest else "weights of epoch"
     return best_iter, f"{name}: {best_iter}"
 
@@ -195,7 +195,7 @@ def _has_loss(history):
 
 
 def _boxes(ax, n_panels):
-    """Place panels side by side; in a narrow frame half is left for the curves."""
+    """Place panels side by side, with at least half of the width for the curves."""
     gap = min(_GAP / measure_axes(ax)[0], 0.5 / n_panels)
     width = (1 - gap * (n_panels - 1)) / n_panels
     return [(i * (width + gap), 0, width, 1) for i in range(n_panels)]

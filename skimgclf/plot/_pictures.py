@@ -1,18 +1,18 @@
-"""Images as people want to see them: in their own colours and proportions."""
+"""Read images for a display, with their colours and proportions kept."""
 
 from skimgclf.exceptions import ImageLoadError
 from skimgclf.images import check_images, read_image
 
 
 def read_pictures(cells, *, rows=None, max_side, color_mode="rgb"):
-    """Read images in their own proportions, large ones shrunk.
+    """Read images with their proportions kept, and shrink large ones.
 
     Parameters
     ----------
     cells : list
         Paths, bytes, PIL images or arrays, as in `read_image`.
     rows : sequence of int, default=None
-        Where they stood in what the user gave, for errors.
+        Rows of the images in the user's data, for errors; None counts from 0.
     max_side : int
         The largest height and width, in pixels.
     color_mode : {"rgb", "rgba"}, default="rgb"
@@ -25,7 +25,7 @@ def read_pictures(cells, *, rows=None, max_side, color_mode="rgb"):
     Raises
     ------
     ImageLoadError
-        If images can't be read rightly; all are listed.
+        If images can't be read; all of them are listed.
     """
     report = check_images(cells)
     rows = range(len(cells)) if rows is None else rows

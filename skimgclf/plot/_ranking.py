@@ -1,4 +1,4 @@
-"""Which of many predictions are worth a look."""
+"""Order predictions: the worst, the best or the most uncertain first."""
 
 import numpy as np
 from sklearn.utils import check_random_state
@@ -20,16 +20,16 @@ def check_probabilities(y_true, y_pred, proba, classes):
     proba : array-like of shape (n_samples, n_classes) or None
         Probabilities.
     classes : array-like of shape (n_classes,) or None
-        The labels of its columns; None for all of `y_true` and `y_pred`, sorted.
+        Labels of the columns of `proba`; None for all of `y_true` and `y_pred`, sorted.
 
     Returns
     -------
     of_true, of_pred : ndarray of shape (n_samples,)
         Probability of each label; 0 for true labels that have no column.
     margin : ndarray of shape (n_samples,)
-        By how much the most probable label is ahead of the second.
+        Difference between the two highest probabilities.
 
-        All three are None without `proba`.
+        Without `proba`, all returned values are None.
     """
     labels = unique_labels(y_true, y_pred)  # refuses to compare numbers and text
     if proba is None:
@@ -64,7 +64,7 @@ def _look_up(proba, names, y):
 
 
 def rank_rows(which, is_wrong, of_true, margin, random_state):
-    """Order predictions by how much they are worth a look.
+    """Order predictions, those to look at first in front.
 
     Parameters
     ----------

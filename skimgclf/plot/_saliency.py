@@ -1,4 +1,4 @@
-"""SaliencyDisplay: where in an image the evidence for a class lies."""
+"""Draw a map of the places in an image that speak for a class: SaliencyDisplay."""
 
 import os
 
@@ -14,22 +14,21 @@ _OWNER = "SaliencyDisplay"
 _SIDES = optional(ints(1, length=2, or_int=True))
 _TABLE = ParameterTable(_OWNER, {"patch_size": _SIDES, "stride": _SIDES})
 
-# In pixels; larger files are shrunk before their parts are hidden.
+# Pixels of the longer side; larger files are shrunk before patches are hidden.
 _MAX_SIDE = 512
 
-# By default a patch is this share of the shorter side, and moves by half of itself.
-_PATCH_SHARE = 1 / 6
+# Default side of a patch, as a fraction of the shorter side of the image.
+_PATCH_FRACTION = 1 / 6
 
 _BYTES_AT_ONCE = 64 * 2**20
 _MAX_AT_ONCE = 256
 
 
 class SaliencyDisplay:
-    """An image with a map of the places that speak for a class.
+    """Draw an image with a map of the places that speak for a class.
 
-    Use :meth:`from_estimator`, which hides one patch of the image after the other and
-    looks how far the probability of the class falls. All parameters are stored as
-    attributes.
+    Use :meth:`from_estimator`, which hides the image patch by patch and measures by how
+    much the probability of the class falls. All parameters are stored as attributes.
 
     Parameters
     ----------
@@ -41,7 +40,7 @@ class SaliencyDisplay:
     target : str, int or bool, default=None
         The class.
     probability : float, default=None
-        Its probability for the whole image.
+        Probability of the class for the unchanged image.
 
     Attributes
     ----------
@@ -58,10 +57,10 @@ class SaliencyDisplay:
 
     Notes
     -----
-    The map shows what the classifier answers to, not what is in the image: a network
-    that tells wolves by the snow points at the snow. It shows how the answer to images
-    with a hole changes, which are unlike any that were trained on; where two places say
-    the same, hiding one of them changes little.
+    The map shows the places that change the prediction, which needn't be the object: a
+    network that recognizes wolves by the snow around them marks the snow. Images with a
+    hidden patch are unlike the training images. If two places hold the same evidence,
+    hiding one of them changes little.
 
     The method is occlusion sensitivity, section 4.2 of Zeiler and Fergus, "Visualizing
     and Understanding Convolutional Networks", 2014.
@@ -120,18 +119,18 @@ class SaliencyDisplay:
         image : ndarray, str, os.PathLike, bytes or PIL.Image.Image
             One image. For a classifier of arrays, one row of its X: an array of shape
             (height, width, n_channels) or (height, width). For a pipeline that loads
-            images, also a path, the bytes of a file or a PIL image; these are read in
-            their own proportions, and shrunk to at most 512x512 pixels.
+            images, also a path, the bytes of a file or a PIL image; these keep their
+            proportions, and are shrunk to at most 512x512 pixels.
         target : str, int or bool, default=None
             The class, one of `classes_`; None for the most probable.
         patch_size : int or tuple of two int, default=None
             Height and width of the hidden patches, in pixels of the image; None for a
             sixth of the shorter side. Small patches show more detail and more noise.
         stride : int or tuple of two int, default=None
-            By how many pixels a patch is moved on; None for half of the patch. The
-            number of predictions grows with its inverse, squared.
+            Number of pixels from one patch to the next; None for half of the patch.
+            Half the stride needs four times as many predictions.
         fill_value : float or array-like of shape (n_channels,), default=None
-            What hides a patch; None for the mean colour of the image.
+            Pixel value of hidden patches; None for the mean colour of the image.
         cmap, alpha, colorbar, ax, im_kw
             As in `plot`.
 
@@ -142,9 +141,9 @@ class SaliencyDisplay:
         Raises
         ------
         InvalidParameterError
-            If a parameter has a bad value, or the estimator no `predict_proba`.
+            If a parameter has an invalid value, or if there is no `predict_proba`.
         ImageLoadError
-            If the image can't be read rightly.
+            If the image can't be read.
         ImportError
             If matplotlib isn't installed.
         """
@@ -186,12 +185,12 @@ class SaliencyDisplay:
         cmap : str or matplotlib Colormap, default="bwr"
             Colours of the map; its middle stands for 0.
         alpha : float, default=0.7
-            How much the map covers where it is strongest, in [0, 1]. Where it is 0, the
-            image is bare.
+            Opacity of the map where it is strongest, in [0, 1]. Where the map is 0, it
+            is transparent.
         colorbar : bool, default=True
             Whether to draw a scale beside the image.
         ax : matplotlib Axes, default=None
-            What to draw on; None makes a new figure.
+            The axes to draw on; None makes a new figure.
         im_kw : dict, default=None
             Passed on to matplotlib's `imshow` for the map.
 
@@ -226,10 +225,10 @@ class SaliencyDisplay:
 
 
 def _read_single(image):
-    """Return one image as an array; an array as it is."""
+    """Read one image as an array; an array is returned unchanged."""
     if isinstance(image, str | bytes | os.PathLike | Image.Image):
         (picture,) = read_pictures([image], max_side=_MAX_SIDE, color_mode="rgba")
-        # Alpha stays for the loader's own background where something is transparent.
+        # Transparent images keep alpha: the loader puts them on its `background`.
         return picture[:, :, :3] if (picture[:, :, 3] == 255).all() else picture
     expected = (
         "one image: an array of shape (height, width) or (height, width, 1, 3 or 4), a "
@@ -248,11 +247,11 @@ def _read_single(image):
 
 
 def _check_patches(image, patch_size, stride):
-    """Return height and width of the patches and of their steps."""
+    """Return the height and width of a patch, and the steps between patches."""
     sizes, steps = _TABLE.check({"patch_size": patch_size, "stride": stride}).values()
     sides = image.shape[:2]
     if sizes is None:
-        sizes = (max(1, round(min(sides) * _PATCH_SHARE)),) * 2
+        sizes = (max(1, round(min(sides) * _PATCH_FRACTION)),) * 2
     elif any(size > side for size, side in zip(sizes, sides, strict=True)):
         expected = f"at most as large as the image of {sides[0]}x{sides[1]} pixels"
         raise _TABLE.error("patch_size", expected, patch_size)
@@ -265,7 +264,7 @@ def _check_patches(image, patch_size, stride):
 
 
 def _check_fill_value(image, fill_value):
-    """Return what hides a pixel, in the type of the image."""
+    """Return the value of hidden pixels, in the dtype of the image."""
     if fill_value is None:
         fill_value = image.mean(axis=(0, 1))
         if np.issubdtype(image.dtype, np.integer):
@@ -289,7 +288,7 @@ def _find_target(classes, target, probabilities):
 
 
 def _measure(predict, image, whole, patch_size, stride, fill_value):
-    """Hide patch after patch, and spread the falls in probability over the pixels.
+    """Hide patch after patch, and average the falls in probability at each pixel.
 
     Parameters
     ----------
@@ -297,10 +296,10 @@ def _measure(predict, image, whole, patch_size, stride, fill_value):
         (n_images, height, width, ...) to the probabilities (n_images,) of the class.
     image : ndarray
     whole : float
-        The probability with nothing hidden.
+        Probability of the class for the unchanged image.
     patch_size, stride : tuple of two int
     fill_value : ndarray
-        What hides a pixel.
+        Value of hidden pixels.
 
     Returns
     -------
@@ -329,7 +328,7 @@ def _measure(predict, image, whole, patch_size, stride, fill_value):
 
 
 def _starts(side, length, step):
-    """List where patches start, the last one at the edge."""
+    """List the first pixels of patches; the last patch ends at the edge."""
     return sorted({*range(0, side - length + 1, step), side - length})
 
 
@@ -340,5 +339,5 @@ def _draw_image(ax, image):
     if pixels.ndim == 2:
         ax.imshow(pixels, cmap="gray", vmin=low, vmax=high)
     else:
-        # What isn't in [0, 1], such as standardized pixels, is brought there.
+        # imshow clips to [0, 1]: other values, as of standardized pixels, are rescaled.
         ax.imshow((pixels - low) / (high - low))

@@ -1,4 +1,4 @@
-"""Titles and places of the images of a grid."""
+"""Write the titles of images in a grid, and compute their places."""
 
 import textwrap
 from collections import namedtuple
@@ -8,18 +8,18 @@ _LINE_HEIGHT = 1.25 * FONT_SIZE / 72
 _CHARACTER_WIDTH = 0.62 * FONT_SIZE / 72  # of a usual font, at most on average
 _PAD = 0.1  # inches above and below a title
 
-# What is longer ends in an ellipsis, so that one long name doesn't take the page.
+# Longer titles end in an ellipsis, so that a long name doesn't fill the page.
 _MAX_LINES = 3
 _MIN_CHARACTERS = 8
 
-# Of a tile's width and height; the rest stays free between neighbours.
-PICTURE_SHARE = 0.92
+# Fraction of a tile's width and height; the rest stays free between pictures.
+PICTURE_FRACTION = 0.92
 
 Title = namedtuple("Title", ["text", "is_wrong"])
 
 
 def write_titles(y_true, y_pred, probability, n_images, width):
-    """Say of each image what it is and what it was taken for.
+    """Write the true and the predicted label of each image.
 
     Parameters
     ----------
@@ -27,7 +27,7 @@ def write_titles(y_true, y_pred, probability, n_images, width):
         As in `ImageGridDisplay`.
     n_images : int
     width : float
-        What a line has, in inches.
+        Width of a line, in inches.
 
     Returns
     -------
@@ -74,14 +74,14 @@ def measure_titles(titles):
     return n_lines * _LINE_HEIGHT + _PAD
 
 
-def place_tiles(n_images, n_columns, n_rows, title_share):
+def place_tiles(n_images, n_columns, n_rows, title_fraction):
     """Place images row by row from the upper left, each below its title.
 
     Parameters
     ----------
     n_images, n_columns, n_rows : int
-    title_share : float
-        Height of a title, as a fraction of the frame's.
+    title_fraction : float
+        Height of a title, as a fraction of the height of the frame.
 
     Returns
     -------
@@ -89,13 +89,13 @@ def place_tiles(n_images, n_columns, n_rows, title_share):
         Left, bottom, width and height, in fractions of the frame.
     """
     width, height = 1 / n_columns, 1 / n_rows
-    # In a low frame a third is left for pictures, whatever the titles need.
-    picture_height = max(height - title_share, height / 3) * PICTURE_SHARE
+    # In a low frame, a third of each tile is left for the picture at least.
+    picture_height = max(height - title_fraction, height / 3) * PICTURE_FRACTION
     return [
         (
-            (i % n_columns + (1 - PICTURE_SHARE) / 2) * width,
+            (i % n_columns + (1 - PICTURE_FRACTION) / 2) * width,
             1 - (i // n_columns + 1) * height,
-            width * PICTURE_SHARE,
+            width * PICTURE_FRACTION,
             picture_height,
         )
         for i in range(n_images)

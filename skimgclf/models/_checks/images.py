@@ -1,4 +1,4 @@
-"""What the classifier accepts as samples."""
+"""Check samples: images or rows of features."""
 
 import os
 
@@ -13,14 +13,14 @@ from skimgclf._validation import warn_user
 from skimgclf.exceptions import describe_list
 from skimgclf.images import LazyImages
 
-# An 8-bit image that was divided by 255 twice is at most 1 / 255 = 0.004 bright; no
-# photo worth classifying is darker than a fiftieth of white throughout.
+# Highest value of images that seem to be divided by 255 twice, which makes 1 / 255 =
+# 0.004 of white; the brightest pixel of a photo is above 0.02.
 _TOO_DARK = 0.02
 
-# This many images can't all be so dark.
+# Number of images from which such dark ones are reported: a few may be right.
 _MANY = 10
 
-# How far resizing with other libraries may overshoot [0, 1] before it is worth a word.
+# How far values may lie outside of [0, 1], as after resizing by other libraries.
 _ROUNDING = 1e-3
 
 
@@ -36,14 +36,14 @@ def check_samples(estimator, X, *, reset, name="X"):
         (n_samples, height, width, n_channels) images, float in [0, 1], uint8 or lazy,
         or (n_samples, n_features) rows of anything finite.
     reset : bool
-        True in fit; False where the samples must look like those of fit.
+        True in fit; False if the samples must have the shape of those in fit.
     name : str, default="X"
-        What the user calls them.
+        Name of the samples, for errors.
 
     Returns
     -------
     X : ndarray or LazyImages of the same shape
-        In Keras' float type, but uint8 images stay uint8, and lazy ones lazy.
+        In Keras' float type; uint8 images stay uint8, and lazy images stay lazy.
     """
     if not isinstance(X, LazyImages):
         _refuse_files(estimator, X, name)
@@ -60,7 +60,7 @@ def check_samples(estimator, X, *, reset, name="X"):
 
 
 def _refuse_files(estimator, X, name):
-    """Refuse paths, text and PIL images, for which ImageLoader is there."""
+    """Refuse paths, text and PIL images, which an ImageLoader must load."""
     first = X if isinstance(X, str | bytes | os.PathLike) else _first_cell(X)
     is_text = isinstance(first, str | bytes | os.PathLike)
     if is_text or hasattr(first, "getbands"):
@@ -148,11 +148,11 @@ def _check_images(estimator, X, reset, name):
         )
     if not isinstance(X, LazyImages):
         X = _check_pixels(estimator, X, name)
-    elif len(X) == 0:  # otherwise they are right by their making
+    elif len(X) == 0:  # their pixels are checked by ImageLoader
         raise ValueError(f"{name} is empty: found LazyImages of 0 samples.")
     if reset:
         estimator.n_features_in_ = int(np.prod(X.shape[1:]))
-        # A refit on images after one on a DataFrame: columns have no names any more.
+        # An earlier fit on a DataFrame has set names of columns.
         vars(estimator).pop("feature_names_in_", None)
     return X
 
@@ -193,7 +193,7 @@ def _warn_of_range(X, name):
             "images are expected in [0, 1]. Divide 8-bit values by 255, or pass them "
             "as uint8."
         )
-    # A dark frame or a few may be right.
+    # A few dark images may be right.
     elif len(X) >= _MANY and 0 < high < _TOO_DARK:
         warn_user(
             f"The brightest value in {name} is {high:.4g}, where 1 is white. Were the "

@@ -18,9 +18,9 @@ def check_labels(y, classes=None, *, name="y"):
     y : array-like of shape (n_samples,)
         Strings, bools or ints.
     classes : ndarray of shape (n_classes,), default=None
-        The labels that may occur; None for those that do.
+        All labels that may occur; None for the labels in `y`.
     name : str, default="y"
-        What the user calls them.
+        Name of the labels, for errors.
 
     Returns
     -------
@@ -45,14 +45,14 @@ def check_labels(y, classes=None, *, name="y"):
 
 
 def check_partial_classes(classes, known):
-    """Validate the classes of `partial_fit`, which only its first call must name.
+    """Validate the classes of `partial_fit`, which the first call must name.
 
     Parameters
     ----------
     classes : array-like of shape (n_classes,) or None
         As the user gave them.
     known : ndarray of shape (n_classes,) or None
-        Those of earlier calls.
+        Classes of earlier calls; None in the first call.
 
     Returns
     -------
@@ -76,7 +76,7 @@ def check_partial_classes(classes, known):
 
 
 def warn_of_unknown_labels(y, classes):
-    """Warn of labels that can't be predicted; refuse y when it has no others.
+    """Warn of labels that weren't seen in fit; refuse y if none was seen.
 
     Parameters
     ----------

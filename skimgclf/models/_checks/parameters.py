@@ -38,9 +38,9 @@ def _explain_architecture(value):
 
 @functools.lru_cache
 def _keeps_shape(activation):
-    """Tell whether a name is that of an activation that works unit by unit."""
+    """Tell whether a name is an activation that keeps the shape of its input."""
     try:
-        # "glu", for one, halves the number of units, and fails within a layer.
+        # "glu" halves the number of units, so that a layer fails.
         return keras.activations.get(activation)(np.ones((1, 2))).shape == (1, 2)
     except Exception:  # Keras raises errors of every kind for an unknown name
         return False
@@ -135,12 +135,12 @@ def check_parameters(parameters, *, is_partial=False):
     parameters : dict
         As ``KerasImageClassifier.get_params`` returns them.
     is_partial : bool, default=False
-        Whether they are for `partial_fit`.
+        Whether the parameters are for `partial_fit`.
 
     Returns
     -------
     blueprint : dict
-        Those arguments of `build_network` that the data don't decide, as plain values:
+        Arguments of `build_network` that don't depend on the data, as plain values:
         "architecture", "augmentation", "weights", "fine_tune" and the builder's own
         "parameters".
     """

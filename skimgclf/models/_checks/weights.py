@@ -26,12 +26,12 @@ def check_weights(sample_weight, class_weight, codes, labels, *, rescale=True):
     labels : ndarray of shape (n_classes,)
         The label of each class.
     rescale : bool, default=True
-        Whether to bring the mean to 1; a part of the data has no mean of its own.
+        Whether to bring the mean to 1; False for a part of the data.
 
     Returns
     -------
     weights : ndarray of shape (n_samples,) or None
-        None when all samples count alike; 0 where a sample is to be left out.
+        None if all samples have equal weights; 0 for samples to leave out.
     """
     if sample_weight is None and class_weight is None:
         return None
@@ -79,7 +79,7 @@ def _weigh_classes(class_weight, weights, codes, labels):
         return totals.sum() / (len(labels) * np.where(totals > 0, totals, 1.0))
     labels = labels.tolist()
     unknown = [label for label in class_weight if label not in labels]
-    # A fold may lack a class, as scikit-learn knows: then all of its own have a weight.
+    # A fold may lack a class: more labels are allowed if all labels of y are named.
     if unknown and not set(labels) <= set(class_weight):
         raise parameter_error(
             "KerasImageClassifier",
