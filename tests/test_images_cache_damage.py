@@ -1,0 +1,319 @@
+"""A cache that is unusable, damaged or shared by processes costs time, never pixels."""
+
+import os
+import random
+import shutil
+import signal
+import sqlite3
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import warnings
+from pathlib import Path
+
+import cached_images
+import numpy as np
+import pytest
+from cached_images import (
+    count_entries,
+    find_file,
+    load,
+    wait_for_the_clock,
+    write_forty_images,
+    write_gray,
+)
+
+from skimgclf.exceptions import ImageCacheWarning
+
+
+@pytest.fixture(scope="module")
+def paths(tmp_path_factory):
+    return write_forty_images(tmp_path_factory.mktemp("images"))
+
+
+def copy_cache(cache, folder):
+    """Copy a cache, to one that no connection of this process knows."""
+    folder.mkdir()
+    with sqlite3.connect(find_file(cache)) as connection:
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    connection.close()
+    shutil.copy(find_file(cache), folder)
+    return folder
+
+
+def make_nothing_of(kind, cache):
+    if kind == "file":
+        cache.write_text("not a directory")
+        return
+    cache.mkdir()
+    path = cache / "images-1.sqlite"
+    if kind == "garbage":
+        path.write_bytes(random.Random(0).randbytes(50_000))
+    elif kind == "text":
+        path.write_text("SQLite format 4 " * 100)
+    elif kind == "directory":
+        path.mkdir()
+    elif kind == "fifo":
+        os.mkfifo(path)
+    elif kind == "other tables":
+        with sqlite3.connect(path) as connection:
+            connection.execute("CREATE TABLE entries (name TEXT)")
+        connection.close()
+
+
+@pytest.mark.parametrize(
+    "kind", ["file", "garbage", "text", "directory", "fifo", "other tables"]
+)
+def test_cache_that_is_none_costs_one_warning(paths, tmp_path, kind):
+    make_nothing_of(kind, tmp_path / "cache")
+    with pytest.warns(ImageCacheWarning, match="cache' can't be used: ") as caught:
+        images = load(paths, tmp_path / "cache", n_jobs=2)
+    assert len(caught) == 1
+    assert caught[0].filename == cached_images.__file__
+    np.testing.assert_array_equal(images, load(paths))
+    np.testing.assert_array_equal(load(paths, tmp_path / "cache"), images)
+
+
+def test_cache_file_that_is_empty_is_a_new_one(paths, tmp_path):
+    (tmp_path / "cache").mkdir()
+    (tmp_path / "cache" / "images-1.sqlite").touch()
+    load(paths, tmp_path / "cache")
+    assert count_entries(tmp_path / "cache") == len(paths)
+
+
+# As a user without rights, since root may write everywhere.
+READ_ONLY = """
+import os, sys, warnings
+import numpy as np
+from skimgclf.images import ImageLoader
+cache, known, new = sys.argv[1:]
+def load(*paths, cache=cache):
+    loader = ImageLoader(image_size=(9, 7), color_mode="rgb", cache=cache)
+    return loader.transform(paths)
+load(known, cache=None)  # imports what another user may not be allowed to
+if os.getuid() == 0:
+    os.setgid(65534), os.setuid(65534)
+assert not os.access(cache, os.W_OK)
+with warnings.catch_warnings():
+    warnings.simplefilter("error")
+    assert np.array_equal(load(known), load(known, cache=None))
+with warnings.catch_warnings(record=True) as caught:
+    warnings.simplefilter("always")
+    for _ in range(3):
+        assert np.array_equal(load(known, new), load(known, new, cache=None))
+print([str(warning.message) for warning in caught], os.listdir(cache))
+"""
+
+
+def test_cache_that_is_read_only_is_read(tmp_path, run_python):
+    """Silently as long as it holds what is asked for, then with one warning."""
+    # Not in tmp_path, which other users can't enter.
+    with tempfile.TemporaryDirectory() as folder:
+        os.chmod(folder, 0o755)
+        known, new = Path(folder) / "known.png", Path(folder) / "new.png"
+        write_gray(known, 10)
+        write_gray(new, 20)
+        wait_for_the_clock()
+        made = tmp_path / "cache"
+        load([known], made)
+        cache = copy_cache(made, Path(folder) / "cache")
+        os.chmod(find_file(cache), 0o444)
+        os.chmod(cache, 0o555)
+        printed = run_python(READ_ONLY, cache, known, new)
+        os.chmod(cache, 0o755)
+    assert printed.count("read-only, and doesn't hold all images") == 1
+    assert printed.endswith("['images-1.sqlite']")
+
+
+FULL_DISK = """
+import resource, signal, sys, warnings
+import numpy as np
+from skimgclf.images import ImageLoader
+cache, *paths = sys.argv[1:]
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (400_000, 400_000))
+def load(cache=None):
+    return ImageLoader(image_size=(90, 70), cache=cache).transform(paths)
+with warnings.catch_warnings(record=True) as caught:
+    warnings.simplefilter("always")
+    for _ in range(3):
+        assert np.array_equal(load(cache), load())
+print(*[str(warning.message) for warning in caught], sep="\\n")
+"""
+
+
+def test_cache_on_a_full_disk_costs_one_warning(paths, tmp_path, run_python):
+    """The limit of a file's size stands for the end of the disk."""
+    printed = run_python(FULL_DISK, tmp_path / "cache", *paths, *paths)
+    assert len(printed.splitlines()) == 1
+    assert "can't be used: SQLite says" in printed
+    images = load(paths, tmp_path / "cache", image_size=(90, 70))
+    np.testing.assert_array_equal(images, load(paths, image_size=(90, 70)))
+
+
+def check_flips(cache, paths, folder, n_flips):
+    """Flip a bit of a copied cache, many times; count those that were noticed."""
+    expected = load(paths, dtype="uint8")
+    rng = random.Random(0)
+    noticed = 0
+    for number in range(n_flips):
+        copy = copy_cache(cache, folder / str(number))
+        content = bytearray(find_file(copy).read_bytes())
+        content[rng.randrange(len(content))] ^= 1 << rng.randrange(8)
+        find_file(copy).write_bytes(content)
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            images = load(paths, copy, dtype="uint8")
+        np.testing.assert_array_equal(images, expected)
+        assert {warning.category for warning in caught} <= {ImageCacheWarning}
+        assert len(caught) <= 1
+        noticed += len(caught)
+        shutil.rmtree(copy)
+    return noticed
+
+
+def test_cache_with_a_flipped_bit_never_gives_wrong_pixels(paths, tmp_path):
+    load(paths, tmp_path / "cache", image_size=(60, 60))
+    load(paths, tmp_path / "cache")
+    assert check_flips(tmp_path / "cache", paths, tmp_path, 60) < 60
+
+
+@pytest.mark.slow
+def test_cache_with_a_flipped_bit_never_gives_wrong_pixels_3000_times(paths, tmp_path):
+    load(paths, tmp_path / "cache")
+    assert 0 < check_flips(tmp_path / "cache", paths, tmp_path, 3000) < 3000
+
+
+def test_cache_mends_pixels_that_are_damaged(paths, tmp_path, decodes):
+    load(paths, tmp_path / "cache")
+    copy = copy_cache(tmp_path / "cache", tmp_path / "copy")
+    with sqlite3.connect(find_file(copy)) as connection:
+        value = bytes(9 * 7 * 3)
+        connection.execute("UPDATE pixels SET value = ? WHERE number = 5", (value,))
+        connection.execute("DELETE FROM pixels WHERE number = 6")
+        connection.execute("UPDATE pixels SET value = 'text' WHERE number = 7")
+        connection.execute("UPDATE entries SET number = 9 WHERE number = 8")
+        connection.execute("UPDATE entries SET used = 'never' WHERE number = 10")
+    connection.close()
+    decodes.clear()
+    with pytest.warns(ImageCacheWarning, match="that were damaged") as caught:
+        images = load(paths, copy)
+    assert len(caught) == 1
+    assert len(decodes) == 4
+    np.testing.assert_array_equal(images, load(paths))
+    decodes.clear()
+    np.testing.assert_array_equal(load(paths, copy), images)
+    assert decodes == []
+
+
+@pytest.mark.parametrize("share", [0.02, 0.5, 0.99])
+def test_cache_that_was_cut_short_never_gives_wrong_pixels(paths, tmp_path, share):
+    load(paths, tmp_path / "cache", image_size=(60, 60))
+    copy = copy_cache(tmp_path / "cache", tmp_path / "copy")
+    size = os.path.getsize(find_file(copy))
+    os.truncate(find_file(copy), int(share * size))
+    with pytest.warns(ImageCacheWarning):
+        images = load(paths, copy, image_size=(60, 60))
+    np.testing.assert_array_equal(images, load(paths, image_size=(60, 60)))
+
+
+def test_cache_is_used_by_many_threads_at_once(paths, tmp_path):
+    expected = load(paths)
+    results = []
+
+    def work():
+        results.append(load(paths, tmp_path / "cache", n_jobs=2))
+
+    threads = [threading.Thread(target=work) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(results) == 8
+    for images in results:
+        np.testing.assert_array_equal(images, expected)
+    assert count_entries(tmp_path / "cache") == len(paths)
+
+
+WORKER = """
+import sys, warnings
+import numpy as np
+from skimgclf.images import ImageLoader
+warnings.simplefilter("error")
+cache, n_rounds, *paths = sys.argv[1:]
+def load(size, cache=None):
+    loader = ImageLoader(image_size=(9, size), color_mode="rgb", cache=cache)
+    return loader.transform(paths)
+print("ready", flush=True)
+for size in range(1, int(n_rounds) + 1):
+    assert np.array_equal(load(size, cache), load(size))
+print("done")
+"""
+
+
+def start_worker(cache, paths, n_rounds):
+    return subprocess.Popen(
+        [sys.executable, "-c", WORKER, str(cache), str(n_rounds), *paths],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def test_cache_is_filled_by_many_processes_at_once(paths, tmp_path):
+    """Each starts with a directory that doesn't exist, and finds only right pixels."""
+    workers = [start_worker(tmp_path / "cache", paths, 10) for _ in range(3)]
+    for worker in workers:
+        printed, errors = worker.communicate(timeout=120)
+        assert worker.returncode == 0, errors
+        assert printed.endswith("done\n")
+    assert count_entries(tmp_path / "cache") == 10 * len(paths)
+
+
+def check_kills(paths, tmp_path, n_kills):
+    cache = tmp_path / "cache"
+    rng = random.Random(0)
+    for _ in range(n_kills):
+        worker = start_worker(cache, paths, 10**6)
+        worker.stdout.readline()
+        time.sleep(rng.uniform(0, 0.3))
+        worker.send_signal(signal.SIGKILL)
+        worker.communicate()
+        assert worker.returncode == -signal.SIGKILL
+        for size in (1, 2, 5, 20):
+            images = load(paths, cache, image_size=(9, size))
+            np.testing.assert_array_equal(images, load(paths, image_size=(9, size)))
+    assert count_entries(cache) > len(paths)
+
+
+def test_cache_survives_killed_writers(paths, tmp_path):
+    check_kills(paths, tmp_path, 3)
+
+
+@pytest.mark.slow
+def test_cache_survives_200_killed_writers(paths, tmp_path):
+    check_kills(paths, tmp_path, 200)
+
+
+FORK = """
+import os, sys, warnings
+import numpy as np
+from skimgclf.images import ImageLoader
+warnings.simplefilter("error")
+cache, *paths = sys.argv[1:]
+load = lambda paths: ImageLoader(cache=cache).transform(paths)
+expected = load(paths)
+child = os.fork()
+if child == 0:
+    ok = np.array_equal(load(paths), expected)
+    os._exit(0 if ok else 1)
+parent_ok = np.array_equal(load(paths[::-1]), expected[::-1])
+_, status = os.waitpid(child, 0)
+print(parent_ok, status, np.array_equal(load(paths), expected))
+"""
+
+
+def test_cache_is_used_on_both_sides_of_a_fork(paths, tmp_path, run_python):
+    assert run_python(FORK, tmp_path / "cache", *paths) == "True 0 True"
