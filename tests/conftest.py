@@ -33,7 +33,7 @@ def pyplot():
     plt.close("all")
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def run_python():
     """Run code in a fresh process and return what it printed."""
 

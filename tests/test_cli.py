@@ -97,16 +97,6 @@ def test_help_and_version_are_of_every_command(run):
         assert "exit codes:" in out
 
 
-def test_help_and_check_import_no_tensorflow(run_python, images):
-    code = (
-        "import sys\nfrom skimgclf.cli import main\n"
-        "try:\n    main(['--help'])\nexcept SystemExit:\n    pass\n"
-        "main(['check', *sys.argv[1:]])\n"
-        "print([m for m in ('keras', 'tensorflow') if m in sys.modules])"
-    )
-    assert run_python(code, f"{images}/test.csv").endswith("[]")
-
-
 def test_examples_of_the_help_are_typed_rightly():
     for command, example in EXAMPLES.items():
         options = make_parser().parse_args(example.split()[1:])

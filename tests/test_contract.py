@@ -54,8 +54,6 @@ STRANGERS = {
     ("plot", "models"),
 }
 
-HEAVY = ("keras", "tensorflow", "scikeras", "matplotlib")
-
 
 def source_files():
     return sorted(PACKAGE.rglob("*.py"))
@@ -85,39 +83,6 @@ def public_objects():
 
 
 # ---- imports -------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    "code",
-    [
-        "import skimgclf",
-        "from skimgclf import ImageLoader, predict_frame",
-        "from skimgclf.datasets import load_image_csv, load_digit_images",
-        "from skimgclf.plot import ImageGridDisplay, TrainingHistoryDisplay",
-        "import skimgclf; dir(skimgclf); skimgclf.images.ImageLoader",
-        "import pickle; from skimgclf import ImageLoader as L; pickle.dumps(L())",
-    ],
-)
-def test_import_is_light(run_python, code):
-    printed = run_python(
-        f"{code}\nimport sys\nprint([m for m in {HEAVY} if m in sys.modules])"
-    )
-    assert printed == "[]"
-
-
-def test_import_of_the_classifier_works_from_the_top(run_python):
-    assert run_python(
-        "import skimgclf; print(skimgclf.KerasImageClassifier.__name__)"
-    ).endswith("KerasImageClassifier")
-
-
-def test_import_sets_no_environment_variable(run_python):
-    printed = run_python(
-        "import os; before = dict(os.environ)\n"
-        "from skimgclf import ImageLoader; import skimgclf.datasets\n"
-        "print(before == dict(os.environ))"
-    )
-    assert printed == "True"
 
 
 def test_an_unknown_name_is_an_attribute_error():

@@ -373,16 +373,6 @@ def test_missing_package_of_a_protocol_is_a_sentence(monkeypatch):
         load(["s3://bucket/a.png"], on_error="fill")
 
 
-def test_fsspec_is_imported_with_the_first_url_only(run_python, tmp_path):
-    printed = run_python(
-        "import sys\nimport numpy as np\n"
-        "from skimgclf import ImageLoader\nimport skimgclf.datasets\n"
-        "ImageLoader().transform([np.zeros((2, 2), 'uint8')])\n"
-        "print('fsspec' in sys.modules)"
-    )
-    assert printed == "False"
-
-
 # Options
 
 

@@ -136,17 +136,3 @@ def test_displays_read_public_names_only():
         and node.attr != "__name__"
     ]
     assert private == []
-
-
-def test_displays_of_other_classifiers_import_no_keras(run_python):
-    printed = run_python(
-        "import sys, numpy as np\n"
-        "from sklearn.dummy import DummyClassifier\n"
-        "from skimgclf import ImageGridDisplay, SaliencyDisplay\n"
-        "X = np.random.default_rng(0).random((4, 8, 8))\n"
-        "classifier = DummyClassifier().fit(X.reshape(4, -1), [0, 1, 0, 1])\n"
-        "ImageGridDisplay.from_estimator(classifier, X, [0, 1, 0, 1])\n"
-        "SaliencyDisplay.from_estimator(classifier, X[0])\n"
-        "print([m for m in ('keras', 'tensorflow') if m in sys.modules])"
-    )
-    assert printed == "[]"
