@@ -3,10 +3,8 @@
 import numbers
 
 from skimgclf.models._repairs import leave_out_all_reduce
+from skimgclf.models._training.loss import LOSS, METRICS
 from skimgclf.models._training.shared_programs import build_metrics
-
-LOSS = "sparse_categorical_crossentropy"
-METRICS = ("accuracy",)
 
 
 def compile_network(network, optimizer, *, steps_per_execution=1):

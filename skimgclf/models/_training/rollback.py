@@ -6,7 +6,7 @@ predict meanwhile see the old network or the new one.
 
 import contextlib
 
-from skimgclf.models._training.optimizer import LOSS, METRICS
+from skimgclf.models._training.loss import LOSS, METRICS
 
 
 def detach(estimator):

@@ -42,8 +42,8 @@ from skimgclf.models._repairs import (
 )
 from skimgclf.models._training.batches import feed
 from skimgclf.models._training.callbacks import EpochPrinter, has_batch_hook
+from skimgclf.models._training.loss import LOSS
 from skimgclf.models._training.optimizer import (
-    LOSS,
     as_float,
     compile_network,
     copy_optimizer,
