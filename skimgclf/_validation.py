@@ -151,6 +151,12 @@ class ParameterTable:
         return parameter_error(self.owner, name, expected, value)
 
 
+def pick_fields(cls, plain, **more):
+    """Make a dataclass of those checked parameters that it has fields for."""
+    names = {field.name for field in dataclasses.fields(cls)}
+    return cls(**more, **{name: plain[name] for name in names & plain.keys()})
+
+
 def one_of(*choices):
     """Make the rule that a value is one of some strings."""
 

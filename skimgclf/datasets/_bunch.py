@@ -3,7 +3,7 @@
 import unicodedata
 import warnings
 from collections import Counter
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
 import numpy as np
 from sklearn.utils import Bunch
@@ -37,12 +37,6 @@ class Reading:
     on_bad: str
     storage_options: dict
     verbose: int
-
-    @classmethod
-    def pick(cls, source, plain):
-        """Take these out of a reader's checked parameters."""
-        names = [field.name for field in fields(cls)][1:]
-        return cls(source, **{name: plain[name] for name in names})
 
     @property
     def url_reader(self):

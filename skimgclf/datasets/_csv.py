@@ -2,7 +2,7 @@
 
 import os
 
-from skimgclf._validation import NONE, ParameterTable, Rule, optional
+from skimgclf._validation import NONE, ParameterTable, Rule, optional, pick_fields
 from skimgclf.datasets._bunch import (
     READER_RULES,
     Reading,
@@ -188,7 +188,7 @@ def load_image_csv(
         expected = "another column than id_column"
         raise _TABLE.error("label_column", expected, label_column)
     csv, image_dir = plain["csv"], plain["image_dir"]
-    reading = Reading.pick(f"the table {csv!r}", plain)
+    reading = pick_fields(Reading, plain, source=f"the table {csv!r}")
     if image_dir is None:
         image_dir = parent_url(csv) if is_url(csv) else os.path.dirname(csv)
 

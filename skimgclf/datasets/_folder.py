@@ -2,7 +2,7 @@
 
 import os
 
-from skimgclf._validation import TRUE_OR_FALSE, ParameterTable, Rule
+from skimgclf._validation import TRUE_OR_FALSE, ParameterTable, Rule, pick_fields
 from skimgclf.datasets._bunch import (
     READER_RULES,
     Reading,
@@ -172,7 +172,7 @@ def load_image_folder(
     plain = _TABLE.check(locals())
     root, classes = plain["root"], plain["classes"]
     source = f"the folder {root!r}"
-    reading = Reading.pick(source, plain)
+    reading = pick_fields(Reading, plain, source=source)
 
     if is_url(root):
         folder = UrlFolder(root, reading.url_reader)

@@ -7,7 +7,7 @@ import os
 import numpy as np
 from PIL import Image
 
-from skimgclf._validation import VERBOSE, ParameterTable, an_int
+from skimgclf._validation import ParameterTable
 from skimgclf.images._decoding.colour import convert_eight_bits
 from skimgclf.images._decoding.load import load_array, load_pil_image, load_stream
 from skimgclf.images._decoding.open import open_source
@@ -18,18 +18,12 @@ from skimgclf.images._decoding.reasons import (
     refuse_type,
 )
 from skimgclf.images._input_forms import list_cells
-from skimgclf.images._threads import N_JOBS, run_chunks
-from skimgclf.images._urls import STORAGE_OPTIONS, UrlReader
+from skimgclf.images._loader import TABLE
+from skimgclf.images._threads import run_chunks
+from skimgclf.images._urls import UrlReader
 
-_TABLE = ParameterTable(
-    "check_images",
-    {
-        "max_pixels": an_int(1),
-        "storage_options": STORAGE_OPTIONS,
-        "n_jobs": N_JOBS,
-        "verbose": VERBOSE,
-    },
-)
+_NAMES = ("max_pixels", "storage_options", "n_jobs", "verbose")
+_TABLE = ParameterTable("check_images", {name: TABLE.rules[name] for name in _NAMES})
 
 # Up to this size a file is read into memory, so that its hash and its pixels come from
 # one reading; larger ones (stacks of pages, of which one is decoded) are read twice.

@@ -33,13 +33,6 @@ class LoadPlan:
     n_jobs: int | None
     verbose: int
 
-    @classmethod
-    def pick(cls, plain):
-        """Take the plan out of checked parameters, which may be more."""
-        names = [field.name for field in dataclasses.fields(cls)][1:]
-        options = DecodeOptions.pick(plain)
-        return cls(options, **{name: plain[name] for name in names})
-
 
 # Bytes of pixels that a thread holds until they are written to the cache.
 _MAX_CHUNK_BYTES = 2**24

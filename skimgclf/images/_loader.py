@@ -7,11 +7,16 @@ from skimgclf._validation import (
     VERBOSE,
     ParameterTable,
     one_of,
+    pick_fields,
     warn_user,
 )
 from skimgclf.exceptions import ImageLoadWarning
 from skimgclf.images._cache import CACHE_RULES, DEFAULT_CACHE_LIMIT
-from skimgclf.images._decoding.options import DECODE_RULES, DEFAULT_MAX_PIXELS
+from skimgclf.images._decoding.options import (
+    DECODE_RULES,
+    DEFAULT_MAX_PIXELS,
+    DecodeOptions,
+)
 from skimgclf.images._input_forms import list_images
 from skimgclf.images._lazy import LazyImages
 from skimgclf.images._load_many import LoadPlan, load_images
@@ -250,7 +255,7 @@ default="bilinear"
                 "False with flatten=True, since other estimators take all rows at once",
                 self.lazy,
             )
-        return LoadPlan.pick(plain)
+        return pick_fields(LoadPlan, plain, options=pick_fields(DecodeOptions, plain))
 
     def __sklearn_is_fitted__(self):
         return True

@@ -1,12 +1,11 @@
 """Draw a grid of images with their labels, the worst errors first: ImageGridDisplay."""
 
 import math
-from dataclasses import replace
 
 import numpy as np
 from sklearn.utils import check_consistent_length, column_or_1d
 
-from skimgclf._validation import NONE, ParameterTable, an_int, one_of
+from skimgclf._validation import NONE, ParameterTable, Rule, an_int, one_of
 from skimgclf.images._input_forms import list_images
 from skimgclf.plot._figure import import_pyplot, make_axes, measure_axes, split_axes
 from skimgclf.plot._pictures import read_pictures
@@ -24,9 +23,7 @@ _TABLE = ParameterTable(
     {
         "which": one_of(*WHICH),
         "n_images": an_int(1),
-        "n_columns": replace(
-            an_int(1) | NONE, expected="an int of at least 1 or None (about a square)"
-        ),
+        "n_columns": an_int(1) | Rule("None (about a square)", NONE.accepts, ()),
     },
 )
 

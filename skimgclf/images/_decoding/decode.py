@@ -5,7 +5,7 @@ import os
 import numpy as np
 from PIL import Image
 
-from skimgclf._validation import ParameterTable
+from skimgclf._validation import ParameterTable, pick_fields
 from skimgclf.exceptions import ImageLoadError
 from skimgclf.images._decoding.colour import (
     convert_background,
@@ -119,7 +119,7 @@ default="bilinear"
     >>> read_image(black_and_white, image_size=(1, 1)).round(2)
     array([[[0.5]]], dtype=float32)
     """
-    options = DecodeOptions.pick(_TABLE.check(locals()))
+    options = pick_fields(DecodeOptions, _TABLE.check(locals()))
     return scale_pixels(decode_pixels(source, options), options.dtype)
 
 

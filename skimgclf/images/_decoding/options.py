@@ -67,8 +67,3 @@ class DecodeOptions:
     dtype: str
     max_pixels: int
     storage_options: dict
-
-    @classmethod
-    def pick(cls, plain):
-        """Take the options out of checked parameters, which may be more."""
-        return cls(**{name: plain[name] for name in DECODE_RULES})
