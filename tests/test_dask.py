@@ -49,13 +49,28 @@ def files(tmp_path_factory, digits):
     return np.array(paths, dtype=object), y
 
 
+def build_narrow(image_shape):
+    """Build a network; workers get the function by its code, as from a script."""
+    import keras
+
+    layers = [keras.layers.Flatten(), keras.layers.Dense(8, activation="relu")]
+    return keras.Sequential([keras.Input(image_shape), *layers])
+
+
+build_narrow.__module__ = "__main__"
+
+
 def make_search(score, *, cv=N_SPLITS, cache=None, **parameters):
     from skimgclf import KerasImageClassifier
 
     classifier = KerasImageClassifier(hidden_layer_sizes=(8,), random_state=0)
     loader = ImageLoader(image_size=(8, 8), cache=cache)
     pipeline = Pipeline([("load", loader), ("classify", classifier)])
-    grid = {"classify__epochs": [1, 2], "classify__learning_rate": [0.01]}
+    grid = {
+        "classify__architecture": ["dense", build_narrow],
+        "classify__epochs": [2],
+        "classify__learning_rate": [0.01],
+    }
     return GridSearchCV(
         pipeline,
         {**grid, **parameters},
@@ -186,6 +201,8 @@ def test_dask_workers_cache_on_their_own_disks(client, files, tmp_path, expected
     }
 
 
+# Its twin is `test_dask_search_gives_the_same_scores`, with a function of a script too.
+@pytest.mark.slow
 def test_dask_example_finds_equal_scores(tmp_path):
     """Its pipeline and its architecture are made in the script itself."""
     done = subprocess.run(
