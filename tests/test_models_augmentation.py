@@ -1,11 +1,9 @@
 """Augmentation: in training only, seeded, and the same after every round trip."""
 
 import copy
-import io
 import pickle
 import random
 
-import joblib
 import keras
 import numpy as np
 import pytest
@@ -113,7 +111,7 @@ def test_augment_images_takes_bytes(photos):
 
 
 def test_augmentation_is_in_training_only(digits):
-    classifier = quick(augmentation="strong").fit(*digits)
+    classifier = quick(augmentation="flip").fit(*digits)
     np.testing.assert_array_equal(
         classifier.predict_proba(digits[0]), classifier.predict_proba(digits[0])
     )
@@ -143,7 +141,7 @@ def test_augmentation_is_seeded(digits):
 
 
 def test_layers_serve_every_fit_and_stay_as_they_are(digits):
-    layers = [noise(), "light"]
+    layers = [noise(), "flip"]
     state = np.array(layers[0].seed_generator.state)
     classifier = quick(augmentation=layers)
     first = weights_of(classifier.fit(*digits))
@@ -186,8 +184,9 @@ def test_augmentation_is_different_in_each_epoch(digits):
 def test_augmentation_can_be_searched(digits):
     search = GridSearchCV(
         quick(),
-        {"augmentation": [None, "light", ["light", noise()]]},
-        cv=2,
+        {"augmentation": [None, "flip", ["flip", noise()]]},
+        cv=[(range(200), range(200, 300))],
+        refit=False,
         error_score="raise",
     ).fit(*digits)
     assert np.isfinite(search.cv_results_["mean_test_score"]).all()
@@ -209,13 +208,6 @@ def test_augmentation_works_in_sixteen_bits(digits):
 # ---- round trips ---------------------------------------------------------------------
 
 
-def joblib_copy(estimator):
-    file = io.BytesIO()
-    joblib.dump(estimator, file)
-    file.seek(0)
-    return joblib.load(file)
-
-
 def saved_copy(estimator, folder):
     save_model(estimator, folder / "saved", include_optimizer=True)
     return load_model(folder / "saved")
@@ -223,8 +215,6 @@ def saved_copy(estimator, folder):
 
 COPIES = {
     "pickle": lambda estimator, folder: pickle.loads(pickle.dumps(estimator)),
-    "joblib": lambda estimator, folder: joblib_copy(estimator),
-    "deepcopy": lambda estimator, folder: copy.deepcopy(estimator),
     "save_model": saved_copy,
 }
 
@@ -273,11 +263,16 @@ def test_training_further_with_another_augmentation_is_refused(half_trained, dig
         other.fit(*digits)
 
 
-@pytest.mark.parametrize("file_format", ["keras", "litert", "onnx"])
-def test_export_leaves_augmentation_out(digits, tmp_path, file_format):
-    X = digits[0][:5]
+@pytest.fixture(scope="module")
+def augmented(digits):
+    """Careful: shared by the module; don't fit it again or set its parameters."""
     classifier = quick(architecture="cnn", conv_filters=(2,), augmentation="strong")
-    classifier.fit(*digits)
+    return classifier.fit(*digits)
+
+
+@pytest.mark.parametrize("file_format", ["keras", "litert", "onnx"])
+def test_export_leaves_augmentation_out(augmented, digits, tmp_path, file_format):
+    classifier, X = augmented, digits[0][:5]
     path = str(tmp_path / "network")
     export_model(classifier, path, format=file_format)
     expected = classifier.predict_proba(X)

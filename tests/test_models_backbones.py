@@ -111,25 +111,3 @@ def test_a_process_keeps_the_last_four_backbones():
     for height in (12, 13, 14, 15):
         load(height)
     assert load(8) is not first
-
-
-def test_without_network_the_sentence_names_the_file(run_python, tmp_path):
-    # Nothing listens on port 9, so that nothing is ever fetched, network or not.
-    printed = run_python(
-        "import numpy as np\n"
-        "from skimgclf import ImageEmbedder\n"
-        "try:\n"
-        "    ImageEmbedder().fit(np.zeros((1, 64, 64, 3)))\n"
-        "except ValueError as error:\n"
-        "    print(type(error).__name__, error)",
-        https_proxy="http://127.0.0.1:9",
-        no_proxy="",
-        KERAS_HOME=str(tmp_path),
-    ).splitlines()[-1]
-    name = "weights_mobilenet_v3_small_224_1.0_float_no_top_v2.h5"
-    assert printed.startswith(
-        "InvalidParameterError The 'weights' parameter of ImageEmbedder must be the "
-        f"path of the file {name} here, since Keras can't fetch it ("
-    )
-    assert f"{tmp_path}/models" in printed
-    assert printed.endswith("Got 'imagenet' instead.")

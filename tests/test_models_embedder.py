@@ -121,18 +121,6 @@ def test_models_of_rows_need_no_pooling(images):
     )
 
 
-def test_random_weights_are_the_same_in_every_process(images, run_python):
-    printed = run_python(
-        "import numpy as np\n"
-        "from skimgclf import ImageEmbedder\n"
-        "images = np.random.default_rng(0).random((5, 32, 40, 3), dtype='float32')\n"
-        "embedder = ImageEmbedder(weights=None).fit(images)\n"
-        "print(embedder.weights_hash_, embedder.transform(images).tobytes().hex())"
-    )
-    here = random_embedder().fit(images)
-    assert printed == f"{here.weights_hash_} {here.transform(images).tobytes().hex()}"
-
-
 def test_weights_of_a_file_reach_the_backbone(images, tmp_path):
     keras.utils.set_random_seed(1)
     source = keras.applications.MobileNet(

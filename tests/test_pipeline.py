@@ -118,22 +118,27 @@ def test_one_image_gives_the_same_row_as_within_a_batch(some, fitted):
         )
 
 
-@pytest.mark.parametrize("architecture", ["dense", "cnn"])
-def test_a_saved_pipeline_predicts_the_same_bits_in_a_new_process(
-    some, run_python, tmp_path, architecture
+def test_saved_pipelines_predict_the_same_bits_in_a_new_process(
+    some, run_python, tmp_path
 ):
     paths, y = some
-    pipeline = pipeline_of(architecture=architecture, conv_filters=(4,)).fit(paths, y)
-    joblib.dump(pipeline, tmp_path / "model.joblib")
+    pipelines = [
+        pipeline_of(architecture=architecture, conv_filters=(4,)).fit(paths, y)
+        for architecture in ("dense", "cnn")
+    ]
+    joblib.dump(pipelines, tmp_path / "models.joblib")
     joblib.dump(paths, tmp_path / "paths.joblib")
     printed = run_python(
         "import joblib, sys\n"
-        "pipeline, paths = map(joblib.load, sys.argv[1:])\n"
-        "print(pipeline.predict_proba(paths).tobytes().hex())",
-        tmp_path / "model.joblib",
+        "pipelines, paths = map(joblib.load, sys.argv[1:])\n"
+        "for pipeline in pipelines:\n"
+        "    print(pipeline.predict_proba(paths).tobytes().hex())",
+        tmp_path / "models.joblib",
         tmp_path / "paths.joblib",
     )
-    assert printed == pipeline.predict_proba(paths).tobytes().hex()
+    assert printed.splitlines() == [
+        pipeline.predict_proba(paths).tobytes().hex() for pipeline in pipelines
+    ]
 
 
 def test_a_broken_image_stops_a_search_with_its_name(some, tmp_path):

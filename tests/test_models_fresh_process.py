@@ -1,0 +1,129 @@
+"""What holds in a new process: equal bits, and settings that stay as they were."""
+
+import json
+
+import numpy as np
+import pytest
+
+from skimgclf import ImageEmbedder, KerasImageClassifier
+
+# All in one process, since an import of TensorFlow takes seconds. What depends on the
+# names and numbers that a process has given out comes first.
+STEPS = """
+import io, json, logging
+import keras
+import numpy as np
+import tensorflow as tf
+from sklearn.datasets import load_digits
+from tensorflow.python.framework import config
+from skimgclf import ImageEmbedder, KerasImageClassifier
+
+found = {}
+messages = io.StringIO()
+tf.get_logger().addHandler(logging.StreamHandler(messages))
+rows, classes = np.eye(20), np.repeat([0, 1], 10)
+
+
+def build(image_shape):
+    layers = [keras.Input(image_shape), keras.layers.Dense(2, name="dense")]
+    return keras.Sequential(layers)
+
+
+network = KerasImageClassifier(build, epochs=1).fit(rows, classes).model_
+found["layers"] = [layer.name for layer in network.layers]
+found["shape"] = network.output_shape
+
+streams = []
+for epochs in (0, 1):
+    tf.random.set_seed(1)
+    stream = [float(tf.random.uniform([]))]
+    if epochs:
+        KerasImageClassifier(epochs=1, random_state=0).fit(rows, classes)
+    streams.append([*stream, float(tf.random.uniform([]))])
+found["streams"] = streams
+
+X, y = load_digits(return_X_y=True)
+X = (X[:300] / 16).astype("float32").reshape(-1, 8, 8, 1)
+classifier = KerasImageClassifier(hidden_layer_sizes=(6,), epochs=1, random_state=0)
+weights = classifier.fit(X, y[:300].astype(str)).model_.get_weights()
+found["weights"] = b"".join(w.tobytes() for w in weights).hex()
+
+# scikeras leaves it on, after which unseeded networks can't be trained any more.
+net = keras.Sequential([keras.layers.Dense(2), keras.layers.Dropout(0.5)])
+net.compile(loss="sparse_categorical_crossentropy")
+net.fit(rows, classes, verbose=0)
+found["determinism"] = config.is_op_determinism_enabled()
+
+images = np.random.default_rng(0).random((5, 32, 40, 3), dtype="float32")
+embedder = ImageEmbedder(weights=None).fit(images)
+found["embedder"] = [embedder.weights_hash_, embedder.transform(images).tobytes().hex()]
+
+try:
+    ImageEmbedder().fit(np.zeros((1, 64, 64, 3)))
+except ValueError as error:
+    found["error"] = [type(error).__name__, str(error)]
+
+for n in range(1, 7):
+    classifier = KerasImageClassifier(epochs=1, batch_size=n + 5).fit(rows, classes)
+    classifier.predict(rows[:n])
+    classifier.predict(rows[: 2 * n])
+found["messages"] = messages.getvalue()
+print(json.dumps(found))
+"""
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory):
+    return tmp_path_factory.mktemp("home")
+
+
+@pytest.fixture(scope="module")
+def found(run_python, home):
+    """Return what the process has found."""
+    # Nothing listens on port 9, so that nothing is ever fetched, network or not.
+    offline = {"https_proxy": "http://127.0.0.1:9", "no_proxy": ""}
+    printed = run_python(STEPS, KERAS_HOME=str(home), **offline)
+    return json.loads(printed.splitlines()[-1])
+
+
+def test_a_layer_called_dense_stands_beside_ours(found):
+    assert "dense" in found["layers"]
+    assert found["shape"] == [None, 2]
+
+
+def test_fit_leaves_tensorflows_random_stream_alone(found):
+    without, with_fit = found["streams"]
+    assert with_fit == without
+
+
+def test_fit_leaves_tensorflows_determinism_alone(found):
+    assert found["determinism"] is False
+
+
+def test_random_state_gives_equal_weights_in_another_process(found, digits):
+    classifier = KerasImageClassifier(hidden_layer_sizes=(6,), epochs=1, random_state=0)
+    weights = classifier.fit(*digits).model_.get_weights()
+    assert found["weights"] == b"".join(w.tobytes() for w in weights).hex()
+
+
+def test_embedders_random_weights_are_the_same_in_every_process(found):
+    images = np.random.default_rng(0).random((5, 32, 40, 3), dtype="float32")
+    here = ImageEmbedder(weights=None).fit(images)
+    features = here.transform(images).tobytes().hex()
+    assert found["embedder"] == [here.weights_hash_, features]
+
+
+def test_without_network_the_sentence_names_the_file(found, home):
+    name = "weights_mobilenet_v3_small_224_1.0_float_no_top_v2.h5"
+    kind, sentence = found["error"]
+    assert kind == "InvalidParameterError"
+    assert sentence.startswith(
+        "The 'weights' parameter of ImageEmbedder must be the path of the file "
+        f"{name} here, since Keras can't fetch it ("
+    )
+    assert f"{home}/models" in sentence
+    assert sentence.endswith("Got 'imagenet' instead.")
+
+
+def test_many_fits_and_batch_sizes_log_no_retracing(found):
+    assert found["messages"] == ""
