@@ -7,12 +7,15 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 # scikit-learn's displays are drawn without a screen.
 os.environ.setdefault("MPLBACKEND", "Agg")
 
+import pathlib
 import subprocess
 import sys
 
 import pytest
 from sklearn.datasets import load_digits
 
+from skimgclf import cli
+from skimgclf.datasets import load_digit_images
 from skimgclf.images import _load_many
 
 
@@ -63,3 +66,45 @@ def decodes(monkeypatch):
 
     monkeypatch.setattr(_load_many, "decode_pixels", note)
     return sources
+
+
+@pytest.fixture(scope="session")
+def digit_folder(tmp_path_factory):
+    """Write the digits as files, with tables of 150 and of 10 of them."""
+    data = load_digit_images(tmp_path_factory.mktemp("images"))
+    data.frame[:150].to_csv(f"{data.root}/train.csv", index=False)
+    data.frame[["id"]][150:160].to_csv(f"{data.root}/test.csv", index=False)
+    return pathlib.Path(data.root)
+
+
+@pytest.fixture(scope="session")
+def digit_model(digit_folder, tmp_path_factory):
+    """Train a small network by the command, and return the path of its file."""
+    path = tmp_path_factory.mktemp("model") / "digits.model"
+    sizes = ["--image-size", "8x8", "--hidden-layer-sizes", "4", "--epochs", "2"]
+    assert (
+        cli.main(["fit", f"{digit_folder}/train.csv", *sizes, "--output", f"{path}"])
+        == 0
+    )
+    return os.fspath(path)
+
+
+@pytest.fixture
+def empty_folder(tmp_path, monkeypatch):
+    """Run a test in a folder of its own."""
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture
+def run_command(capsys):
+    """Run a command in this process; return its code, stdout and stderr."""
+
+    def run(*arguments):
+        try:
+            code = cli.main([str(argument) for argument in arguments])
+        except SystemExit as stop:
+            code = stop.code
+        printed = capsys.readouterr()
+        return code, printed.out, printed.err
+
+    return run

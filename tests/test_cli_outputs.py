@@ -1,0 +1,232 @@
+"""The command skimgclf: Ctrl-C, pipes, and the files that it writes."""
+
+import os
+import pathlib
+import shutil
+import signal
+import stat
+import subprocess
+import sys
+
+import pandas as pd
+import pytest
+
+from skimgclf._report import escape_cell, write_csv
+
+pytestmark = pytest.mark.usefixtures("empty_folder")
+
+
+def start(*arguments, options=(), **settings):
+    """Start the command in a new process."""
+    return subprocess.Popen(
+        [sys.executable, *options, "-m", "skimgclf", *map(str, arguments)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        # A shell lets what it starts in the background ignore Ctrl-C, and so on.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+        **settings,
+    )
+
+
+def test_interrupted_training_writes_nothing(digit_folder, pytestconfig):
+    arguments = [
+        "fit",
+        f"{digit_folder}/train.csv",
+        "--epochs",
+        "100000",
+        "--output",
+        "m",
+    ]
+    options = ["-u"]
+    if not pytestconfig.getoption("pythonwarnings"):  # as with old versions
+        # With warnings as errors, even those of imports; what Keras warns of is its
+        # own, as said in pyproject.toml.
+        options += ["-W", "error", "-W", "ignore:__array__ implementation"]
+    process = start(*arguments, options=options)
+    for line in process.stdout:
+        if line.startswith("Epoch"):
+            break
+    process.send_signal(signal.SIGINT)
+    try:
+        _, err = process.communicate(timeout=60)
+    finally:
+        process.kill()
+    assert process.returncode == 130
+    assert err == "skimgclf: Interrupted: nothing was written.\n"
+    assert os.listdir() == []
+
+
+def test_interrupted_writing_leaves_the_old_file(
+    run_command, digit_folder, digit_model, monkeypatch
+):
+    def interrupt(*arguments):
+        raise KeyboardInterrupt
+
+    pathlib.Path("p.csv").write_text("old")
+    monkeypatch.setattr(os, "replace", interrupt)
+    table = f"{digit_folder}/test.csv"
+    code, _, err = run_command(
+        "predict", digit_model, "--csv", table, "--output", "p.csv"
+    )
+    assert code == 130
+    assert err == "skimgclf: Interrupted: nothing was written.\n"
+    assert os.listdir() == ["p.csv"]
+    assert pathlib.Path("p.csv").read_text() == "old"
+
+
+def test_an_output_that_is_read_is_never_replaced(
+    run_command, digit_folder, digit_model
+):
+    folder = pathlib.Path("digits")
+    for name in "12":
+        shutil.copytree(digit_folder / name, folder / name)
+    table = pathlib.Path("digits/t.csv")
+    table.write_text("id,label\n1/digit_0001,1\n2/digit_0002,2\n")
+    image = folder / "1" / "digit_0001.png"
+    os.symlink(image, "link")
+    os.symlink(digit_model, "model")
+    before = {path: path.read_bytes() for path in [table, image]}
+    for arguments in [
+        ["fit", table, "--output", table],
+        ["fit", table, "--output", image],
+        ["fit", folder, "--output", image],
+        ["fit", folder, "--output", "link"],
+        ["predict", digit_model, image, "--output", image],
+        ["predict", digit_model, "--csv", table, "--output", table],
+        ["predict", digit_model, "--csv", table, "--output", image],
+        ["predict", digit_model, image, "--output", "model"],
+        ["check", table, "--output", table],
+        ["check", table, "--output", image],
+        ["check", folder, "--output", image],
+    ]:
+        code, out, err = run_command(*arguments)
+        assert (code, out) == (1, "")
+        assert err.endswith("would replace what is read.\n")
+    assert {path: path.read_bytes() for path in before} == before
+
+
+@pytest.mark.parametrize(
+    ("output", "words"),
+    [
+        ("/dev/null", "isn't a regular file"),
+        ("m/", "must be a file"),
+        ("", "must be a file"),
+        ("m" * 300, "File name too long"),
+        ("m\0", "NUL"),
+    ],
+)
+def test_fit_refuses_a_useless_output_before_it_trains(
+    run_command, digit_folder, output, words
+):
+    code, out, err = run_command("fit", f"{digit_folder}/train.csv", "--output", output)
+    assert (code, out) == (1, "")
+    assert words in err
+
+
+def test_an_output_without_permission_is_refused(
+    run_command, digit_folder, monkeypatch
+):
+    pathlib.Path("old.csv").touch()
+    # For root everything is allowed, and tests may run as root.
+    monkeypatch.setattr(os, "access", lambda path, mode: "old" not in str(path))
+    code, _, err = run_command(
+        "check", digit_folder / "test.csv", "--output", "old.csv"
+    )
+    assert code == 1
+    assert err == "skimgclf: error: There is no permission to write 'old.csv'.\n"
+
+
+@pytest.mark.parametrize("closed", [">&- 2>&-", ">/dev/full"])
+def test_closed_or_full_streams_change_no_file(digit_folder, closed):
+    command = (
+        f"{sys.executable} -m skimgclf check {digit_folder}/test.csv --output r.csv"
+    )
+    done = subprocess.run(["sh", "-c", f"{command} {closed}"], capture_output=True)
+    assert done.returncode == (1 if "full" in closed else 0)
+    assert b"Traceback" not in done.stderr
+    assert len(pd.read_csv("r.csv")) == 10
+
+
+def test_names_of_any_bytes_go_through_pipes(digit_folder):
+    content = (digit_folder / "1" / "digit_0001.png").read_bytes()
+    names = [b"a\xff.png", "é.png".encode()]
+    for name in names:
+        pathlib.Path(os.fsdecode(name)).write_bytes(content)
+    settings = {**os.environ, "PYTHONIOENCODING": "ascii:strict"}
+    process = subprocess.run(
+        [
+            sys.executable,
+            "-m",
+            "skimgclf",
+            "check",
+            *names,
+            "no\udcff",
+            "--output",
+            "-",
+        ],
+        capture_output=True,
+        env=settings,
+    )
+    lines = process.stdout.splitlines()[1:]
+    assert [line.split(b",")[0] for line in lines] == [*names, b"no\xff"]
+    assert b"'no\\udcff': there is no such file" in process.stderr
+    assert process.returncode == 1
+
+
+def test_closed_pipe_ends_quietly(digit_folder):
+    with start("check", digit_folder / "test.csv", "--output", "-") as process:
+        process.stdout.close()  # as by `head`, once it has seen enough
+        assert process.stderr.read() == ""
+    assert process.returncode == 1
+
+
+def test_output_may_be_a_device_and_keeps_it(run_command, digit_folder, digit_model):
+    table = f"{digit_folder}/test.csv"
+    arguments = ["predict", digit_model, "--csv", table, "--output", "/dev/null"]
+    assert run_command(*arguments) == (0, "", "")
+    assert stat.S_ISCHR(os.stat("/dev/null").st_mode)
+
+
+def test_output_goes_through_a_link_and_has_usual_permissions(
+    run_command, digit_folder
+):
+    os.symlink("real.csv", "link.csv")
+    assert (
+        run_command("check", digit_folder / "test.csv", "--output", "link.csv")[0] == 0
+    )
+    assert os.path.islink("link.csv")
+    pathlib.Path("usual").touch()
+    assert os.stat("real.csv").st_mode == os.stat("usual").st_mode
+
+
+@pytest.mark.parametrize(
+    ("cell", "written"),
+    [
+        ("=1+1", "'=1+1"),
+        ("+cmd", "'+cmd"),
+        ("-cat", "'-cat"),
+        ("@a", "'@a"),
+        ("\t=1", "'\t=1"),
+        ("\n=1", "'\n=1"),
+        ("-", "'-"),
+        ("--1", "'--1"),
+        ("-1", "-1"),
+        ("+1.5e-3", "+1.5e-3"),
+        ("-1+1", "'-1+1"),
+        ("a=b", "a=b"),
+        ("", ""),
+        (None, None),
+        (-1.5, -1.5),
+    ],
+)
+def test_escape_cell_marks_formulas_only(cell, written):
+    assert escape_cell(cell) == written
+
+
+def test_write_csv_keeps_names_that_are_not_utf8_and_escapes_columns():
+    frame = pd.DataFrame({"=id": [os.fsdecode(b"a\xff.png"), "é,1"], "p": [0.5, None]})
+    write_csv(frame, "t.csv")
+    assert pathlib.Path("t.csv").read_bytes() == (
+        b"'=id,p\na\xff.png,0.5\n" + '"é,1",\n'.encode()
+    )
