@@ -148,10 +148,11 @@ def test_feature_names_and_set_output(images):
 
 def test_sixteen_bits_give_features_of_32(images):
     policy = keras.config.dtype_policy()
-    expected = random_embedder().fit_transform(images)
+    image = images[:1]  # processors compute slowly in 16 bits
+    expected = random_embedder().fit_transform(image)
     keras.config.set_dtype_policy("mixed_bfloat16")
     try:
-        features = random_embedder().fit_transform(images)
+        features = random_embedder().fit_transform(image)
     finally:
         keras.config.set_dtype_policy(policy)
     assert features.dtype == np.float32

@@ -4,6 +4,7 @@ import joblib
 import numpy as np
 import pytest
 from sklearn.base import clone, is_classifier
+from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import ConfusionMatrixDisplay
 from sklearn.model_selection import (
     GridSearchCV,
@@ -152,7 +153,10 @@ def test_a_broken_image_stops_a_search_with_its_name(some, tmp_path):
     )
     with pytest.raises(ImageLoadError, match=r"broken\.png"):
         search.fit(paths, y)
-    search.set_params(n_jobs=2)
+    # Processes that import no TensorFlow, since the loader stops before the classifier.
+    loader = ImageLoader(image_size=(8, 8), flatten=True)
+    pipeline = make_pipeline(loader, LogisticRegression())
+    search = GridSearchCV(pipeline, {}, cv=2, error_score="raise", n_jobs=2)
     with pytest.raises(ImageLoadError, match=r"broken\.png"):
         search.fit(paths, y)
 
