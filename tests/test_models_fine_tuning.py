@@ -15,7 +15,7 @@ from skimgclf import (
     load_model,
     save_model,
 )
-from skimgclf.exceptions import InvalidParameterError
+from skimgclf.exceptions import InvalidParameterError, ModelFileError
 from skimgclf.models._embedder import restore_embedder
 from skimgclf.models._networks.pretrained import find_inner_model
 
@@ -241,7 +241,7 @@ def test_weights_of_a_file_reach_the_backbone(photos, tmp_path):
 
 def saved_copy(classifier, folder):
     save_model(classifier, folder / "saved", include_optimizer=True)
-    return load_model(folder / "saved")
+    return load_model(folder / "saved", trusted=True)
 
 
 @pytest.mark.parametrize(
@@ -287,8 +287,11 @@ def test_a_saved_pipeline_needs_no_file_of_the_backbone(photos, tmp_path):
     save_model(pipeline, tmp_path / "saved")
     packed = pickle.dumps(pipeline)
     path.unlink()
-    for loaded in (load_model(tmp_path / "saved"), pickle.loads(packed)):
-        np.testing.assert_array_equal(loaded.predict_proba(cells), expected)
+    with pytest.raises(ModelFileError, match=r"by '.*gone\.keras'.*trusted=True"):
+        load_model(tmp_path / "saved")
+    loaded = load_model(tmp_path / "saved", trusted=True)
+    for again in (loaded, pickle.loads(packed)):
+        np.testing.assert_array_equal(again.predict_proba(cells), expected)
         with pytest.raises(InvalidParameterError, match=r"file that can be read"):
             loaded.fit(cells, photos[1])
 

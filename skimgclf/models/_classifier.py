@@ -379,8 +379,11 @@ default=None
             training = state.pop("_training")
             network = training.network
             optimizer = getattr(network, "optimizer", None) if self.warm_start else None
-            packed = pack_network(network, training.blueprint, optimizer)
-            state["_packed"] = {**vars(training), "network": packed}
+            state["_packed"] = {
+                "training": {**vars(training), "network": None},
+                "network": pack_network(network, training.blueprint, optimizer),
+                "optimizer": optimizer and (type(optimizer), optimizer.get_config()),
+            }
             del state["model_"], state["_predict"]
         return state
 
@@ -389,5 +392,8 @@ default=None
         packed = state.pop("_packed", None)
         super().__setstate__(state)
         if packed is not None:
-            network = unpack_network(packed["network"])
-            self._learn(Training(**{**packed, "network": network}))
+            training, optimizer = packed["training"], packed["optimizer"]
+            optimizer = optimizer and optimizer[0].from_config(optimizer[1])
+            blueprint = training["blueprint"]
+            network = unpack_network(*packed["network"], blueprint, optimizer)
+            self._learn(Training(**{**training, "network": network}))

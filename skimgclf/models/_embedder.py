@@ -29,7 +29,6 @@ from skimgclf.images._cache import (
 )
 from skimgclf.models._checks.images import check_samples
 from skimgclf.models._feature_cache import FeatureCache
-from skimgclf.models._keras_file import dump_keras_bytes, load_keras_bytes
 from skimgclf.models._networks.applications import BACKBONES
 from skimgclf.models._networks.kinds import Kind, kind_of
 from skimgclf.models._networks.pretrained import (
@@ -38,6 +37,7 @@ from skimgclf.models._networks.pretrained import (
     load_backbone,
 )
 from skimgclf.models._predict import predict_in_batches
+from skimgclf.models._state import pack_network, unpack_network
 from skimgclf.models._training.rollback import adopt, detach
 
 TABLE = ParameterTable(
@@ -273,12 +273,12 @@ class ImageEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstim
     def __getstate__(self):
         state = {**super().__getstate__()}
         if isinstance(self.backbone, keras.Model):
-            state["backbone"] = dump_keras_bytes(self.backbone)
+            state["backbone"] = pack_network(self.backbone)
         return state
 
     def __setstate__(self, state):
-        if isinstance(state["backbone"], bytes):
-            state = {**state, "backbone": load_keras_bytes(state["backbone"])}
+        if isinstance(state["backbone"], tuple):
+            state = {**state, "backbone": unpack_network(*state["backbone"])}
         super().__setstate__(state)
 
     def __sklearn_tags__(self):

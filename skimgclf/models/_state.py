@@ -1,135 +1,157 @@
-"""A trained network as plain data: what pickle, joblib and deepcopy keep.
+"""Turn a trained network into plain data and arrays, and back.
 
-A network of a named architecture is kept as what it was built from and its numbers,
-and built anew on load; that is a third of the size of a Keras file and does not depend
-on Keras' file format. The network of a callable or of a ``.keras`` file is kept as the
-bytes of such a file, so that loading never calls the function nor looks for the file.
+pickle, joblib, deepcopy and `save_model` keep this form. A network of a named
+architecture or backbone is built again from its blueprint. The network of a callable
+or of a ``.keras`` file is built again from Keras' own configuration, so that loading
+never calls the function nor looks for the file.
 """
+
+import json
 
 import keras
 import numpy as np
 
-from skimgclf.models._keras_file import (
-    copy_network,
-    dump_keras_bytes,
-    list_generators,
-    load_keras_bytes,
-)
 from skimgclf.models._networks.architectures import build_network
 from skimgclf.models._networks.kinds import kind_of
 from skimgclf.models._training.optimizer import compile_network
 from skimgclf.models._training.seeds import seeded
 
-_FORMAT = 1
+_FORMAT = 2
 
 
-def pack_network(network, blueprint, optimizer=None):
-    """Turn a network into plain data.
+def pack_network(network, blueprint=None, optimizer=None):
+    """Turn a network into plain data and arrays.
 
     Parameters
     ----------
     network : keras.Model
         A trained network.
-    blueprint : dict
-        The arguments of `build_network` that made it.
+    blueprint : dict, default=None
+        The arguments of `build_network` that made it; None for another network.
     optimizer : keras.optimizers.Optimizer, default=None
         The network's optimizer, to keep what it has learnt as well.
 
     Returns
     -------
-    packed : dict
-        Of numbers, strings, arrays and bytes.
+    description : dict of str to object
+        Values that JSON can carry.
+    arrays : dict of str to ndarray
+        All variables: weights, means of batch normalization, states of generators.
+
+    Raises
+    ------
+    ValueError
+        If Keras can't build the network again from its configuration.
     """
-    packed = {
+    is_named = is_rebuilt_by_name(blueprint)
+    description = {
         "format": _FORMAT,
         "keras": keras.__version__,
         "dtype_policy": network.dtype_policy.name,
+        "config": None,
     }
+    # All variables: get_weights() leaves out the state of dropout's generators.
+    arrays = _copy_values("network", network.variables)
+    if not is_named:
+        try:
+            description["config"] = _describe(network)
+            # Keras writes layers that it can't read again: better to know it now.
+            unpack_network(description, arrays)
+        except Exception as error:  # of every kind
+            reason = (str(error).splitlines() or [type(error).__name__])[0]
+            raise ValueError(
+                "This network can't be saved, since Keras couldn't load it again. "
+                "Register the classes of its layers with "
+                "keras.saving.register_keras_serializable, and write a Lambda layer "
+                f"as such a class. Keras says: {reason}"
+            ) from error
     if optimizer is not None:
-        packed["optimizer"] = {
-            "class": type(optimizer),
-            "config": optimizer.get_config(),
-            "variables": _copy_values(optimizer),
-        }
-    if not kind_of(blueprint["architecture"]).is_rebuilt_by_name:
-        generators = [np.array(state) for state in list_generators(network)]
-        return {**packed, "file": _write_keras_bytes(network), "generators": generators}
-    return {**packed, "blueprint": blueprint, "variables": _copy_values(network)}
+        arrays |= _copy_values("optimizer", optimizer.variables)
+    return description, arrays
 
 
-def unpack_network(packed):
-    """Turn plain data back into a network.
+def unpack_network(description, arrays, blueprint=None, optimizer=None):
+    """Turn plain data and arrays back into a network.
 
     Parameters
     ----------
-    packed : dict
-        Made by `pack_network`.
+    description, arrays, blueprint
+        As `pack_network` returned and was given them.
+    optimizer : keras.optimizers.Optimizer, default=None
+        A new one, of the class and settings of the optimizer that was packed.
 
     Returns
     -------
     network : keras.Model
-        Gives the same outputs, bit for bit; compiled if an optimizer was kept.
+        Gives the same outputs, bit for bit; compiled if an optimizer is given.
     """
-    if packed.get("format") != _FORMAT:
+    if description.get("format") != _FORMAT:
         raise ValueError(
-            f"This model was saved in format {packed.get('format')!r}, and this "
+            f"This model was saved in format {description.get('format')!r}, and this "
             f"version of skimgclf reads format {_FORMAT}. Load it with the version of "
             "skimgclf that saved it, or fit it again."
         )
-    if "file" in packed:
-        network = load_keras_bytes(packed["file"])
-        _assign_values(list_generators(network), packed["generators"])
-    else:
-        network = _rebuild(packed)
-    if "optimizer" in packed:
-        kept = packed["optimizer"]
-        compile_network(network, kept["class"].from_config(kept["config"]))
-        _assign_values(network.optimizer.variables, kept["variables"])
-    return network
-
-
-def _rebuild(packed):
-    policy = keras.config.dtype_policy()
     with seeded(0):  # the weights drawn here are replaced
-        keras.config.set_dtype_policy(packed["dtype_policy"])
-        try:
-            # The weights of a backbone are among the variables.
-            network = build_network(**{**packed["blueprint"], "weights": None})
-        finally:
-            keras.config.set_dtype_policy(policy)
-    shapes = [tuple(variable.shape) for variable in network.variables]
-    if shapes != [values.shape for values in packed["variables"]]:
-        raise ValueError(
-            f"This model's weights, saved with Keras {packed['keras']}, don't fit the "
-            f"network that is built here, with Keras {keras.__version__}, for "
-            f"{packed['blueprint']}. Load it with the versions that saved it, or fit "
-            "it again."
-        )
-    _assign_values(network.variables, packed["variables"])
+        if description["config"] is None:
+            network = _rebuild(description["dtype_policy"], blueprint)
+        else:
+            network = keras.models.model_from_json(description["config"])
+        _assign("network", network.variables, arrays, description)
+        if optimizer is not None:
+            compile_network(network, optimizer)
+            _assign("optimizer", optimizer.variables, arrays, description)
     return network
 
 
-def _copy_values(owner):
-    # All variables: get_weights() leaves out the state of dropout's generators.
-    return [variable.numpy() for variable in owner.variables]
+def is_rebuilt_by_name(blueprint):
+    """Tell whether a blueprint is all that is needed to build a network again."""
+    return blueprint is not None and (
+        kind_of(blueprint["architecture"]).is_rebuilt_by_name
+    )
 
 
-def _assign_values(variables, values):
-    for variable, value in zip(variables, values, strict=True):
-        variable.assign(value)
+def _describe(network):
+    config = json.loads(network.to_json())
+    config.pop("compile_config", None)  # the optimizer is kept apart
+    return json.dumps(config)
 
 
-def _write_keras_bytes(network):
+def _rebuild(dtype_policy, blueprint):
+    policy = keras.config.dtype_policy()
+    keras.config.set_dtype_policy(dtype_policy)
     try:
-        # A copy, since Keras writes the optimizer of a compiled network, whatever it is
-        # told. It also writes layers that it can't read again: better to know it now.
-        content = dump_keras_bytes(copy_network(network))
-        load_keras_bytes(content)
-    except Exception as error:
+        # The weights of a backbone are among the variables.
+        return build_network(**{**blueprint, "weights": None})
+    finally:
+        keras.config.set_dtype_policy(policy)
+
+
+def _copy_values(kind, variables):
+    return {f"{kind}/{i}": _copy_value(v) for i, v in enumerate(variables)}
+
+
+def _copy_value(variable):
+    # safetensors stores an array that isn't C-contiguous wrongly, silently.
+    values = np.asarray(variable.numpy(), order="C")
+    # NumPy has no bfloat16, and safetensors gives none back.
+    return values.view("uint16") if variable.dtype == "bfloat16" else values
+
+
+def _assign(kind, variables, arrays, description):
+    """Compare all shapes and dtypes, and copy the values then."""
+    found = {name: array for name, array in arrays.items() if name.startswith(kind)}
+    expected = {
+        f"{kind}/{i}": (tuple(variable.shape), variable.dtype.replace("bfloat", "uint"))
+        for i, variable in enumerate(variables)
+    }
+    if expected != {name: (a.shape, a.dtype.name) for name, a in found.items()}:
         raise ValueError(
-            "The network of this architecture can't be saved, since Keras "
-            "couldn't load it again. Register the classes of its layers with "
-            "keras.saving.register_keras_serializable, and write a Lambda layer as "
-            f"such a class. Keras says: {str(error).splitlines()[0]}"
-        ) from error
-    return content
+            f"the weights of the {kind}, saved with Keras {description['keras']}, "
+            f"don't fit what is built here, with Keras {keras.__version__}. Load the "
+            "model with the versions that saved it, or fit it again"
+        )
+    for i, variable in enumerate(variables):
+        values = arrays[f"{kind}/{i}"]
+        if variable.dtype == "bfloat16":
+            values = values.view(variable.numpy().dtype)
+        variable.assign(values)

@@ -1,4 +1,4 @@
-"""save_model and load_model: a classifier or a pipeline in a file without code."""
+"""Save a model in a file that holds no code, and load it."""
 
 import datetime
 import re
@@ -18,29 +18,23 @@ from skimgclf._validation import (
     warn_user,
 )
 from skimgclf.exceptions import InvalidParameterError, ModelFileError, ModelFileWarning
-from skimgclf.images import ImageLoader
-from skimgclf.models import ImageEmbedder, KerasImageClassifier
-from skimgclf.models._embedder import describe_embedder, restore_embedder
-from skimgclf.models._plain_state import describe_classifier, restore_classifier
-from skimgclf.saving._archive import read_archive, write_archive
-from skimgclf.saving._steps import PASSTHROUGH, is_passthrough, list_steps
-from skimgclf.saving._values import decode, encode
+from skimgclf.saving._classifier import UntrustedNetworkError
+from skimgclf.saving._file_layout import read_model_file, write_model_file
+from skimgclf.saving._pipeline import describe_model, restore_model
+from skimgclf.saving._steps import list_steps
 
-_FORMAT = 1
-_ENTRIES = ["format", "date", "versions", "pipeline", "steps", "learnt"]
+_FORMAT = 2
+_ENTRIES = ["format", "date", "versions", "pipeline", "steps"]
 _DATE = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\+00:00"
 _MAX_MESSAGE = 300
-
-# What stays here of a loader: its folder, and options that may be credentials.
-_OF_THIS_MACHINE = {"cache": None, "storage_options": None}
 
 
 def save_model(model, path, *, include_optimizer=False):
     """Save a trained classifier or pipeline in one file that holds no code.
 
-    The file is a zip of ``model.json`` (parameters, classes, history, versions) and
-    ``network.keras``. It appears in one step: a kill, a full disk or Ctrl-C leaves an
-    older file of that name as it was.
+    The file holds parameters, classes, history and versions as JSON, and the weights as
+    safetensors. It appears in one step: a kill, a full disk or Ctrl-C leaves an older
+    file of that name as it was.
 
     Parameters
     ----------
@@ -69,15 +63,18 @@ def save_model(model, path, *, include_optimizer=False):
 
     Notes
     -----
-    What is kept are the parameters and what `fit` has learnt; other attributes, such as
-    the requests of `set_fit_request`, are not. The network's layers and the optimizer
-    must be Keras' own, and without `keras.layers.Lambda`; `callbacks` must be None. A
-    loader's `cache` is left out, since who loads the file has other folders, and so are
-    its `storage_options`, which may hold credentials.
+    The file keeps the parameters and what `fit` has learnt; other attributes, such as
+    the requests of `set_fit_request`, are left out. The optimizer and the layers of
+    `augmentation` must be Keras' own; `callbacks` must be None. A loader's `cache` is
+    left out, since who loads the file has other folders, and so are its
+    `storage_options`, which may hold credentials.
 
-    Of a callable ``architecture`` only the name is kept. The loaded classifier predicts
-    and can be trained further; before it can be fitted anew, it needs
-    ``set_params(architecture=...)``.
+    The network of a callable ``architecture``, or of a ``.keras`` file, is kept in
+    Keras' own configuration, so that `load_model` needs ``trusted=True``. It must not
+    have a `keras.layers.Lambda`, and its other classes must be registered with
+    `keras.saving.register_keras_serializable`. Of the callable itself only the name is
+    kept. The loaded classifier predicts and can be trained further; before it can be
+    fitted anew, it needs ``set_params(architecture=...)``.
 
     Examples
     --------
@@ -96,42 +93,44 @@ def save_model(model, path, *, include_optimizer=False):
     """
     check_bool("save_model", "include_optimizer", include_optimizer)
     steps = list_steps("save_model", model)
-    if type(model) is Pipeline and model.memory is not None:
+    pipeline = model if type(model) is Pipeline else None
+    if pipeline is not None and pipeline.memory is not None:
         raise parameter_error(
             "the Pipeline",
             "memory",
             "None to be saved, since it is a folder of this machine: call "
             "set_params(memory=None)",
-            model.memory,
+            pipeline.memory,
         )
-    classifier = steps[-1][1]
     try:
-        parameters, learnt, network = describe_classifier(
-            classifier, include_optimizer=include_optimizer
+        described, arrays = describe_model(
+            pipeline, steps, include_optimizer=include_optimizer
         )
     except ValueError as error:
         if isinstance(error, InvalidParameterError | sklearn.exceptions.NotFittedError):
             raise
         raise InvalidParameterError(str(error)) from error
-    described = [_describe_step(*step, parameters) for step in steps]
     document = {
         "format": _FORMAT,
         "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         "versions": _list_versions(),
-        "pipeline": _describe_pipeline(model),
-        "steps": described,
-        "learnt": _encode_all("what fit has learnt", learnt),
+        **described,
     }
-    write_archive(path, document, network)
+    write_model_file(path, document, arrays)
 
 
-def load_model(path):
+def load_model(path, *, trusted=False):
     """Load a file of `save_model`, without running code from it.
 
     Parameters
     ----------
     path : str or os.PathLike
         The file.
+    trusted : bool, default=False
+        Whether the file comes from somebody you trust. A network of a callable or of a
+        ``.keras`` file is loaded only then: Keras builds it from the configuration in
+        the file, in its safe mode, which refuses `keras.layers.Lambda`, but may build
+        any class of Keras or of yours that is registered at Keras.
 
     Returns
     -------
@@ -142,8 +141,9 @@ def load_model(path):
     Raises
     ------
     ModelFileError
-        If the file is damaged, holds anything that `save_model` doesn't write, or was
-        written by a version of skimgclf with a newer format.
+        If the file is damaged, holds anything that `save_model` doesn't write, was
+        written by a version of skimgclf with a newer or an older format, or needs
+        ``trusted=True``.
     OSError
         If it can't be read.
 
@@ -159,7 +159,8 @@ def load_model(path):
     Notes
     -----
     A stranger's file can't run code, but it can hold a network that predicts whatever
-    its author wants, or one whose layers need more memory than this machine has.
+    its author wants. A network with more weights than the file holds is refused before
+    it is built.
 
     Examples
     --------
@@ -172,13 +173,23 @@ def load_model(path):
     ...     load_model(path)
     ... except ValueError as error:
     ...     print(str(error).split("model' ")[1])
-    (8 bytes) is damaged, or wasn't written by save_model: it can't be read as a zip
-    archive (File is not a zip file).
+    (8 bytes) is damaged, or wasn't written by save_model: it isn't a safetensors file,
+    or was cut off.
     """
-    document, network, size = read_archive(path)
+    check_bool("load_model", "trusted", trusted)
+    document, arrays, size = read_model_file(path)
     versions = _check_versions(path, size, document)
     try:
-        model = _restore(document, network)
+        check_keys("the document", document, _ENTRIES)
+        model = restore_model(document, arrays, trusted=trusted)
+    except UntrustedNetworkError as error:
+        raise ModelFileError(
+            path,
+            size,
+            f"holds a network that was built by {_first_line(error)}, in Keras' own "
+            "configuration. If the file comes from somebody you trust, call "
+            "load_model(path, trusted=True)",
+        ) from None
     # Keras raises errors of every kind of what doesn't fit.
     except Exception as error:
         if isinstance(error, MemoryError) or getattr(error, "errno", None):
@@ -199,47 +210,6 @@ def _first_line(error):
     line = (str(error).splitlines() or [type(error).__name__])[0][:_MAX_MESSAGE]
     # Escaped, since a terminal would obey control characters.
     return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in line)
-
-
-def _describe_pipeline(model):
-    if type(model) is KerasImageClassifier:
-        return None
-    # Pipelines have transform_input since scikit-learn 1.6.
-    kept = {"transform_input": model.transform_input, "verbose": bool(model.verbose)}
-    return _encode_all("the Pipeline", kept)
-
-
-def _describe_step(name, step, classifier_parameters):
-    if is_passthrough(step):
-        return {"name": name, "type": PASSTHROUGH, "parameters": {}}
-    kind = type(step).__name__
-    parameters, learnt = classifier_parameters, {}
-    if type(step) is ImageLoader:
-        step.fit(None)  # bad values would be refused when the file is loaded
-        parameters = {**step.get_params(deep=False), **_OF_THIS_MACHINE}
-    elif type(step) is ImageEmbedder:
-        parameters, described = describe_embedder(step)
-        learnt = {"learnt": _encode_all("what fit has learnt", described)}
-    return {
-        "name": name,
-        "type": kind,
-        "parameters": _encode_all(kind, parameters),
-        **learnt,
-    }
-
-
-def _encode_all(owner, values):
-    encoded = {}
-    for name, value in values.items():
-        try:
-            encoded[name] = encode(value)
-        except TypeError as error:
-            raise InvalidParameterError(
-                f"The {name!r} parameter of {owner} can't be saved without code: "
-                f"{error}. Set it to a plain value with set_params, which changes "
-                "nothing about what was learnt, or use joblib."
-            ) from error
-    return encoded
 
 
 def _list_versions():
@@ -282,64 +252,3 @@ def _warn_of_versions(path, versions):
             f"Keras {keras.__version__}: predictions may differ in the last digits.",
             ModelFileWarning,
         )
-
-
-def _restore(document, network):
-    check_keys("model.json", document, _ENTRIES)
-    steps, learnt = document["steps"], document["learnt"]
-    if not isinstance(steps, list) or not steps or not isinstance(learnt, dict):
-        raise ValueError("model.json must hold a list of steps and what was learnt")
-    learnt = {name: decode(value) for name, value in learnt.items()}
-    *first, last = steps
-    restored = [_restore_step(step) for step in first]
-    name, kind, parameters, _ = _read_step(last)
-    if kind != KerasImageClassifier.__name__:
-        raise ValueError(f"the last step must be a KerasImageClassifier, not {kind!r}")
-    classifier = restore_classifier(parameters, learnt, network)
-    if document["pipeline"] is None:
-        if restored or name is not None:
-            raise ValueError("steps in front of a classifier, but no pipeline")
-        return classifier
-    check_keys("pipeline", document["pipeline"], ["transform_input", "verbose"])
-    kept = {name: decode(value) for name, value in document["pipeline"].items()}
-    check_bool("the Pipeline", "verbose", kept["verbose"])
-    names = kept["transform_input"]
-    if not isinstance(names, list | None) or not all(
-        isinstance(name, str) for name in names or ()
-    ):
-        raise ValueError(f"transform_input must be a list of names, not {names!r}")
-    pipeline = Pipeline([*restored, (name, classifier)], **kept)
-    pipeline._validate_names([name for name, _ in pipeline.steps])
-    return pipeline
-
-
-def _restore_step(step):
-    name, kind, parameters, learnt = _read_step(step)
-    if kind == PASSTHROUGH and not parameters:
-        return name, PASSTHROUGH
-    if kind == ImageEmbedder.__name__:
-        return name, restore_embedder(parameters, learnt)
-    if kind != ImageLoader.__name__:
-        raise ValueError(f"unknown step {name!r} of type {kind!r}")
-    if parameters.get("cache") is not None:
-        raise ValueError(f"step {name!r} names a folder of this machine as its cache")
-    if parameters.get("storage_options") is not None:
-        raise ValueError(f"step {name!r} brings options for opening URLs")
-    return name, ImageLoader(**parameters).fit(None)
-
-
-def _read_step(step):
-    """Return a step's name, type, parameters, and what an embedder has learnt."""
-    with_learnt = isinstance(step, dict) and step.get("type") == ImageEmbedder.__name__
-    parts = ["parameters", "learnt"] if with_learnt else ["parameters"]
-    check_keys("a step", step, ["name", "type", *parts])
-    name, kind = step["name"], step["type"]
-    if not isinstance(name, str | None) or not isinstance(kind, str):
-        raise ValueError(f"a step must have a name and a type, not {name!r}, {kind!r}")
-    decoded = []
-    for part in parts:
-        if not isinstance(step[part], dict):
-            raise ValueError(f"the {part} of step {name!r} is no JSON object")
-        decoded.append({key: decode(value) for key, value in step[part].items()})
-    parameters, learnt = (*decoded, None)[:2]
-    return name, kind, parameters, learnt

@@ -3,7 +3,8 @@
 JSON has no tuples, no keys but strings and no infinity, so these are written as an
 object of one key that says what it is: ``{"tuple": [28, 28]}``,
 ``{"dict": [[1, 0.5]]}``, ``{"float": "nan"}``,
-``{"array": ["<U5", ["night", "day"]]}``. There is nothing in it that could name code.
+``{"array": ["<U5", ["night", "day"]]}``. A dict of strings is a JSON object, unless it
+has one such key. There is nothing in it that could name code.
 """
 
 import math
@@ -12,6 +13,7 @@ import re
 
 import numpy as np
 
+_KINDS = {"array", "dict", "float", "tuple"}
 _FLOATS = {"nan": math.nan, "inf": math.inf, "-inf": -math.inf}
 
 # Strings, bools, ints and floats; an "O" array holds plain strings, bools and ints.
@@ -42,7 +44,7 @@ def encode(value):
     --------
     >>> from skimgclf.saving._values import decode, encode
     >>> encode({"image_size": (28, 28)})
-    {'dict': [['image_size', {'tuple': [28, 28]}]]}
+    {'image_size': {'tuple': [28, 28]}}
     >>> decode(encode({"image_size": (28, 28)}))
     {'image_size': (28, 28)}
     """
@@ -60,6 +62,8 @@ def encode(value):
     if type(value) is list:
         return [encode(item) for item in value]
     if isinstance(value, dict):
+        if all(type(key) is str for key in value) and not _is_marked(value):
+            return {key: encode(item) for key, item in value.items()}
         return {"dict": [[encode(key), encode(item)] for key, item in value.items()]}
     if isinstance(value, np.ndarray):
         return _encode_array(value)
@@ -87,7 +91,7 @@ def decode(encoded):
         return encoded
     if isinstance(encoded, list):
         return [decode(item) for item in encoded]
-    if len(encoded) == 1:
+    if _is_marked(encoded):
         ((kind, content),) = encoded.items()
         if kind == "tuple" and isinstance(content, list):
             return tuple(decode(item) for item in content)
@@ -97,7 +101,12 @@ def decode(encoded):
             return _FLOATS[content]
         if kind == "array" and isinstance(content, list) and len(content) == 2:
             return _decode_array(*content)
-    raise ValueError(f"unknown value {_shorten(encoded)}")
+        raise ValueError(f"unknown value {_shorten(encoded)}")
+    return {key: decode(item) for key, item in encoded.items()}
+
+
+def _is_marked(value):
+    return len(value) == 1 and not _KINDS.isdisjoint(value)
 
 
 def _decode_dict(pairs):

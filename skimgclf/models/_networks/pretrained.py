@@ -15,7 +15,6 @@ import keras
 import numpy as np
 
 from skimgclf._validation import Rule, parameter_error
-from skimgclf.models._keras_file import load_keras_bytes
 from skimgclf.models._networks.applications import BACKBONES, FAMILIES, prepare_pixels
 from skimgclf.models._networks.kinds import Kind, kind_of
 from skimgclf.models._networks.layers import DATA_FORMAT, pool_features
@@ -250,8 +249,9 @@ def _explain(name, error):
 
 def _read_model(source):
     try:
-        with open(source.backbone, "rb") as file:
-            return load_keras_bytes(file.read())
+        # Keras' own error doesn't say why a file can't be read.
+        with open(source.backbone, "rb"):
+            return keras.saving.load_model(source.backbone, compile=False)
     except OSError as error:
         expected = f"the path of a .keras file that can be read ({error.strerror})"
         raise source.error(expected) from None

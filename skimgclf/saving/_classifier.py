@@ -1,32 +1,25 @@
-"""A fitted classifier as plain values, without Keras objects, and back.
+"""Turn a fitted classifier into plain values and arrays, and back."""
 
-Unlike the state that pickle keeps, this one can be written as JSON and be checked when
-it comes from a stranger.
-"""
-
-import copy
-import inspect
 import math
 import os
 
-import keras
 import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
-from skimgclf._validation import check_keys, parameter_error
+from skimgclf._validation import check_keys
+from skimgclf.models import KerasImageClassifier
 from skimgclf.models._checks.parameters import (
+    TABLE,
     check_builder_parameters,
     check_parameters,
 )
-from skimgclf.models._classifier import KerasImageClassifier
-from skimgclf.models._keras_file import check_plain, read_network, write_network
-from skimgclf.models._networks.architectures import ARCHITECTURES
 from skimgclf.models._networks.augmentation import plan_augmentation
 from skimgclf.models._networks.kinds import Kind, kind_of
+from skimgclf.models._networks.sizes import count_weights
+from skimgclf.models._state import is_rebuilt_by_name, pack_network, unpack_network
 from skimgclf.models._training.fit import Training
-from skimgclf.models._training.seeds import seeded
+from skimgclf.saving._keras_objects import build_object, describe_object
 
-_OWNER = "KerasImageClassifier"
 _BLUEPRINT = {
     "architecture",
     "augmentation",
@@ -41,17 +34,25 @@ _LEARNT = {
     "blueprint",
     "classes",
     "feature_names",
-    "generators",
     "history",
     "image_shape",
     "learning_rate",
+    "network",
+    "network_optimizer",
     "optimizer",
     "order",
 }
+_DTYPE_POLICIES = {
+    f"{mixed}{dtype}" for mixed in ("", "mixed_") for dtype in ("float16", "bfloat16")
+} | {"float32", "float64"}
+
+
+class UntrustedNetworkError(ValueError):
+    """A file holds a network that Keras must build from its own configuration."""
 
 
 class SavedArchitecture:
-    """Stands for the function that a saved network was built by, which isn't kept.
+    """Stands for the function that built a saved network, which isn't kept.
 
     Parameters
     ----------
@@ -82,7 +83,7 @@ class SavedArchitecture:
 
 
 def describe_classifier(classifier, *, include_optimizer=False):
-    """Turn a fitted classifier into plain values and the bytes of its network.
+    """Turn a fitted classifier into plain values and arrays.
 
     Parameters
     ----------
@@ -94,11 +95,11 @@ def describe_classifier(classifier, *, include_optimizer=False):
     Returns
     -------
     parameters : dict of str to object
-        Keras objects and functions are replaced by dicts.
+        Objects of Keras and functions are replaced by dicts.
     learnt : dict of str to object
         What fit has learnt, but for the weights.
-    network : bytes
-        A ``.keras`` file.
+    arrays : dict of str to ndarray
+        The weights.
     """
     check_is_fitted(
         classifier,
@@ -111,44 +112,41 @@ def describe_classifier(classifier, *, include_optimizer=False):
             "None to be saved, since callbacks are code: call "
             "set_params(callbacks=None), which changes nothing about what was learnt"
         )
-        raise parameter_error(_OWNER, "callbacks", expected, parameters["callbacks"])
-    training = classifier._training
-    if include_optimizer and getattr(training.network, "optimizer", None) is None:
-        raise ValueError(
-            "include_optimizer=True, but this classifier has no optimizer: it was "
-            "loaded from a file that holds none."
-        )
-    try:
-        network, generators = write_network(
-            training.network, include_optimizer=include_optimizer
-        )
-    except ValueError as error:
-        raise ValueError(
-            f"The network of this {_OWNER} can't be saved without code: {error}. Build "
-            "it from Keras' own layers, or use joblib."
-        ) from error
+        raise TABLE.error("callbacks", expected, parameters["callbacks"])
+    training, optimizer = classifier._training, None
+    if include_optimizer:
+        optimizer = getattr(training.network, "optimizer", None)
+        if optimizer is None:
+            raise ValueError(
+                "include_optimizer=True, but this classifier has no optimizer: it was "
+                "loaded from a file that holds none."
+            )
+    network, arrays = pack_network(training.network, training.blueprint, optimizer)
     learnt = {
         "best_iter": training.best_iter,
         "blueprint": _describe_parameters(training.blueprint),
         "classes": training.classes,
         "feature_names": vars(classifier).get("feature_names_in_"),
-        "generators": generators,
         "history": training.history,
         "image_shape": tuple(map(int, classifier.image_shape_)),
         "learning_rate": _describe_keras("learning_rate", training.learning_rate),
+        "network": network,
+        "network_optimizer": _describe_keras("optimizer", optimizer),
         "optimizer": _describe_keras("optimizer", training.optimizer),
         "order": training.order.bit_generator.state,
     }
-    return _describe_parameters(parameters), learnt, network
+    return _describe_parameters({**parameters, "callbacks": None}), learnt, arrays
 
 
-def restore_classifier(parameters, learnt, network):
-    """Turn plain values, from a stranger perhaps, back into a classifier.
+def restore_classifier(parameters, learnt, arrays, *, trusted):
+    """Turn plain values and arrays, perhaps a stranger's, back into a classifier.
 
     Parameters
     ----------
-    parameters, learnt, network
+    parameters, learnt, arrays
         As `describe_classifier` returned them.
+    trusted : bool
+        Whether Keras may build the network from its own configuration.
 
     Returns
     -------
@@ -162,24 +160,25 @@ def restore_classifier(parameters, learnt, network):
     """
     check_keys("learnt", learnt, _LEARNT)
     _check_learnt(learnt)
-    restored = _restore_parameters(parameters)
+    restored = _restore_parameters(parameters, TABLE.rules)
     classifier = KerasImageClassifier(**restored)
     check_parameters(classifier.get_params(deep=False))
-    optimizer, rate = restored.get("optimizer"), restored.get("learning_rate")
     # Training further compares the objects: equal ones must be the same.
-    if learnt["optimizer"] != parameters.get("optimizer"):
-        optimizer = _restore_keras(learnt["optimizer"])
-    if learnt["learning_rate"] != parameters.get("learning_rate"):
-        rate = _restore_keras(learnt["learning_rate"])
+    same = {
+        name: restored[name]
+        if learnt[name] == parameters[name]
+        else _restore_keras(learnt[name])
+        for name in ("optimizer", "learning_rate")
+    }
+    blueprint = _restore_blueprint(learnt["blueprint"])
     training = Training(
-        _read_network(network, learnt),
-        _restore_blueprint(learnt["blueprint"]),
-        learnt["classes"],
-        _restore_order(learnt["order"]),
-        optimizer,
-        rate,
-        learnt["history"],
-        learnt["best_iter"],
+        network=_restore_network(learnt, blueprint, arrays, trusted),
+        blueprint=blueprint,
+        classes=learnt["classes"],
+        order=_restore_order(learnt["order"]),
+        history=learnt["history"],
+        best_iter=learnt["best_iter"],
+        **same,
     )
     classifier.image_shape_ = learnt["image_shape"]
     classifier.n_features_in_ = math.prod(learnt["image_shape"])
@@ -194,28 +193,16 @@ def _describe_parameters(parameters):
         name: os.fspath(value) if isinstance(value, os.PathLike) else value
         for name, value in parameters.items()
     }
-    architecture = described["architecture"]
+    architecture, items = described["architecture"], described["augmentation"]
     if kind_of(architecture) is Kind.FUNCTION:
         described["architecture"] = {"function": _name_of(architecture)}
-    for name in ("optimizer", "learning_rate"):
-        if name in described:
-            described[name] = _describe_keras(name, described[name])
-    if "callbacks" in described:
-        described["callbacks"] = None
-    if isinstance(described["augmentation"], list | tuple):
-        described["augmentation"] = type(described["augmentation"])(
-            map(_describe_augmentation, described["augmentation"])
+    for name in {"optimizer", "learning_rate"} & described.keys():
+        described[name] = _describe_keras(name, described[name])
+    if isinstance(items, list | tuple):
+        described["augmentation"] = type(items)(
+            _describe_keras("augmentation", item) for item in items
         )
     return described
-
-
-def _describe_augmentation(item):
-    """Describe a preset's name, a layer, or what Keras says of a layer."""
-    if isinstance(item, str):
-        return item
-    if isinstance(item, dict) and _is_plain(item):
-        return {"object": item}
-    return _describe_keras("augmentation", item)
 
 
 def _name_of(function):
@@ -227,70 +214,82 @@ def _name_of(function):
 
 
 def _describe_keras(name, value):
-    """Describe an optimizer or a schedule, if it is one and Keras' own."""
-    is_class = isinstance(value, type)
-    if not is_class and not hasattr(value, "get_config"):
+    """Describe a value if it is an object of Keras, and return others as they are."""
+    if not isinstance(value, type | dict) and not hasattr(value, "get_config"):
         return value
-    if is_class:
-        described = {"class": value.__name__}
-        known = getattr(keras.optimizers, value.__name__, None) is value
-    else:
-        described = {"object": keras.saving.serialize_keras_object(value)}
-        known = _is_plain(described)
-    if not known:
-        expected = "one of Keras' own to be saved, since a file holds no code"
-        raise parameter_error(_OWNER, name, expected, value)
-    return described
-
-
-def _is_plain(config):
     try:
-        check_plain(config)
-    except ValueError:
-        return False
-    return True
+        return describe_object(value)
+    except Exception as error:  # of every kind from `from_config`
+        expected = "one of Keras' own to be saved, since a file holds no code"
+        raise TABLE.error(name, expected, value) from error
 
 
-def _restore_parameters(described):
-    known = {*inspect.signature(KerasImageClassifier).parameters, *_BLUEPRINT}
-    if not isinstance(described, dict) or not known.issuperset(described):
-        raise ValueError(f"{_OWNER} has unknown parameters: {described!r}")
+def _restore_keras(described):
+    return build_object(described) if isinstance(described, dict) else described
+
+
+def _restore_parameters(described, names):
+    check_keys(f"parameters of {TABLE.owner}", described, names)
     restored = dict(described)
-    architecture = restored.get("architecture")
+    architecture, items = restored["architecture"], restored["augmentation"]
     if isinstance(architecture, dict):
         check_keys("architecture", architecture, {"function"})
         restored["architecture"] = SavedArchitecture(str(architecture["function"]))
     for name in {"optimizer", "learning_rate"} & restored.keys():
         restored[name] = _restore_keras(restored[name])
-    augmentation = restored.get("augmentation")
-    if isinstance(augmentation, list | tuple):
-        with seeded(0):  # layers draw seeds, which those of the network replace
-            restored["augmentation"] = type(augmentation)(
-                _restore_keras(item, "keras.layers") for item in augmentation
-            )
+    if isinstance(items, list | tuple):
+        restored["augmentation"] = type(items)(map(_restore_keras, items))
     return restored
 
 
 def _restore_blueprint(described):
-    blueprint = _restore_parameters(described)
+    blueprint = _restore_parameters(described, _BLUEPRINT)
+    built = check_builder_parameters(blueprint["parameters"])
+    check_keys("parameters of the blueprint", blueprint["parameters"], built)
+    TABLE.check({name: blueprint[name] for name in blueprint.keys() & TABLE.rules})
     plan = plan_augmentation(blueprint["augmentation"])
-    return {**blueprint, "augmentation": plan}
+    return {**blueprint, "augmentation": plan, "parameters": built}
 
 
-def _restore_keras(described, module="keras.optimizers"):
-    if not isinstance(described, dict):
-        return described
-    if set(described) == {"class"}:
-        optimizer = getattr(keras.optimizers, str(described["class"]), None)
-        if isinstance(optimizer, type):
-            return optimizer
-    if set(described) == {"object"} and isinstance(described["object"], dict):
-        config = described["object"]
-        check_plain(config)
-        if str(config.get("module")).startswith(module):
-            config = copy.deepcopy(config)  # Keras changes it
-            return keras.saving.deserialize_keras_object(config, safe_mode=True)
-    raise ValueError(f"{described!r} is no object of {module}")
+def _restore_network(learnt, blueprint, arrays, trusted):
+    description, optimizer = learnt["network"], learnt["network_optimizer"]
+    check_keys("network", description, {"config", "dtype_policy", "format", "keras"})
+    if description["dtype_policy"] not in _DTYPE_POLICIES:
+        raise ValueError(f"unknown dtype policy {description['dtype_policy']!r}")
+    if is_rebuilt_by_name(blueprint) != (description["config"] is None):
+        raise ValueError("the configuration of the network doesn't fit the blueprint")
+    if is_rebuilt_by_name(blueprint):
+        _check_size(blueprint, arrays)
+    elif not trusted:
+        raise UntrustedNetworkError(repr(blueprint["architecture"]))
+    network = unpack_network(description, arrays, blueprint, _restore_keras(optimizer))
+    expected = (None, *learnt["image_shape"]), (None, len(learnt["classes"]))
+    if (network.input_shape, network.output_shape) != expected:
+        raise ValueError(
+            f"the network maps {network.input_shape} to {network.output_shape}, not "
+            f"{expected[0]} to {expected[1]}"
+        )
+    if not all(np.isfinite(weights).all() for weights in network.get_weights()):
+        raise ValueError("weights of the network aren't finite")
+    return network
+
+
+def _check_size(blueprint, arrays):
+    """Refuse a network with more weights than the file holds, before it is built."""
+    n_layers = sum(
+        len(blueprint["parameters"][name])
+        for name in ("conv_filters", "hidden_layer_sizes")
+    )
+    if n_layers > len(arrays):
+        raise ValueError(
+            f"the network has {n_layers:,} layers, and the file {len(arrays):,} arrays"
+        )
+    n_weights = count_weights(blueprint)
+    n_found = sum(array.size for array in arrays.values())
+    if n_weights > n_found:
+        raise ValueError(
+            f"the network has {n_weights:,} weights, and the file {n_found:,} numbers"
+        )
 
 
 def _restore_order(state):
@@ -313,14 +312,6 @@ def _check_learnt(learnt):
     check_keys("blueprint", blueprint, _BLUEPRINT)
     if (blueprint["image_shape"], blueprint["n_classes"]) != (shape, len(classes)):
         raise ValueError("the blueprint doesn't fit image_shape and classes")
-    built = check_builder_parameters(blueprint["parameters"])
-    check_keys("parameters of the blueprint", blueprint["parameters"], built)
-    architecture = blueprint["architecture"]
-    is_function = isinstance(architecture, dict)
-    kind = kind_of(architecture)
-    is_known = kind in (Kind.APPLICATION, Kind.KERAS_FILE)
-    if not (is_function or is_known or architecture in ARCHITECTURES):
-        raise ValueError(f"unknown architecture {architecture!r}")
     names = learnt["feature_names"]
     if names is not None and (
         not isinstance(names, np.ndarray) or len(names) != math.prod(shape)
@@ -347,14 +338,3 @@ def _check_history(history, best_iter):
             raise ValueError(f"history must hold floats, not {values!r}")
     if type(best_iter) is not int or not 1 <= best_iter <= len(history["loss"]):
         raise ValueError(f"best_iter must be an epoch of history, not {best_iter!r}")
-
-
-def _read_network(content, learnt):
-    network = read_network(content, learnt["generators"])
-    expected = (None, *learnt["image_shape"]), (None, len(learnt["classes"]))
-    if (network.input_shape, network.output_shape) != expected:
-        raise ValueError(
-            f"the network maps {network.input_shape} to {network.output_shape}, not "
-            f"{expected[0]} to {expected[1]}"
-        )
-    return network

@@ -1,0 +1,57 @@
+"""Count the weights of a network before it is built."""
+
+import functools
+import math
+
+import tensorflow
+
+from skimgclf.models._networks.kinds import Kind, kind_of
+from skimgclf.models._networks.pretrained import BackboneSource, build_backbone
+
+
+def count_weights(blueprint):
+    """Count the weights that a blueprint implies, without building the network.
+
+    Parameters
+    ----------
+    blueprint : dict
+        The arguments of `build_network`, for a named architecture.
+
+    Returns
+    -------
+    n_weights : int
+        Of all layers but those of the augmentation, which have none.
+    """
+    parameters, shape = blueprint["parameters"], blueprint["image_shape"]
+    if kind_of(blueprint["architecture"]) is Kind.APPLICATION:
+        n_weights, n_units = _count_application(blueprint["architecture"])
+    else:
+        # Batch normalization has four numbers a unit, in place of one bias.
+        per_unit = 4 if parameters["batch_norm"] else 1
+        n_weights, n_units = 0, math.prod(shape)
+        if blueprint["architecture"] == "cnn":
+            n_weights, n_units = _count_convolutions(parameters, shape, per_unit)
+        for n_next in parameters["hidden_layer_sizes"]:
+            n_weights += (n_units + per_unit) * n_next
+            n_units = n_next
+    return n_weights + (n_units + 1) * blueprint["n_classes"]
+
+
+def _count_convolutions(parameters, image_shape, per_unit):
+    """Count the weights of all blocks, and the units of the last one."""
+    height, width, n_channels = image_shape
+    area, n_weights = math.prod(parameters["kernel_size"]), 0
+    for n_filters in parameters["conv_filters"]:
+        n_weights += (area * n_channels + per_unit) * n_filters
+        height, width, n_channels = -(-height // 2), -(-width // 2), n_filters
+    return n_weights, height * width * n_channels
+
+
+@functools.cache
+def _count_application(name):
+    """Count the weights of a backbone, and its features."""
+    # In a graph of TensorFlow's, variables take no memory.
+    with tensorflow.Graph().as_default():
+        network = build_backbone(BackboneSource(name, None, (224, 224, 3)))
+        n_weights = sum(math.prod(weight.shape) for weight in network.weights)
+        return n_weights, network.output_shape[1]

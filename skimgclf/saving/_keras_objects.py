@@ -1,0 +1,112 @@
+"""Describe optimizers, schedules and layers of augmentation, and build them again.
+
+Only classes of Keras' own that hold no code and read no files are described, and each
+is built by its class, so that a file can't reach anything else, such as the names that
+are registered at Keras.
+"""
+
+import keras
+
+from skimgclf.models._training.seeds import seeded
+
+# What a class of each module must be a subclass of.
+_MODULES = {
+    "keras": (keras, keras.DTypePolicy),
+    "keras.layers": (keras.layers, keras.layers.Layer),
+    "keras.optimizers": (keras.optimizers, keras.optimizers.Optimizer),
+    "keras.optimizers.schedules": (
+        keras.optimizers.schedules,
+        keras.optimizers.schedules.LearningRateSchedule,
+    ),
+}
+
+# How the names of layers without weights begin: Lambda and others hold code, and a
+# layer with weights could need more memory than there is.
+_LAYERS = (
+    "AlphaDropout",
+    "AugMix",
+    "AutoContrast",
+    "Dropout",
+    "Equalization",
+    "Gaussian",
+    "Rand",
+    "Solarization",
+    "SpatialDropout",
+)
+
+
+def describe_object(value):
+    """Describe an object of Keras' own by plain values.
+
+    Parameters
+    ----------
+    value : object
+        An optimizer, a subclass of it, a schedule, a layer, or the description of one
+        by Keras.
+
+    Returns
+    -------
+    described : dict
+
+    Raises
+    ------
+    ValueError
+        If it can't be built again without code.
+    """
+    if isinstance(value, type):
+        described = {"class": value.__name__}
+        if build_object(described) is not value:
+            raise ValueError(f"{value!r} isn't one of Keras' own classes")
+        return described
+    is_described = isinstance(value, dict)
+    config = value if is_described else keras.saving.serialize_keras_object(value)
+    build_object({"object": config})
+    return {"object": config}
+
+
+def build_object(described):
+    """Build what `describe_object` has described, perhaps by a stranger.
+
+    Parameters
+    ----------
+    described : dict
+
+    Returns
+    -------
+    value : object
+
+    Raises
+    ------
+    ValueError
+        If `describe_object` can't have returned the dict.
+    """
+    if isinstance(described, dict) and described.keys() == {"class"}:
+        return _find_class("keras.optimizers", described["class"])
+    if not isinstance(described, dict) or described.keys() != {"object"}:
+        raise ValueError(f"{described!r} describes no object of Keras")
+    with seeded(0):  # layers draw seeds, which those of the network replace
+        return _build(described["object"])
+
+
+def _build(item):
+    if isinstance(item, list | tuple):
+        if any(isinstance(part, dict | list | tuple) for part in item):
+            raise ValueError(f"{item!r} is no list of plain values")
+        return item
+    if not isinstance(item, dict):
+        return item
+    config = item.get("config")
+    if not isinstance(config, dict) or item.get("registered_name") is not None:
+        raise ValueError(f"{item.get('registered_name')!r} isn't one of Keras' own")
+    found = _find_class(item.get("module"), item.get("class_name"))
+    return found.from_config({name: _build(value) for name, value in config.items()})
+
+
+def _find_class(module, name):
+    if isinstance(module, str) and isinstance(name, str) and module in _MODULES:
+        room, kind = _MODULES[module]
+        found = getattr(room, name, None)
+        if isinstance(found, type) and issubclass(found, kind):
+            if module != "keras.layers" or name.startswith(_LAYERS):
+                return found
+    raise ValueError(f"{module}.{name} isn't one of Keras' own classes without code")
