@@ -56,7 +56,7 @@ print(
 #
 # Both losses fall steeply and then level out. Where training goes on falling and
 # validation doesn't, the network learns images by heart. The dashed line marks the
-# epoch whose weights are kept.
+# epoch of the weights that are kept.
 
 from skimgclf import TrainingHistoryDisplay
 

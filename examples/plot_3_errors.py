@@ -61,7 +61,7 @@ print(worst.indices)
 # ---------------------------------------
 #
 # ``which="best"`` shows what the network takes for typical, ``"uncertain"`` the images
-# whose two most probable digits are closest.
+# with the smallest difference between the two most probable digits.
 
 best = ImageGridDisplay.from_estimator(
     pipeline, test_paths, y_test, which="best", n_images=6, n_columns=6

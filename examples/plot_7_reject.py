@@ -53,7 +53,7 @@ for name, proba in probabilities.items():
     CalibrationDisplay.from_predictions(
         is_right, proba.max(axis=1), n_bins=6, strategy="quantile", name=name, ax=ax
     )
-ax.set(xlabel="probability of the answer", ylabel="share of right answers")
+ax.set(xlabel="probability of the answer", ylabel="fraction of right answers")
 
 # %%
 # Answer only when sure
@@ -70,7 +70,7 @@ error_rate = np.cumsum(answers[order] != y_test[order]) / n_answered
 
 figure, ax = plt.subplots()
 ax.plot(n_answered / len(order), error_rate)
-ax.set(xlabel="share of images that are answered", ylabel="share of wrong answers")
+ax.set(xlabel="fraction of images answered", ylabel="fraction of wrong answers")
 
 for threshold in (0.0, 0.8, 0.95):
     answered = sure >= threshold

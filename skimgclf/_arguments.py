@@ -299,9 +299,6 @@ def _add_table_options(command, *, label):
     )
 
 
-# ---- the values of options -----------------------------------------------------------
-
-
 def _count(text):
     return _match(text, r"0*[1-9][0-9]*", int, "a number of at least 1")
 

@@ -52,9 +52,6 @@ def run_command(options):
         return commands[options.command](options)
 
 
-# ---- fit and evaluate ----------------------------------------------------------------
-
-
 def _fit(options):
     check_output(options.output, device=False)
     # All files are decoded first, so that an unreadable image isn't found only after
@@ -153,9 +150,6 @@ def _print_scores(pipeline, paths, target):
     print(f"Accuracy on {_count_images(paths)}: {accuracy:.4f}", flush=True)
 
 
-# ---- predict -------------------------------------------------------------------------
-
-
 def _predict(options):
     check_output(options.output)
     if options.csv:
@@ -187,9 +181,6 @@ def _predict(options):
     frame.columns = [name, *frame.columns[1:]]
     write_csv(frame, options.output)
     return 0
-
-
-# ---- check ---------------------------------------------------------------------------
 
 
 def _check(options):
@@ -232,9 +223,6 @@ def _list_images(options):
     return options.data
 
 
-# ---- info ----------------------------------------------------------------------------
-
-
 def _info(options):
     model = _load_model(options.model)
     size = os.path.getsize(options.model)
@@ -253,9 +241,6 @@ def _info(options):
         values = [f"{name} {part[-1]:.4f}" for name, part in last.history_.items()]
         print(f"trained: {last.n_iter_} epochs; at the end {', '.join(values)}")
     return 0
-
-
-# ---- loading data and models ---------------------------------------------------------
 
 
 def _load_data(options, **arguments):

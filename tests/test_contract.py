@@ -82,9 +82,6 @@ def public_objects():
     ]
 
 
-# ---- imports -------------------------------------------------------------------------
-
-
 def test_an_unknown_name_is_an_attribute_error():
     with pytest.raises(AttributeError, match="no attribute 'nope'"):
         skimgclf.nope  # noqa: B018 - the access is the test
@@ -141,9 +138,6 @@ def test_pandas_is_imported_inside_functions_only():
                 assert "pandas" not in list(imports_of(node)), path
 
 
-# ---- names ---------------------------------------------------------------------------
-
-
 @pytest.mark.parametrize("module", PUBLIC_MODULES, ids=lambda module: module.__name__)
 def test_all_is_sorted_and_true(module):
     assert module.__all__ == sorted(module.__all__)
@@ -167,9 +161,6 @@ def test_every_error_and_warning_belongs_to_the_family():
         family = SkimgclfWarning if name.endswith("Warning") else SkimgclfError
         assert issubclass(getattr(skimgclf.exceptions, name), family)
         assert name in skimgclf.exceptions.__doc__
-
-
-# ---- docstrings ----------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("thing", public_objects())

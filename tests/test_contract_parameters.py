@@ -152,8 +152,6 @@ def test_parameters_are_assigned_in_init_only(cls):
             assert not (stored and node.attr in names), (function.name, node.attr)
 
 
-# ---- travels of parameters -----------------------------------------------------------
-
 DATA = {"self", "cls", "X", "y", "parameters"}
 LIMIT = 3
 PACKAGE = pathlib.Path(skimgclf.__file__).parent

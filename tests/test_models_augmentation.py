@@ -35,9 +35,6 @@ def weights_of(classifier):
     return np.concatenate([w.ravel() for w in classifier.model_.get_weights()])
 
 
-# ---- what the presets do -------------------------------------------------------------
-
-
 @pytest.mark.parametrize("preset", PRESETS)
 def test_presets_change_images_and_stay_in_range(photos, preset):
     changed = augment_images(photos, preset, random_state=0)
@@ -105,9 +102,6 @@ def test_augment_images_takes_bytes(photos):
     np.testing.assert_array_equal(
         augment_images(as_bytes, None), as_bytes / np.float32(255)
     )
-
-
-# ---- in the classifier ---------------------------------------------------------------
 
 
 def test_augmentation_is_in_training_only(digits):
@@ -205,9 +199,6 @@ def test_augmentation_works_in_sixteen_bits(digits):
     )
 
 
-# ---- round trips ---------------------------------------------------------------------
-
-
 def saved_copy(estimator, folder):
     save_model(estimator, folder / "saved", include_optimizer=True)
     return load_model(folder / "saved")
@@ -289,9 +280,6 @@ def test_export_leaves_augmentation_out(augmented, digits, tmp_path, file_format
         assert (tmp_path / "network").read_bytes()[4:8] == b"TFL3"
         return
     np.testing.assert_allclose(found, expected, atol=1e-5)
-
-
-# ---- what is refused -----------------------------------------------------------------
 
 
 @pytest.mark.parametrize(

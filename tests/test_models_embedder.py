@@ -56,9 +56,6 @@ def random_embedder(**parameters):
     return ImageEmbedder(**{"weights": None, **parameters})
 
 
-# ---- features ------------------------------------------------------------------------
-
-
 def test_features_are_rows_of_float32(images):
     features = random_embedder().fit_transform(images)
     assert (features.shape, features.dtype) == ((5, 576), np.float32)
@@ -171,9 +168,6 @@ def test_float64_gives_features_of_32(images, model_path):
     np.testing.assert_allclose(features, expected, rtol=1e-4, atol=1e-6)
 
 
-# ---- copies --------------------------------------------------------------------------
-
-
 def joblib_copy(estimator):
     file = io.BytesIO()
     joblib.dump(estimator, file)
@@ -245,9 +239,6 @@ def test_threads_get_the_same_features(images):
     assert len(found) == 4
 
 
-# ---- in scikit-learn -----------------------------------------------------------------
-
-
 @pytest.fixture(scope="module")
 def paths(images, tmp_path_factory):
     folder = tmp_path_factory.mktemp("images")
@@ -304,9 +295,6 @@ def test_a_pipelines_memory_embeds_once_for_all_candidates(
     search.fit(paths, ["red"] * 6 + ["blue"] * 6)
     # Of each fold the training part once, and the test part once for each candidate.
     assert sorted(calls) == [6] * 2 + [6] * 2 * 3
-
-
-# ---- the cache -----------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -409,8 +397,6 @@ def test_transform_before_fit_is_refused(images):
     with pytest.raises(NotFittedError):
         random_embedder().transform(images)
 
-
-# ---- what is refused -----------------------------------------------------------------
 
 LOAD_RGB = r'ImageLoader\(image_size=\(224, 224\), color_mode="rgb"\)'
 

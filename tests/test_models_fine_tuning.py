@@ -236,9 +236,6 @@ def test_weights_of_a_file_reach_the_backbone(photos, tmp_path):
     assert load_model(tmp_path / "saved").weights == str(path)
 
 
-# ---- round trips ---------------------------------------------------------------------
-
-
 def saved_copy(classifier, folder):
     save_model(classifier, folder / "saved", include_optimizer=True)
     return load_model(folder / "saved", trusted=True)
@@ -348,9 +345,6 @@ def test_what_no_embedder_has_learnt_is_refused(wrong):
     assert restore_embedder({}, learnt).n_features_in_ == 192
     with pytest.raises(ValueError, match=r"must be|unknown entries"):
         restore_embedder({}, {**learnt, **wrong})
-
-
-# ---- what is refused -----------------------------------------------------------------
 
 
 def test_rows_and_small_images_are_refused(photos):

@@ -41,9 +41,6 @@ def aug_mix():
     return [keras.layers.AugMix(value_range=(0, 1))]
 
 
-# ---- own_draws -----------------------------------------------------------------------
-
-
 @pytest.mark.parametrize("augmentation", [None, aug_mix()], ids=["none", "AugMix"])
 def test_repair_own_draws_leaves_the_draws_of_other_threads_alone(
     colours, augmentation
@@ -104,9 +101,6 @@ def test_repair_layers_that_draw_while_traced_share_no_program(colours):
     np.testing.assert_array_equal(weights_of(second), weights_of(alone))
 
 
-# ---- leave_out_all_reduce ------------------------------------------------------------
-
-
 def count_graphs():
     from tensorflow.python.framework import ops
 
@@ -151,9 +145,6 @@ def test_repair_leave_out_all_reduce_warns_where_the_name_is_gone(monkeypatch):
     assert not hasattr(adam, "_all_reduce_sum_gradients")
 
 
-# ---- forget_kernels, quiet_about_retracing -------------------------------------------
-
-
 def test_repair_forget_kernels_clears_them_after_fits(digits, monkeypatch):
     from tensorflow.python.eager import context
 
@@ -195,9 +186,6 @@ def test_repair_quiet_about_retracing_drops_the_message(digits):
     finally:
         logger.removeHandler(handler)
     assert records == []
-
-
-# ---- texts, methods and data ---------------------------------------------------------
 
 
 def test_repair_refuse_renamed_names_a_method_that_is_gone():

@@ -47,9 +47,6 @@ class CountsBatches(keras.callbacks.Callback):
         self.counted.append(batch)
 
 
-# ---- validation data -----------------------------------------------------------------
-
-
 def test_validation_data_are_evaluated_after_each_epoch(digits):
     X, y = digits
     classifier = quick().fit(X[:200], y[:200], X_val=X[200:], y_val=y[200:])
@@ -153,9 +150,6 @@ def test_a_search_cuts_validation_data_as_long_as_x(digits):
     assert lengths == [75, 75, 100, 100]
 
 
-# ---- early stopping ------------------------------------------------------------------
-
-
 def test_early_stopping_goes_back_to_the_best_epoch(digits):
     X, y = digits
     classifier = quick(early_stopping=True, epochs=100, learning_rate=0.1).fit(X, y)
@@ -228,9 +222,6 @@ def test_early_stopping_needs_room_for_each_class(digits):
         quick(early_stopping=True).fit(X[:40], y[:40])
 
 
-# ---- callbacks -----------------------------------------------------------------------
-
-
 def test_callbacks_with_batch_hooks_are_called_for_each_batch(digits):
     X, y = digits
     CountsBatches.counted.clear()
@@ -272,9 +263,6 @@ def test_a_callbacks_error_leaves_the_estimator_as_it_was(digits):
     with pytest.raises(KeyboardInterrupt):
         classifier.fit(*digits)
     assert set(vars(classifier)) == set(classifier.get_params())
-
-
-# ---- warm starts and partial fits ----------------------------------------------------
 
 
 def test_warm_start_goes_on_as_if_never_stopped(digits):
@@ -424,8 +412,6 @@ def test_partial_fit_refuses_balanced_weights(digits):
     with pytest.raises(ValueError, match=r"'class_weight'.*in partial_fit"):
         quick(class_weight="balanced").partial_fit(*digits, classes=list("0123456789"))
 
-
-# ---- processes -----------------------------------------------------------------------
 
 FORKED = """
 import multiprocessing, sys

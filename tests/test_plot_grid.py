@@ -50,9 +50,6 @@ def pixels_of(ax):
     return ax.images[0].get_array()
 
 
-# ---- which images --------------------------------------------------------------------
-
-
 @pytest.mark.parametrize(
     ("which", "expected"),
     [
@@ -138,9 +135,6 @@ def test_grid_names_all_unreadable_images_with_their_rows(paths):
     ]
 
 
-# ---- from an estimator ---------------------------------------------------------------
-
-
 def test_grid_of_an_estimator_is_that_of_its_predictions(paths):
     y = np.array(["dark", "dark", "mid", "mid", "bright", "bright"])
     pipeline = make_pipeline(
@@ -186,9 +180,6 @@ def test_grid_of_an_estimator_of_arrays(paths):
     display = ImageGridDisplay.from_estimator(Brightness(), X, [1] * 6, n_images=1)
     assert display.indices.tolist() == [0]
     assert titles_of(display) == ["true: 1\npredicted: 0 (1.00)"]
-
-
-# ---- what one sees -------------------------------------------------------------------
 
 
 def test_grid_shows_small_images_pixel_by_pixel(paths):
@@ -296,9 +287,6 @@ def test_grid_passes_keywords_on(paths):
     (ax,) = display.axes_
     assert ax.images[0].get_alpha() == 0.5
     assert ax.title.get_fontsize() == 20
-
-
-# ---- what is refused -----------------------------------------------------------------
 
 
 @pytest.mark.parametrize(

@@ -130,9 +130,6 @@ def test_predict_frame_keeps_labels_as_they_are(paths, labels):
     assert type(label) is type(labels[0])
 
 
-# ---- bad images ----------------------------------------------------------------------
-
-
 @pytest.mark.parametrize("n_at_once", [1, 3, 256])
 @pytest.mark.parametrize("loader_does", ["raise", "fill"])
 def test_predict_frame_fill_leaves_the_other_rows_as_they_are(
@@ -194,9 +191,6 @@ def test_predict_frame_shows_one_bar_if_the_loader_is_verbose(pipeline, paths, c
     printed = capsys.readouterr().err
     assert "Predicting" in printed
     assert "Loading" not in printed
-
-
-# ---- what is refused -----------------------------------------------------------------
 
 
 @pytest.mark.parametrize("top_k", [0, -1, 1.0, "2", None, True, 11])

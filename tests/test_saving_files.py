@@ -315,9 +315,6 @@ def test_targets_that_are_no_files_are_refused(fitted, tmp_path):
         save_model(fitted, tmp_path / "missing" / "model")
 
 
-# ---- networks of strangers -----------------------------------------------------------
-
-
 def change_learnt(saved, path, change):
     """Rewrite the blueprint and the arrays of a file."""
     document, arrays = read_parts(saved)

@@ -256,7 +256,7 @@ def project(result, name, n_files, n_missing, n_folds):
     if n_missing == 0 or "error" in result:
         return result
     # Over all folds, a later candidate trains on each image n_folds - 1 times (these
-    # are kept by Pipeline(memory=)) and scores on each once (which nobody keeps).
+    # are kept by Pipeline(memory=)) and scores on each once (not kept).
     n_trained = 0 if name == MEMORY else n_files * (n_folds - 1)
     return {
         "seconds": result["seconds"] + n_missing * result["later"],

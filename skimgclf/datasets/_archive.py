@@ -199,7 +199,7 @@ def _unpack(path, folder, origin, sha256, progress):
 
 
 def _check_content(path, source, sha256):
-    """Refuse another file than was meant, and web pages."""
+    """Refuse a file with another hash, and web pages."""
     with open(path, "rb") as file:
         start = file.read(512).removeprefix(b"\xef\xbb\xbf").lstrip()
         file.seek(0)

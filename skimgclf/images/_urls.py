@@ -180,7 +180,7 @@ class UrlReader:
     def _open_archive(self, url):
         """Return the open archive of a URL, opened again if its file has changed.
 
-        It is kept here, since fsspec closes an archive that nobody refers to, and with
+        It is kept here, since fsspec closes an archive without references, and with
         it the files in it.
         """
         fsspec = _import_fsspec(url)

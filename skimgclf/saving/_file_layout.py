@@ -23,7 +23,7 @@ _DIGEST = re.compile(rb'"sha256":"([0-9a-f]{64})"')
 # JSON becomes some ten times larger in memory, and an array at least a kilobyte.
 _MAX_HEADER_BYTES, _MAX_ARRAYS = 1 << 26, 10_000
 
-# The zip of an earlier form, whose first member was named so.
+# The first bytes of the zip file that an earlier form was.
 _OLD = re.compile(rb"PK.{28}model\.json", re.DOTALL)
 
 # A pickle, and streams of zlib, which joblib compresses by, at each level.

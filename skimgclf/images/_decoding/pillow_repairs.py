@@ -108,7 +108,7 @@ def find_stream(pil_image):
 
 @contextmanager
 def close_if_failed(pil_image):
-    """Close a PIL image whose decoding fails, so that it can't be decoded again.
+    """Close a PIL image that fails to decode, so that it can't be decoded again.
 
     Cause: after a failed ``load()``, the next one returns blank pixels without an
     error. It can go when Pillow raises an error each time.
