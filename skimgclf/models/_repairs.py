@@ -206,6 +206,19 @@ def trains_on_several_devices():
     return tensorflow.distribute.has_strategy()
 
 
+def loses_rebatching():
+    """Tell whether a strategy of TensorFlow would train on joined batches as on one.
+
+    Cause: TensorFlow 2.21 removes `tf.data.Dataset.rebatch` where a strategy has one
+    device, so that batches that were joined for speed stay joined.
+
+    Gone: uses public names only.
+
+    Can go: when batches aren't joined in a data set any more.
+    """
+    return tensorflow.distribute.has_strategy()
+
+
 def refuse_renamed(base, names):
     """Refuse a base class without the methods that a subclass overrides.
 

@@ -1,12 +1,14 @@
 """Make batches of samples, and hand them to TensorFlow."""
 
 import contextlib
+import copy
 import dataclasses
 
 import keras
 import numpy as np
 import tensorflow
 
+from skimgclf.models._repairs import loses_rebatching
 from skimgclf.models._training.read_ahead import BatchReader
 
 # At most so many batches, and so many bytes, are fetched at once.
@@ -49,12 +51,19 @@ class Batches(keras.utils.PyDataset):
         Number of samples in a batch; the last one of an epoch may be smaller.
     order : numpy.random.Generator, default=None
         Draws the order of each epoch; None for the order of the samples.
+
+    Attributes
+    ----------
+    is_peeked : bool
+        Whether Keras looks at a batch before the next epoch, as it does under a
+        strategy of TensorFlow; it begins an epoch for that, which has the same order.
     """
 
     def __init__(self, samples, *, batch_size, order=None):
         super().__init__()
         self.reader = BatchReader(samples.X, batch_size)
         self._samples = samples
+        self.is_peeked = False
         self._order = order
         self._has_begun = False
 
@@ -71,7 +80,9 @@ class Batches(keras.utils.PyDataset):
             # of the arrays that a data set yields.
             rows = np.arange(n_samples)
         else:
-            rows = self._order.permutation(n_samples)
+            order = copy.deepcopy(self._order) if self.is_peeked else self._order
+            rows = order.permutation(n_samples)
+            self.is_peeked = False
         self.reader.start(rows)
         self._has_begun = True
 
@@ -151,6 +162,9 @@ def feed(batches):
     """
     if batches is None:
         return None
+    if loses_rebatching():
+        batches.is_peeked = True
+        return batches
     first = batches[0]
     n_joined = min(_N_JOINED, _N_BYTES // sum(part.nbytes for part in first))
     if n_joined < 2:
