@@ -58,7 +58,66 @@ def test_flip_swaps_left_and_right_of_some(photos):
     )
 
 
-@pytest.mark.parametrize("preset", ["light", "strong"])
+def list_shifts(image, changed):
+    """List the shifts of an image with reflected edges that give the changed one."""
+    height, width, _ = image.shape
+    rows, columns = height // 8, width // 8
+    padded = np.pad(image, ((rows, rows), (columns, columns), (0, 0)), "symmetric")
+    return [
+        (top - rows, left - columns)
+        for top in range(2 * rows + 1)
+        for left in range(2 * columns + 1)
+        if np.array_equal(padded[top : top + height, left : left + width], changed)
+    ]
+
+
+def test_crop_shifts_each_image_by_whole_pixels():
+    image = np.random.default_rng(0).random((16, 24, 3), dtype="float32")
+    changed = augment_images([image] * 300, "crop", random_state=0)
+    shifts = [list_shifts(image, each) for each in changed]
+    assert [len(found) for found in shifts] == [1] * 300
+    expected = {(row, column) for row in range(-2, 3) for column in range(-3, 4)}
+    assert {found[0] for found in shifts} == expected
+
+
+@pytest.mark.parametrize("shape", [(1, 1, 1), (7, 8, 3), (8, 1, 2)])
+def test_crop_leaves_short_sides_as_they_are(shape):
+    image = np.random.default_rng(0).random(shape, dtype="float32")
+    changed = augment_images([image] * 50, "crop", random_state=0)
+    assert all(list_shifts(image, each) for each in changed)
+    n_different = len({each.tobytes() for each in changed})
+    assert n_different == (3 if 8 in shape else 1)
+
+
+def test_erase_fills_a_rectangle_of_some_images_with_one_colour():
+    images = np.full((400, 16, 24, 3), -1.0)
+    changed = augment_images(images, "erase", random_state=0)
+    is_erased = changed[..., 0] != -1
+    erased = is_erased.any(axis=(1, 2))
+    assert 0.4 < erased.mean() < 0.6
+    heights = is_erased.any(axis=2).sum(axis=1)[erased]
+    widths = is_erased.any(axis=1).sum(axis=1)[erased]
+    assert (heights * widths == is_erased.sum(axis=(1, 2))[erased]).all()
+    assert set(heights) == set(range(2, 9))
+    assert set(widths) == set(range(3, 13))
+    colours = [
+        np.unique(each[mask], axis=0)
+        for each, mask in zip(changed[erased], is_erased[erased], strict=True)
+    ]
+    assert [len(each) for each in colours] == [1] * len(colours)
+    assert len(np.unique(colours)) == 3 * len(colours)
+    # Up to all borders.
+    assert is_erased.any(axis=(0, 2)).all()
+    assert is_erased.any(axis=(0, 1)).all()
+
+
+def test_presets_of_one_pixel_leave_it(photos):
+    pixel = photos[:4, :1, :1]
+    changed = augment_images(pixel, ["crop", "erase"], random_state=0)
+    np.testing.assert_array_equal(changed, pixel)
+
+
+@pytest.mark.parametrize("preset", ["crop", "light", "strong"])
 def test_other_presets_never_flip(preset):
     # A bar at the left, further out than anything moves, stays at the left.
     images = np.zeros((200, 20, 20, 1), dtype="float32")
@@ -120,9 +179,12 @@ def test_augmentation_is_in_training_only(digits):
 
 @pytest.mark.parametrize("architecture", ["cnn", build_dense], ids=["name", "function"])
 def test_augmentation_works_with_other_architectures(digits, architecture):
-    classifier = quick(architecture=architecture, augmentation="light")
+    classifier = quick(architecture=architecture, augmentation=["light", "crop"])
     classifier.set_params(conv_filters=(2,)).fit(*digits)
-    assert classifier.predict_proba(digits[0]).shape == (300, 10)
+    copied = pickle.loads(pickle.dumps(classifier))
+    np.testing.assert_array_equal(
+        copied.predict_proba(digits[0]), classifier.predict_proba(digits[0])
+    )
 
 
 def test_augmentation_is_seeded(digits):
@@ -190,7 +252,8 @@ def test_augmentation_works_in_sixteen_bits(digits):
     policy = keras.config.dtype_policy()
     keras.config.set_dtype_policy("mixed_bfloat16")
     try:
-        classifier = quick(architecture="cnn", augmentation="strong").fit(*digits)
+        augmentation = ["strong", "crop", "erase"]
+        classifier = quick(architecture="cnn", augmentation=augmentation).fit(*digits)
     finally:
         keras.config.set_dtype_policy(policy)
     # Within 24 bits, though the layers in between compute in 16.
@@ -222,9 +285,16 @@ def everything(augmentation):
     )
 
 
-@pytest.fixture(scope="module", params=["strong", "layers"])
+CHANGES = {
+    "strong": "strong",
+    "own": ["light", "crop", "erase"],
+    "layers": ["flip", noise()],
+}
+
+
+@pytest.fixture(scope="module", params=CHANGES)
 def half_trained(request, digits):
-    augmentation = "strong" if request.param == "strong" else ["flip", noise()]
+    augmentation = CHANGES[request.param]
     half = everything(augmentation).fit(*digits)
     whole = pickle.loads(pickle.dumps(everything(augmentation).set_params(epochs=2)))
     return half, whole.fit(*digits)
@@ -286,7 +356,7 @@ def test_export_leaves_augmentation_out(augmented, digits, tmp_path, file_format
     ("layer", "sentence"),
     [
         (lambda: keras.layers.RandomBrightness(0.1), r"value_range=\(0, 1\)"),
-        (lambda: keras.layers.MixUp(), "labels can't be mixed"),
+        (lambda: keras.layers.MixUp(), "mixup mixes labels as well"),
         (lambda: keras.layers.Rescaling(2.0), "in training only"),
         (lambda: keras.layers.RandomCrop(4, 4), "never their shape"),
         (lambda: keras.layers.Flatten(), "never their shape"),
@@ -321,6 +391,6 @@ def test_repair_refuse_float64_where_keras_can_not_turn_images(digits):
     try:
         with pytest.raises(ValueError, match="since Keras can't turn such images"):
             quick(augmentation="light").fit(*digits)
-        quick(augmentation="flip").fit(*digits)
+        quick(augmentation=["flip", "crop", "erase"]).fit(*digits)
     finally:
         keras.config.set_floatx("float32")

@@ -32,9 +32,20 @@ with strategy.scope():
         random_state=0,
     ).fit(X[:500], y[:500])
     features = ImageEmbedder(weights=None).fit_transform(np.zeros((3, 32, 32, 1)))
+    mixed = KerasImageClassifier(
+        "cnn",
+        conv_filters=(8,),
+        mixup=0.2,
+        label_smoothing=0.1,
+        augmentation="crop",
+        epochs=2,
+        random_state=0,
+    ).fit(X[:500], y[:500], X_val=X[500:], y_val=y[500:])
 kernel = classifier.model_.trainable_variables[0]
 print(strategy.num_replicas_in_sync, len(kernel.value.values), features.shape)
 print(classifier.score(X[500:], y[500:]) > 0.7)
+found = mixed.history_["val_accuracy"][-1]
+print(abs(found - mixed.score(X[500:], y[500:])) < 1e-6)
 loaded = pickle.loads(pickle.dumps(classifier))
 print(np.array_equal(loaded.predict_proba(X), classifier.predict_proba(X)))
 for device in ("CPU:0", "CPU:1"):
@@ -46,7 +57,9 @@ fits = []
 one = tensorflow.distribute.MirroredStrategy(["CPU:0"])
 for scope in (contextlib.nullcontext(), one.scope()):
     with scope:
-        classifier = KerasImageClassifier(epochs=2, random_state=0, warm_start=True)
+        classifier = KerasImageClassifier(
+            mixup=0.2, epochs=2, random_state=0, warm_start=True
+        )
         # The second fit goes on with the order of samples after the first.
         fits.append(classifier.fit(X, y).fit(X, y))
 weights = [each.model_.get_weights() for each in fits]
@@ -58,16 +71,16 @@ print(all(map(np.array_equal, *weights)), fits[0].history_ == fits[1].history_)
 def printed():
     done = subprocess.run([sys.executable, "-c", CODE], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    return done.stdout.splitlines()[-5:]
+    return done.stdout.splitlines()[-6:]
 
 
 def test_repair_fit_under_mirrored_strategy_trains_on_two_devices(printed):
-    assert printed[:3] == ["2 2 (3, 576)", "True", "True"]
+    assert printed[:4] == ["2 2 (3, 576)", "True", "True", "True"]
 
 
 def test_each_device_has_a_program_of_its_own(printed):
-    assert printed[3] == "2"
+    assert printed[4] == "2"
 
 
 def test_repair_loses_rebatching_keeps_the_batches_of_one_device(printed):
-    assert printed[4] == "True True"
+    assert printed[5] == "True True"

@@ -106,6 +106,15 @@ def test_the_last_layers_are_fine_tuned(backbone, photos, fine_tune, expected):
     assert changed(original(backbone), weights) == expected
 
 
+def test_both_parts_train_on_soft_labels(backbone, photos):
+    X, y = photos
+    classifier = tuned(backbone, mixup=0.2, label_smoothing=0.8)
+    history = classifier.fit(X, y, X_val=X, y_val=y).history_
+    assert len(history["val_loss"]) == 5
+    # With shares of 0.6 and 0.4, no network has a lower loss than their entropy.
+    assert min(history["loss"]) > 0.673
+
+
 def test_one_history_holds_both_parts(backbone, photos, capsys):
     classifier = tuned(backbone, verbose=1).fit(
         *photos, X_val=photos[0], y_val=photos[1]

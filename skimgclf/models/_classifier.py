@@ -48,17 +48,31 @@ class KerasImageClassifier(ClassifierMixin, BaseEstimator):
         Whether to normalize each layer's output before its activation.
     dropout : float, default=0.0
         Fraction of units dropped after each dense layer in training, in [0, 1).
-    augmentation : {"flip", "light", "strong"}, list or None, default=None
+    augmentation : {"flip", "crop", "erase", "light", "strong"}, list or None, \
+default=None
         Random changes of the training images, drawn anew in each epoch, so that the
         network learns to ignore such changes. Images to predict are never changed.
 
         - "flip": left and right are swapped in every other image; not for digits
+        - "crop": moved by whole pixels, up to 12.5 % of the height and width; the
+          border is filled with reflected pixels
+        - "erase": in every other image a rectangle gets one random colour; its sides
+          are 12.5 to 50 % of the height and width
         - "light": moved by up to 5 % of the height and width, turned by up to 7
           degrees, zoomed by up to 10 %
         - "strong": 10 %, 18 degrees, 20 %, contrast by up to 30 %, brightness by up to
           20 % of white
         - a list of these names and of Keras layers, such as ``["flip", "light"]``; see
           :func:`skimgclf.models.augment_images`
+    mixup : float, default=0.0
+        How much to mix samples in training, each with another one of its batch, in
+        [0, inf); 0 for not at all. The share of the other one is drawn from
+        Beta(`mixup`, `mixup`), and is at most a half. The loss of a mixture is that of
+        both labels, each by its share and its weight; "accuracy" counts the label with
+        the larger part in it. Validation data are never mixed.
+    label_smoothing : float, default=0.0
+        Share of each label that is spread over all classes in training, in [0, 1), so
+        that the network becomes less sure of itself. Validation data keep hard labels.
     weights : {"imagenet"}, str, os.PathLike or None, default="imagenet"
         Weights of a backbone from `keras.applications`, see :class:`ImageEmbedder`.
     fine_tune : int or "all", default=0
@@ -183,6 +197,8 @@ default=None
         batch_norm=False,
         dropout=0.0,
         augmentation=None,
+        mixup=0.0,
+        label_smoothing=0.0,
         weights="imagenet",
         fine_tune=0,
         fine_tune_epochs=10,
@@ -208,6 +224,8 @@ default=None
         self.batch_norm = batch_norm
         self.dropout = dropout
         self.augmentation = augmentation
+        self.mixup = mixup
+        self.label_smoothing = label_smoothing
         self.weights = weights
         self.fine_tune = fine_tune
         self.fine_tune_epochs = fine_tune_epochs

@@ -92,6 +92,8 @@ TABLE = ParameterTable(
         ),
         **_BUILDER_RULES,
         "augmentation": AUGMENTATION,
+        "mixup": a_number("[0, inf)"),
+        "label_smoothing": a_number("[0, 1)"),
         "weights": WEIGHTS,
         "fine_tune": an_int(0) | _ALL,
         "fine_tune_epochs": an_int(1),

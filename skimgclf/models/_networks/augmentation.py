@@ -7,6 +7,10 @@ import numpy as np
 from sklearn.utils import check_random_state
 
 from skimgclf._validation import ParameterTable, Rule, parameter_error
+from skimgclf.models._networks.augmentation_layers import (
+    EraseRectangle,
+    ShiftReflected,
+)
 from skimgclf.models._networks.layers import DATA_FORMAT, wide_dtype
 from skimgclf.models._training.read_ahead import scale_samples
 from skimgclf.models._training.seeds import seeded
@@ -22,6 +26,8 @@ PRESETS = {
     "flip": [
         (keras.layers.RandomFlip, {"mode": "horizontal", "data_format": DATA_FORMAT}),
     ],
+    "crop": [(ShiftReflected, {})],
+    "erase": [(EraseRectangle, {})],
     "light": [
         (keras.layers.RandomTranslation, {"height_factor": 0.05, "width_factor": 0.05}),
         (keras.layers.RandomRotation, {"factor": 0.02}),
@@ -63,7 +69,7 @@ def augment_images(images, augmentation, *, random_state=None):
     ----------
     images : array-like of shape (n_samples, height, width, n_channels)
         Float in [0, 1] or uint8.
-    augmentation : {"flip", "light", "strong"} or list
+    augmentation : {"flip", "crop", "erase", "light", "strong"} or list
         As in :class:`skimgclf.KerasImageClassifier`.
     random_state : int, RandomState instance or None, default=None
         Decides the changes; another call with the same int gives the same images.
@@ -115,7 +121,7 @@ def plan_augmentation(augmentation):
 
     Parameters
     ----------
-    augmentation : {"flip", "light", "strong"}, list or None
+    augmentation : {"flip", "crop", "erase", "light", "strong"}, list or None
         As in `KerasImageClassifier`.
 
     Returns
@@ -192,7 +198,7 @@ def _refuse_item(item):
     if not isinstance(item, keras.layers.Layer):
         return _EXPECTED
     if isinstance(item, _MIXING):
-        return "layers that change one image at a time, since labels can't be mixed"
+        return "layers that change one image at a time; mixup mixes labels as well"
     low_high = getattr(item, "value_range", (0, 1))
     if list(low_high) != [0, 1]:
         return f"layers with value_range=(0, 1), as pixels are, not {tuple(low_high)}"

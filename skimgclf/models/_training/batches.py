@@ -9,6 +9,7 @@ import numpy as np
 import tensorflow
 
 from skimgclf.models._repairs import loses_rebatching
+from skimgclf.models._training.loss import draw_partners, soften
 from skimgclf.models._training.read_ahead import BatchReader
 
 # At most so many batches, and so many bytes, are fetched at once.
@@ -51,6 +52,8 @@ class Batches(keras.utils.PyDataset):
         Number of samples in a batch; the last one of an epoch may be smaller.
     order : numpy.random.Generator, default=None
         Draws the order of each epoch; None for the order of the samples.
+    soft : SoftLabels, default=None
+        Mixes samples and softens labels; None for hard labels.
 
     Attributes
     ----------
@@ -59,12 +62,15 @@ class Batches(keras.utils.PyDataset):
         strategy of TensorFlow; it begins an epoch for that, which has the same order.
     """
 
-    def __init__(self, samples, *, batch_size, order=None):
+    def __init__(self, samples, *, batch_size, order=None, soft=None):
         super().__init__()
         self.reader = BatchReader(samples.X, batch_size)
         self._samples = samples
         self.is_peeked = False
+        self._batch_size = batch_size
         self._order = order
+        self._soft = soft
+        self._partners = None
         self._has_begun = False
 
     @property
@@ -73,16 +79,20 @@ class Batches(keras.utils.PyDataset):
         return self.reader.n_batches
 
     def on_epoch_begin(self):
-        """Draw the order of the next epoch."""
+        """Draw the order of the next epoch, and its mixtures."""
         n_samples = len(self._samples.codes)
-        if self._order is None:
+        order = copy.deepcopy(self._order) if self.is_peeked else self._order
+        self.is_peeked = False
+        if order is None:
             # An index array copies, a slice doesn't: TensorFlow computes in the memory
             # of the arrays that a data set yields.
             rows = np.arange(n_samples)
         else:
-            order = copy.deepcopy(self._order) if self.is_peeked else self._order
             rows = order.permutation(n_samples)
-            self.is_peeked = False
+        if self._soft is not None and self._soft.mixup:
+            # For all batches at once, so that joined ones are mixed alike.
+            mixup, size = self._soft.mixup, self._batch_size
+            self._partners = draw_partners(n_samples, size, mixup, order)
         self.reader.start(rows)
         self._has_begun = True
 
@@ -90,7 +100,7 @@ class Batches(keras.utils.PyDataset):
         if not self._has_begun:
             # Before the first epoch, Keras looks for shapes and types only.
             X = self.reader.make_blank()
-            return self._add_labels(X, slice(len(X)))
+            return self._soften(self._add_labels(X, slice(len(X))))
         return self.read(index)
 
     def read(self, index, n_joined=1):
@@ -104,10 +114,14 @@ class Batches(keras.utils.PyDataset):
         Returns
         -------
         batch : tuple of ndarray
-            Samples, codes, and weights if there are any.
+            Samples, codes (or shares of classes), and weights if there are any.
         """
         X = self.reader.read(index, n_joined)
-        return self._add_labels(X, self.reader.key_of(index, n_joined))
+        batch = self._add_labels(X, self.reader.key_of(index, n_joined))
+        if self._partners is None:
+            return self._soften(batch)
+        start = index * self._batch_size
+        return self._soften(batch, self._partners.select(slice(start, start + len(X))))
 
     def close(self):
         """Release the samples, and stop reading ahead.
@@ -122,6 +136,9 @@ class Batches(keras.utils.PyDataset):
         weights = self._samples.weights
         batch = (X, self._samples.codes[key])
         return batch if weights is None else (*batch, weights[key])
+
+    def _soften(self, batch, partners=None):
+        return batch if self._soft is None else soften(self._soft, batch, partners)
 
 
 @contextlib.contextmanager

@@ -15,6 +15,7 @@ from skimgclf.models._checks.weights import check_weights
 from skimgclf.models._networks.fine_tuning import thaw
 from skimgclf.models._training.batches import Batches, reading
 from skimgclf.models._training.callbacks import EpochPrinter, copy_callbacks
+from skimgclf.models._training.loss import choose_soft_labels, name_loss
 from skimgclf.models._training.read_ahead import warn_of_filled
 from skimgclf.models._training.scikeras_adapter import (
     TrainingPlan,
@@ -151,14 +152,15 @@ def train(samples, validation, classes, blueprint, previous, parameters):
         fraction = parameters["validation_fraction"]
         samples, validation = hold_out(samples, fraction, classes, seed=held_out_seed)
     fine = previous is not None and blueprint["fine_tune"]
+    soft = choose_soft_labels(parameters, len(classes))
     plan = _make_plan(parameters, stopper, previous, fine=fine)
     order = np.random.default_rng(order_seed)
     if previous is not None:
         order = copy.deepcopy(previous.order)  # a failure must not move it on
-    batches = Batches(samples, batch_size=parameters["batch_size"], order=order)
-    parts = [batches]
+    size = parameters["batch_size"]
+    parts = [Batches(samples, batch_size=size, order=order, soft=soft)]
     if validation is not None:
-        parts.append(Batches(validation, batch_size=parameters["batch_size"]))
+        parts.append(Batches(validation, batch_size=size, soft=soft and soft.harden()))
     with reading(*parts):
         if previous is None:
             # A backbone is frozen until the new softmax layer is trained.
@@ -264,6 +266,7 @@ def _make_plan(parameters, stopper, previous, *, fine=False):
         parameters[f"{prefix}learning_rate"],
         epochs,
         callbacks,
+        name_loss(parameters),
     )
 
 

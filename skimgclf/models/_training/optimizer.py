@@ -3,11 +3,11 @@
 import numbers
 
 from skimgclf.models._repairs import leave_out_all_reduce
-from skimgclf.models._training.loss import LOSS, METRICS
+from skimgclf.models._training.loss import HARD_LOSS, METRICS
 from skimgclf.models._training.shared_programs import build_metrics
 
 
-def compile_network(network, optimizer, *, steps_per_execution=1):
+def compile_network(network, optimizer, *, loss=HARD_LOSS, steps_per_execution=1):
     """Make a network ready to be trained.
 
     Parameters
@@ -16,12 +16,14 @@ def compile_network(network, optimizer, *, steps_per_execution=1):
         Maps samples to probabilities.
     optimizer : keras.optimizers.Optimizer
         Serves this network only.
+    loss : str, default="sparse_categorical_crossentropy"
+        Keras' name of the loss.
     steps_per_execution : int, default=1
         Number of batches that TensorFlow runs in one call.
     """
     leave_out_all_reduce(optimizer)
     network.compile(
-        optimizer, LOSS, metrics=METRICS, steps_per_execution=steps_per_execution
+        optimizer, loss, metrics=METRICS, steps_per_execution=steps_per_execution
     )
     optimizer.build(network.trainable_variables)
     build_metrics(network)

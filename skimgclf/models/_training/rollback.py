@@ -6,7 +6,7 @@ predict meanwhile see the old network or the new one.
 
 import contextlib
 
-from skimgclf.models._training.loss import LOSS, METRICS
+from skimgclf.models._training.loss import METRICS
 
 
 def detach(estimator):
@@ -32,13 +32,14 @@ def restored_on_failure(network):
     """
     saved = copy_values(network.variables)
     # A network that was loaded has no optimizer before it is trained further.
-    optimizer, steps = getattr(network, "optimizer", None), network.steps_per_execution
+    optimizer, loss = getattr(network, "optimizer", None), network.loss
+    steps = network.steps_per_execution
     try:
         yield saved
     except BaseException:
         for variable, value in saved:
             variable.assign(value)
-        network.compile(optimizer, LOSS, metrics=METRICS, steps_per_execution=steps)
+        network.compile(optimizer, loss, metrics=METRICS, steps_per_execution=steps)
         raise
 
 

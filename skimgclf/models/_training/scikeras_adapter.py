@@ -42,7 +42,6 @@ from skimgclf.models._repairs import (
 )
 from skimgclf.models._training.batches import feed
 from skimgclf.models._training.callbacks import EpochPrinter, has_batch_hook
-from skimgclf.models._training.loss import LOSS
 from skimgclf.models._training.optimizer import (
     as_float,
     compile_network,
@@ -76,12 +75,15 @@ class TrainingPlan:
         Number of passes over the training data.
     callbacks : list of keras.callbacks.Callback
         Instances that only this training uses.
+    loss : str
+        Keras' name of the loss that suits the targets of the batches.
     """
 
     optimizer: object
     learning_rate: object
     epochs: int
     callbacks: list
+    loss: str
 
 
 def train_network(blueprint, plan, batches, validation_batches=None, *, seed):
@@ -198,10 +200,13 @@ class _Trainer(KerasClassifier):
         one_by_one = any(map(has_batch_hook, self.callbacks))
         one_by_one |= trains_on_several_devices()
         steps = 1 if one_by_one else _STEPS_PER_EXECUTION
-        # A traced program is for an optimizer and a number of steps.
-        if optimizer is None or network.steps_per_execution != steps:
+        # A traced program is for an optimizer, a loss and a number of steps.
+        compiled = network.loss, network.steps_per_execution
+        if optimizer is None or compiled != (self.loss, steps):
             optimizer = optimizer or self._get_compile_kwargs()["optimizer"]
-            compile_network(network, optimizer, steps_per_execution=steps)
+            compile_network(
+                network, optimizer, loss=self.loss, steps_per_execution=steps
+            )
         self.keep_optimizer = True
 
     def _fit_keras_model(self, *arguments, **keywords):
@@ -222,7 +227,7 @@ class _Trainer(KerasClassifier):
         steps = self.model_.steps_per_execution
         with seeded(0):  # the weights drawn here are replaced
             network = self.model()
-        compile_network(network, optimizer, steps_per_execution=steps)
+        compile_network(network, optimizer, loss=self.loss, steps_per_execution=steps)
         return network
 
     def resume(self, network, *, keep_optimizer):
@@ -254,7 +259,7 @@ def _scikeras_parameters(plan):
     return {
         "optimizer": optimizer,
         **{f"optimizer__{name}": value for name, value in given.items()},
-        "loss": LOSS,
+        "loss": plan.loss,
         "epochs": plan.epochs,
         "callbacks": plan.callbacks,
         "shuffle": False,  # the batches come in an order of their own

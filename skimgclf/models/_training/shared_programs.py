@@ -18,6 +18,8 @@ import keras
 import numpy as np
 import tensorflow
 
+from skimgclf.models._training.loss import HARD_LOSS
+
 # Stand-ins by kind, the one used last at the end.
 _stand_ins = collections.OrderedDict()
 
@@ -54,10 +56,11 @@ def build_metrics(network):
         Compiled; maps samples to probabilities.
     """
     output = network.outputs[0]
-    codes = np.zeros(1, dtype=int)
     probabilities = np.ones((1, output.shape[-1]), dtype=output.dtype)
-    network.compute_loss(y=codes, y_pred=probabilities)
-    network.compute_metrics(None, codes, probabilities)
+    is_hard = network.loss == HARD_LOSS
+    targets = np.zeros(1, dtype=int) if is_hard else probabilities
+    network.compute_loss(y=targets, y_pred=probabilities)
+    network.compute_metrics(None, targets, probabilities)
 
 
 def describe_program(network, blueprint):
@@ -94,6 +97,7 @@ def describe_program(network, blueprint):
         blueprint,
         type(optimizer).__name__,
         settings,
+        network.loss,
         network.steps_per_execution,
         keras.config.dtype_policy().name,
         keras.config.floatx(),
