@@ -149,9 +149,19 @@ def test_every_module_imports():
         importlib.import_module(module.name)
 
 
+def count_lines(source):
+    """Count the lines of a module without its docstrings."""
+    n_lines = len(source.splitlines())
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef):
+            if ast.get_docstring(node) is not None:
+                n_lines -= node.body[0].end_lineno - node.body[0].lineno + 1
+    return n_lines
+
+
 def test_no_module_is_large_or_named_for_nothing():
     for path in source_files():
-        assert len(path.read_text().splitlines()) <= 400, path
+        assert count_lines(path.read_text()) <= 360, path
         forbidden = {"utils", "helpers", "misc", "common", "base"}
         assert path.stem.strip("_") not in forbidden, path
 
