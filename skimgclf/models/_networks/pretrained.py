@@ -15,7 +15,19 @@ import keras
 import numpy as np
 
 from skimgclf._validation import Rule, parameter_error
-from skimgclf.models._networks.applications import BACKBONES, FAMILIES, prepare_pixels
+from skimgclf.models._networks.applications import (
+    BACKBONES,
+    FAMILIES,
+    Family,
+    prepare_pixels,
+)
+from skimgclf.models._networks.efficientnet_lite import (
+    IMAGENET,
+    LITE_MIN_SIZE,
+    LITE_NETWORKS,
+    LiteWeightsError,
+    build_lite,
+)
 from skimgclf.models._networks.kinds import Kind, kind_of
 from skimgclf.models._networks.layers import DATA_FORMAT, pool_features
 from skimgclf.models._predict import make_predict_function
@@ -28,12 +40,13 @@ from skimgclf.models._training.seeds import seeded
 # The largest have 0.8 GB of weights: a search needs one or two.
 _N_KEPT = 4
 
-_IMAGENET = "imagenet"
 WEIGHTS = Rule(
-    f"{_IMAGENET!r}, None or the path of a file of weights that exists",
+    f"{IMAGENET!r}, None or the path of a file of weights that exists",
     lambda value: value is None or isinstance(value, str | os.PathLike),
     (3, True),
 )
+
+_AS_THEY_ARE, _LITE_FAMILY = Family("0 to 1", 1), Family("0 to 1", LITE_MIN_SIZE)
 
 _kept = OrderedDict()
 _kept_lock = threading.Lock()
@@ -136,22 +149,19 @@ def build_backbone(source):
     """
     backbone, image_shape = source.backbone, source.image_shape
     kind = kind_of(backbone)
-    if kind is Kind.APPLICATION:
-        family = FAMILIES[BACKBONES[backbone]]
-        expected = (None, None, 3)
+    if kind is Kind.NAMED_BACKBONE:
+        family, expected = _find_family(backbone), (None, None, 3)
         _check_image(backbone, image_shape, expected, family.min_size)
-        model = _build_application(source)
+        model = _build_named(source)
     else:
-        family = None
+        family = _AS_THEY_ARE
         model = backbone if kind is Kind.MODEL else _read_model(source)
         expected = _check_model(source, model)
-        _check_image(model.name, image_shape, expected, 1)
+        _check_image(model.name, image_shape, expected, family.min_size)
     x = inputs = keras.Input(image_shape)
     if (image_shape[2], expected[2]) == (1, 3):
         x = keras.layers.Concatenate()([x, x, x])
-    if family is not None:
-        x = prepare_pixels(x, family.pixels)
-    features = model(x)
+    features = model(prepare_pixels(x, family.pixels))
     if len(features.shape) == 4:
         features = pool_features(features, source.pooling)
     return keras.Model(inputs, features)
@@ -209,10 +219,26 @@ def _digest(backbone, network):
     return digest.hexdigest()
 
 
+def _find_family(name):
+    if name in LITE_NETWORKS:
+        return _LITE_FAMILY
+    return FAMILIES[BACKBONES[name]]
+
+
+def _build_named(source):
+    weights = source.weights
+    if weights not in (None, IMAGENET) and not os.path.isfile(weights):
+        raise source.weights_error(WEIGHTS.expected)
+    if source.backbone not in LITE_NETWORKS:
+        return _build_application(source)
+    try:
+        return build_lite(source.backbone, source.image_shape[:2], weights=weights)
+    except LiteWeightsError as error:
+        raise source.weights_error(str(error)) from error
+
+
 def _build_application(source):
     weights = source.weights
-    if weights not in (None, _IMAGENET) and not os.path.isfile(weights):
-        raise source.weights_error(WEIGHTS.expected)
     data_format = keras.config.image_data_format()
     keras.config.set_image_data_format(DATA_FORMAT)
     try:

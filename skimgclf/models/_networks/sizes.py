@@ -23,8 +23,8 @@ def count_weights(blueprint):
         Of all layers but those of the augmentation, which have none.
     """
     parameters, shape = blueprint["parameters"], blueprint["image_shape"]
-    if kind_of(blueprint["architecture"]) is Kind.APPLICATION:
-        n_weights, n_units = _count_application(blueprint["architecture"])
+    if kind_of(blueprint["architecture"]) is Kind.NAMED_BACKBONE:
+        n_weights, n_units = _count_backbone(blueprint["architecture"])
     else:
         # Batch normalization has four numbers a unit, in place of one bias.
         per_unit = 4 if parameters["batch_norm"] else 1
@@ -48,7 +48,7 @@ def _count_convolutions(parameters, image_shape, per_unit):
 
 
 @functools.cache
-def _count_application(name):
+def _count_backbone(name):
     """Count the weights of a backbone, and its features."""
     # In a graph of TensorFlow's, variables take no memory.
     with tensorflow.Graph().as_default():
