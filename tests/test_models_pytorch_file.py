@@ -117,7 +117,7 @@ class _Call:
         (b"ctorch\nDoubleStorage\n", r"torch\.DoubleStorage is refused"),
         (pickle.dumps(_Call(print), 4)[2:-1], "FRAME is refused"),
         (ORDERED_DICT[:-2] + pack((1,)) + b"R", "a call is refused"),
-        (pack("print") + b")R", "a call is refused"),
+        (pack("collections OrderedDict") + b")R", "a call is refused"),
         (b"c__main__\nprint\n", "__main__.print is refused"),
         (b"(i__builtin__\nprint\n", "INST is refused"),
         (b"(c__builtin__\nprint\no", "__builtin__.print is refused"),

@@ -163,17 +163,11 @@ def _build(lite, image_size):
     for i, (n_blocks, kernel, strides, expansion, filters) in enumerate(_STAGES):
         if 0 < i < len(_STAGES) - 1:
             n_blocks = math.ceil(n_blocks * lite.depth)
-        n_filters = _scale_filters(filters, lite.width)
+        n_filters = int(filters * lite.width + 4) // 8 * 8  # a multiple of 8
         for j in range(n_blocks):
             x = _add_block(x, kernel, strides if j == 0 else 1, expansion, n_filters)
     x = _convolve(x, _HEAD_FILTERS, 1)
     return keras.Model(inputs, x)
-
-
-def _scale_filters(filters, width):
-    """Scale a number of filters to a multiple of 8, less than a tenth below."""
-    scaled = max(8, int(filters * width + 4) // 8 * 8)
-    return scaled if scaled >= 0.9 * filters * width else scaled + 8
 
 
 def _add_block(inputs, kernel, strides, expansion, filters):
