@@ -232,6 +232,8 @@ CHANGES = {
     "dropout": (0.5,),
     "optimizer": ("sgd",),
     "learning_rate": (0.05,),
+    "learning_rate_schedule": ("one_cycle", "cosine"),
+    "weight_decay": (0.5,),
     "early_stopping": (True,),
     "epochs": (2,),
     "batch_size": (7,),

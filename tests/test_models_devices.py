@@ -28,6 +28,9 @@ with strategy.scope():
         conv_filters=(8,),
         hidden_layer_sizes=(32,),
         learning_rate=0.01,
+        learning_rate_schedule="cosine",
+        weight_decay=0.001,
+        warm_start=True,
         epochs=6,
         random_state=0,
     ).fit(X[:500], y[:500])
@@ -58,7 +61,12 @@ one = tensorflow.distribute.MirroredStrategy(["CPU:0"])
 for scope in (contextlib.nullcontext(), one.scope()):
     with scope:
         classifier = KerasImageClassifier(
-            mixup=0.2, epochs=2, random_state=0, warm_start=True
+            learning_rate_schedule="one_cycle",
+            weight_decay=0.1,
+            mixup=0.2,
+            epochs=2,
+            random_state=0,
+            warm_start=True,
         )
         # The second fit goes on with the order of samples after the first.
         fits.append(classifier.fit(X, y).fit(X, y))

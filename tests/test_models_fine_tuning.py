@@ -18,6 +18,7 @@ from skimgclf import (
 from skimgclf.exceptions import InvalidParameterError, ModelFileError
 from skimgclf.models._embedder import restore_embedder
 from skimgclf.models._networks.pretrained import find_inner_model
+from skimgclf.models._repairs import read_decayed
 
 
 @pytest.fixture(scope="module")
@@ -167,6 +168,32 @@ def test_optimizer_and_rates_are_those_of_each_part(backbone, photos):
             *photos
         )
     assert rates == [0.5, 0.5, 0.25, 0.25, 0.25] * 2
+
+
+def test_each_part_has_a_schedule_of_its_own(backbone, photos):
+    rates = []
+
+    class Watch(keras.callbacks.Callback):
+        def on_train_batch_begin(self, batch, logs=None):
+            rates.append(float(self.model.optimizer.learning_rate))
+
+    classifier = tuned(
+        backbone, learning_rate_schedule="cosine", batch_size=12, callbacks=Watch
+    ).fit(*photos)
+    head = 0.01 * np.cos(np.pi / 2 * np.arange(4) / 4) ** 2
+    tail = 0.001 * np.cos(np.pi / 2 * np.arange(6) / 6) ** 2
+    np.testing.assert_allclose(rates, [*head, *tail], rtol=1e-4)
+    classifier.set_params(warm_start=True).fit(*photos)
+    np.testing.assert_allclose(rates[10:], tail, rtol=1e-4)
+
+
+def test_weight_decay_is_for_both_parts(backbone, photos):
+    classifier = tuned(backbone, weight_decay=0.5, warm_start=True).fit(*photos)
+    optimizer, variables = (
+        classifier.model_.optimizer,
+        classifier.model_.trainable_variables,
+    )
+    assert read_decayed(optimizer, variables) == [True, False] * 3
 
 
 def test_equal_rates_train_the_layers_too(backbone, photos):

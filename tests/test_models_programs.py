@@ -11,6 +11,7 @@ from sklearn.base import clone
 
 from skimgclf import KerasImageClassifier
 from skimgclf.models._training import scikeras_adapter, shared_programs
+from skimgclf.models._training.schedule import list_variables
 
 
 @pytest.fixture(autouse=True)
@@ -29,8 +30,8 @@ def quick(**parameters):
 def numbers_of(classifier):
     """All numbers of a network and its optimizer."""
     network = classifier.model_
-    owners = [network, network.optimizer]
-    return [np.array(variable) for owner in owners for variable in owner.variables]
+    variables = [*network.variables, *list_variables(network.optimizer)]
+    return [np.array(variable) for variable in variables]
 
 
 def fit_alone(classifier, *data, **more):
@@ -41,6 +42,12 @@ def fit_alone(classifier, *data, **more):
         return clone(classifier).fit(*data, **more)
     finally:
         scikeras_adapter.describe_program = describe
+
+
+def without_decay_of(name):
+    optimizer = keras.optimizers.AdamW(0.1, weight_decay=0.5)
+    optimizer.exclude_from_weight_decay(var_names=[name])
+    return optimizer
 
 
 def assert_equal_fits(one, other):
@@ -57,6 +64,10 @@ def assert_equal_fits(one, other):
         {"early_stopping": True, "epochs": 5, "learning_rate": 0.1},
         {"optimizer": keras.optimizers.Adam(use_ema=True, ema_overwrite_frequency=3)},
         {"optimizer": keras.optimizers.SGD(0.1, momentum=0.9, clipnorm=0.1)},
+        {"optimizer": without_decay_of("kernel")},
+        {"learning_rate_schedule": "one_cycle", "learning_rate": 0.1},
+        {"learning_rate_schedule": "cosine", "optimizer": keras.optimizers.SGD(0.1)},
+        {"weight_decay": 0.5, "batch_norm": True, "learning_rate_schedule": "cosine"},
         {"class_weight": "balanced", "batch_size": 300},
         {"verbose": 1},
     ],
@@ -107,7 +118,9 @@ def test_a_shared_program_leaves_earlier_networks_alone(digits):
         np.testing.assert_array_equal(value, expected)
 
 
-def test_repair_build_metrics_makes_a_program_traced_once(digits, monkeypatch):
+@pytest.fixture
+def traced(monkeypatch):
+    """List the networks whose training step is traced."""
     traced = []
     train_step = keras.Model.train_step
 
@@ -116,9 +129,53 @@ def test_repair_build_metrics_makes_a_program_traced_once(digits, monkeypatch):
         return train_step(network, data)
 
     monkeypatch.setattr(keras.Model, "train_step", count)
+    return traced
+
+
+def test_repair_build_metrics_makes_a_program_traced_once(digits, traced):
     for rate in (0.1, 0.01):
         quick(learning_rate=rate).fit(*digits)
     assert len(traced) == 1
+
+
+@pytest.mark.parametrize("shape", ["one_cycle", "cosine"])
+def test_schedules_of_other_numbers_share_a_program(digits, traced, shape):
+    X, y = digits
+    for changes, n_samples in [
+        ({}, 300),
+        ({"learning_rate": 0.1}, 300),
+        ({"epochs": 3}, 300),
+        ({"early_stopping": True}, 300),
+        ({}, 100),
+    ]:
+        quick(learning_rate_schedule=shape, **changes).fit(X[:n_samples], y[:n_samples])
+    assert len(traced) == 1
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ({}, {"learning_rate_schedule": "cosine"}),
+        (
+            {"learning_rate_schedule": "one_cycle"},
+            {"learning_rate_schedule": "cosine"},
+        ),
+        ({}, {"weight_decay": 0.1}),
+        (
+            {"optimizer": "adamw", "weight_decay": 0.004},
+            {"optimizer": "adamw"},
+        ),
+        (
+            {"optimizer": without_decay_of("bias")},
+            {"optimizer": without_decay_of("kernel")},
+        ),
+    ],
+    ids=["schedule", "its shape", "decay", "spared biases", "excluded names"],
+)
+def test_other_rules_of_the_optimizer_have_a_program_of_their_own(digits, one, other):
+    for parameters in (one, other, one):
+        quick(**parameters).fit(*digits)
+    assert len(shared_programs._stand_ins) == 2
 
 
 def test_floatx_has_a_program_of_its_own(digits):

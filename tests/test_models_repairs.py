@@ -188,6 +188,39 @@ def test_repair_quiet_about_retracing_drops_the_message(digits):
     assert records == []
 
 
+class Unregistered(keras.optimizers.schedules.LearningRateSchedule):
+    """A schedule that Keras can't find by its name."""
+
+    def __call__(self, step):
+        return 0.25
+
+
+def test_repair_read_rate_gives_a_schedule_itself():
+    schedule = Unregistered()
+    for given in (keras.optimizers.SGD(schedule), keras.optimizers.Adam(schedule)):
+        assert _repairs.read_rate(given) is schedule
+        wrapped = keras.optimizers.LossScaleOptimizer(given)
+        assert _repairs.read_rate(wrapped) is schedule
+    assert _repairs.read_rate(keras.optimizers.SGD(0.5)) == 0.5
+
+
+def test_repair_read_decayed_tells_what_weight_decay_reaches():
+    variables = [keras.Variable(1.0, name="kernel"), keras.Variable(1.0, name="bias")]
+    adam = keras.optimizers.AdamW()
+    adam.exclude_from_weight_decay(var_names=["bias"])
+    assert _repairs.read_decayed(adam, variables) == [True, False]
+    assert _repairs.read_decayed(keras.optimizers.SGD(), variables) == []
+
+
+def test_repair_read_excluded_names_gives_them_as_one_pattern():
+    adam = keras.optimizers.AdamW()
+    assert _repairs.read_excluded_names(adam) is None
+    adam.exclude_from_weight_decay(var_names=["bias"])
+    assert _repairs.read_excluded_names(adam) == "bias"
+    wrapped = keras.optimizers.LossScaleOptimizer(adam)
+    assert _repairs.read_excluded_names(wrapped) == "bias"
+
+
 def test_repair_refuse_renamed_names_a_method_that_is_gone():
     with pytest.raises(ImportError, match=r"KerasClassifier lacks '_gone'"):
         _repairs.refuse_renamed(KerasClassifier, ["_validate_data", "_gone"])

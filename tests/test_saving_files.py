@@ -181,6 +181,16 @@ def classes(dtype, values):
     return {"array": [dtype, values]}
 
 
+def without_decay_of(names):
+    described = keras.saving.serialize_keras_object(keras.optimizers.SGD())
+    return {"object": encode(described), "no_weight_decay": names}
+
+
+DECAY = encode(
+    keras.saving.serialize_keras_object(
+        keras.optimizers.schedules.ExponentialDecay(0.1, 5, 0.5)
+    )
+)
 TEN = [str(i) for i in range(10)]
 CHANGES = [
     (["format"], "1"),
@@ -226,6 +236,18 @@ CHANGES = [
             }
         ),
     ),
+    (["steps", 0, "parameters", "optimizer"], without_decay_of("(b+)+$")),
+    (["steps", 0, "parameters", "optimizer"], without_decay_of(3)),
+    (["steps", 0, "parameters", "optimizer"], without_decay_of("")),
+    (["steps", 0, "parameters", "optimizer"], encode({"no_weight_decay": "bias"})),
+    (
+        ["steps", 0, "parameters", "learning_rate"],
+        {"object": DECAY, "no_weight_decay": "bias"},
+    ),
+    (["steps", 0, "learnt", "settings"], None),
+    (["steps", 0, "learnt", "settings", "learning_rate_schedule"], "sine"),
+    (["steps", 0, "learnt", "settings", "weight_decay"], -1.0),
+    (["steps", 0, "learnt", "settings", "evil"], 1),
     (["steps", 0, "parameters", "architecture"], {"dict": [["code", "x"]]}),
     (["steps", 0, "parameters", "callbacks"], ["os"]),
     (["date"], None),

@@ -7,8 +7,9 @@ from skimgclf.models._checks.images import check_samples
 from skimgclf.models._checks.labels import warn_of_unknown_labels
 from skimgclf.models._checks.parameters import TABLE
 from skimgclf.models._predict import make_predict_function, predict_in_batches
-from skimgclf.models._state import pack_network, unpack_network
-from skimgclf.models._training.fit import Training, learn
+from skimgclf.models._state import pack_state, unpack_state
+from skimgclf.models._training.fit import learn
+from skimgclf.models._training.optimizer_copy import pack_optimizer
 from skimgclf.models._training.rollback import adopt, detach
 
 
@@ -90,6 +91,21 @@ default=None
     learning_rate : float, keras LearningRateSchedule or None, default=None
         Step size of the optimizer; None for the optimizer's own default. Must be None
         with an optimizer instance, which has a learning rate already.
+    learning_rate_schedule : {"constant", "one_cycle", "cosine"}, default="constant"
+        How the learning rate changes from batch to batch, over all batches of a
+        training; see Notes.
+
+        - "constant": it stays as it is
+        - "one_cycle": it rises from 1/25 of `learning_rate` to `learning_rate` in the
+          first quarter, and falls to 1/100,000 of it in the others
+        - "cosine": it falls from `learning_rate` to 0, first slowly, then quickly, then
+          slowly
+    weight_decay : float or None, default=None
+        Fraction by which each step shrinks the weights, times the learning rate and
+        apart from the gradient (decoupled, as in AdamW), 0 or more; biases and the
+        variables of normalization are left out. None for the optimizer's own default:
+        no decay, but for AdamW, Muon and others that have one. Must be None with an
+        optimizer instance, which has its own.
     epochs : int, default=10
         Number of passes over the training data.
     batch_size : int, default=32
@@ -114,7 +130,8 @@ default=None
     warm_start : bool, default=False
         Whether `fit` continues to train the network of the previous fit, instead of
         building a new one. Architecture, classes and image shape must be the same. The
-        optimizer continues as well, unless `optimizer` or `learning_rate` were changed.
+        optimizer continues as well, unless `optimizer`, `learning_rate`,
+        `learning_rate_schedule` or `weight_decay` were changed.
     random_state : int, RandomState instance or None, default=None
         Decides the first weights, the order of samples, dropout and augmentation. With
         an int, fits on the CPU are equal bit for bit on one machine and one set of
@@ -156,6 +173,11 @@ default=None
     ``sample_weight`` times ``class_weight`` is rescaled to mean 1 over the samples of
     weight above 0; samples of weight 0 are left out. So in full batches
     (``batch_size`` of at least n_samples) a weight of 2 equals repeating the sample.
+
+    A `learning_rate_schedule` other than "constant" spans `epochs`, also if
+    `early_stopping` ends the training before. Fine tuning has one of its own, over
+    `fine_tune_epochs` with `fine_tune_learning_rate`. With `warm_start`, each fit
+    begins a new one. `partial_fit` refuses it, since it doesn't know the last step.
 
     A fit that fails or is interrupted (Ctrl-C) leaves the estimator as it was before,
     also with `warm_start` and in `partial_fit`; scikit-learn's MLPClassifier keeps the
@@ -206,6 +228,8 @@ default=None
         fine_tune_learning_rate=1e-5,
         optimizer="adam",
         learning_rate=None,
+        learning_rate_schedule="constant",
+        weight_decay=None,
         epochs=10,
         batch_size=32,
         early_stopping=False,
@@ -233,6 +257,8 @@ default=None
         self.fine_tune_learning_rate = fine_tune_learning_rate
         self.optimizer = optimizer
         self.learning_rate = learning_rate
+        self.learning_rate_schedule = learning_rate_schedule
+        self.weight_decay = weight_decay
         self.epochs = epochs
         self.batch_size = batch_size
         self.early_stopping = early_stopping
@@ -393,26 +419,16 @@ default=None
         self._training = training
 
     def __getstate__(self):
-        state = {**super().__getstate__()}
-        if "model_" in state:
-            training = state.pop("_training")
-            network = training.network
-            optimizer = getattr(network, "optimizer", None) if self.warm_start else None
-            state["_packed"] = {
-                "training": {**vars(training), "network": None},
-                "network": pack_network(network, training.blueprint, optimizer),
-                "optimizer": optimizer and (type(optimizer), optimizer.get_config()),
-            }
-            del state["model_"], state["_predict"]
-        return state
+        return pack_state(super().__getstate__(), with_optimizer=self.warm_start)
 
     def __setstate__(self, state):
-        state = {**state}
-        packed = state.pop("_packed", None)
+        state, training = unpack_state(state)
         super().__setstate__(state)
-        if packed is not None:
-            training, optimizer = packed["training"], packed["optimizer"]
-            optimizer = optimizer and optimizer[0].from_config(optimizer[1])
-            blueprint = training["blueprint"]
-            network = unpack_network(*packed["network"], blueprint, optimizer)
-            self._learn(Training(**{**training, "network": network}))
+        if training is not None:
+            self._learn(training)
+
+    def __sklearn_clone__(self):
+        # scikit-learn would copy an optimizer as Keras does, which loses a part of it.
+        twin = detach(self)
+        vars(twin).update(optimizer=pack_optimizer(self.optimizer))
+        return super(KerasImageClassifier, twin).__sklearn_clone__()

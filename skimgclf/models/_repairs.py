@@ -26,6 +26,12 @@ from skimgclf._validation import warn_user
 _FITS_PER_CLEARING = 8
 _shared_fits = itertools.count(1)
 
+# Attributes of an optimizer that aren't for its copies: the one that
+# `leave_out_all_reduce` sets and a cache, and, in another process, the variables that
+# are excluded from weight decay.
+NOT_COPIED = {"_all_reduce_sum_gradients", "_exclude_from_weight_decay_cache"}
+NOT_PICKLED = {*NOT_COPIED, "_exclude_from_weight_decay"}
+
 
 @contextlib.contextmanager
 def own_draws(seed):
@@ -182,6 +188,72 @@ def leave_out_all_reduce(optimizer):
 
 def _keep_gradients(grads_and_vars):
     return grads_and_vars
+
+
+def read_rate(optimizer):
+    """Read the learning rate of an optimizer: a number, or what computes it.
+
+    Cause: of a schedule, Keras 3.15 gives out the rate of the current step, and a
+    configuration that can't be read where the class isn't registered.
+
+    Gone: raises AttributeError.
+
+    Can go: when an optimizer gives out its schedule.
+
+    Parameters
+    ----------
+    optimizer : keras.optimizers.Optimizer
+        Of a wrapped optimizer, the rate is read.
+
+    Returns
+    -------
+    rate : float, callable or None
+        None where the optimizer has several rates.
+    """
+    if not hasattr(type(optimizer), "optimizers"):
+        rate = getattr(optimizer, "inner_optimizer", optimizer)._learning_rate
+        return rate if callable(rate) else float(rate.numpy())
+    return None
+
+
+def read_decayed(optimizer, variables):
+    """Tell for each variable whether weight decay reaches it.
+
+    Cause: Keras 3.15 keeps what was excluded in private attributes only.
+
+    Gone: raises AttributeError.
+
+    Can go: when an optimizer tells it.
+
+    Parameters
+    ----------
+    optimizer : keras.optimizers.Optimizer
+        The optimizer.
+    variables : list of keras.Variable
+        The variables that it trains.
+
+    Returns
+    -------
+    is_decayed : list of bool
+        Empty without weight decay.
+    """
+    if not optimizer.weight_decay:
+        return []
+    return [optimizer._use_weight_decay(variable.value) for variable in variables]
+
+
+def read_excluded_names(optimizer):
+    """Read the names that are excluded from weight decay, as one pattern or None.
+
+    Cause: as for `read_decayed`. Keras joins the names to a pattern.
+
+    Gone: returns None.
+
+    Can go: when get_config holds them.
+    """
+    inner = getattr(optimizer, "inner_optimizer", optimizer)
+    pattern = getattr(inner, "_exclude_from_weight_decay_pattern", None)
+    return pattern and pattern.pattern
 
 
 def _warn_of_leak(function, version):

@@ -6,6 +6,7 @@ or of a ``.keras`` file is built again from Keras' own configuration, so that lo
 never calls the function nor looks for the file.
 """
 
+import dataclasses
 import json
 
 import keras
@@ -13,7 +14,13 @@ import numpy as np
 
 from skimgclf.models._networks.architectures import build_network
 from skimgclf.models._networks.kinds import kind_of
-from skimgclf.models._training.optimizer import compile_network
+from skimgclf.models._training.fit import Training
+from skimgclf.models._training.optimizer import (
+    compile_network,
+    copy_without_schedule,
+)
+from skimgclf.models._training.optimizer_copy import pack_optimizer, unpack_optimizer
+from skimgclf.models._training.schedule import list_variables
 from skimgclf.models._training.seeds import seeded
 
 _FORMAT = 2
@@ -66,11 +73,11 @@ def pack_network(network, blueprint=None, optimizer=None):
                 f"as such a class. Keras says: {reason}"
             ) from error
     if optimizer is not None:
-        arrays |= _copy_values("optimizer", optimizer.variables)
+        arrays |= _copy_values("optimizer", list_variables(optimizer))
     return description, arrays
 
 
-def unpack_network(description, arrays, blueprint=None, optimizer=None):
+def unpack_network(description, arrays, blueprint=None, optimizer=None, settings=None):
     """Turn plain data and arrays back into a network.
 
     Parameters
@@ -78,7 +85,9 @@ def unpack_network(description, arrays, blueprint=None, optimizer=None):
     description, arrays, blueprint
         As `pack_network` returned and was given them.
     optimizer : keras.optimizers.Optimizer, default=None
-        A new one, of the class and settings of the optimizer that was packed.
+        A new one, like the optimizer that was packed but without a RateSchedule.
+    settings : OptimizerSettings, default=None
+        Those that the optimizer is of.
 
     Returns
     -------
@@ -98,9 +107,76 @@ def unpack_network(description, arrays, blueprint=None, optimizer=None):
             network = keras.models.model_from_json(description["config"])
         _assign("network", network.variables, arrays, description)
         if optimizer is not None:
-            compile_network(network, optimizer)
-            _assign("optimizer", optimizer.variables, arrays, description)
+            compile_network(network, optimizer, settings)
+            _assign("optimizer", list_variables(optimizer), arrays, description)
     return network
+
+
+def pack_state(state, *, with_optimizer):
+    """Turn the attributes of a classifier into ones that can be pickled.
+
+    Parameters
+    ----------
+    state : dict of str to object
+        The attributes; left as they are.
+    with_optimizer : bool
+        Whether to keep what the optimizer has learnt.
+
+    Returns
+    -------
+    packed : dict of str to object
+        For `unpack_state`.
+    """
+    packed = {**state}
+    given = packed["optimizer"] = pack_optimizer(state.get("optimizer"))
+    if "model_" not in state:
+        return packed
+    training = packed.pop("_training")
+    settings, network = training.settings, training.network
+    # One object stays one, since a training goes on with the same optimizer only.
+    is_same = settings.optimizer is state.get("optimizer")
+    used = given if is_same else pack_optimizer(settings.optimizer)
+    optimizer = getattr(network, "optimizer", None) if with_optimizer else None
+    packed["_packed"] = {
+        "training": {
+            **vars(training),
+            "network": None,
+            "settings": dataclasses.replace(settings, optimizer=used),
+        },
+        "network": pack_network(network, training.blueprint, optimizer),
+        "optimizer": optimizer and pack_optimizer(copy_without_schedule(optimizer)),
+    }
+    del packed["model_"], packed["_predict"]
+    return packed
+
+
+def unpack_state(packed):
+    """Turn what `pack_state` returned, perhaps through a pickle, back into attributes.
+
+    Parameters
+    ----------
+    packed : dict of str to object
+        Left as it is.
+
+    Returns
+    -------
+    state : dict of str to object
+        The attributes.
+    training : Training or None
+        The training, if the classifier was fitted.
+    """
+    state = {**packed, "optimizer": unpack_optimizer(packed.get("optimizer"))}
+    parts = state.pop("_packed", None)
+    if parts is None:
+        return state, None
+    training, settings = parts["training"], parts["training"]["settings"]
+    used = unpack_optimizer(settings.optimizer)
+    settings = dataclasses.replace(settings, optimizer=used)
+    optimizer = unpack_optimizer(parts["optimizer"])
+    network = unpack_network(
+        *parts["network"], training["blueprint"], optimizer, settings
+    )
+    return state, Training(**{**training, "network": network, "settings": settings})
 
 
 def is_rebuilt_by_name(blueprint):

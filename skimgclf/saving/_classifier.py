@@ -1,5 +1,6 @@
 """Turn a fitted classifier into plain values and arrays, and back."""
 
+import dataclasses
 import math
 import os
 
@@ -18,6 +19,10 @@ from skimgclf.models._networks.kinds import Kind, kind_of
 from skimgclf.models._networks.sizes import count_weights
 from skimgclf.models._state import is_rebuilt_by_name, pack_network, unpack_network
 from skimgclf.models._training.fit import Training
+from skimgclf.models._training.optimizer import (
+    OptimizerSettings,
+    copy_without_schedule,
+)
 from skimgclf.saving._keras_objects import build_object, describe_object
 
 _BLUEPRINT = {
@@ -36,11 +41,10 @@ _LEARNT = {
     "feature_names",
     "history",
     "image_shape",
-    "learning_rate",
     "network",
     "network_optimizer",
-    "optimizer",
     "order",
+    "settings",
 }
 _DTYPE_POLICIES = {
     f"{mixed}{dtype}" for mixed in ("", "mixed_") for dtype in ("float16", "bfloat16")
@@ -129,11 +133,15 @@ def describe_classifier(classifier, *, include_optimizer=False):
         "feature_names": vars(classifier).get("feature_names_in_"),
         "history": training.history,
         "image_shape": tuple(map(int, classifier.image_shape_)),
-        "learning_rate": _describe_keras("learning_rate", training.learning_rate),
         "network": network,
-        "network_optimizer": _describe_keras("optimizer", optimizer),
-        "optimizer": _describe_keras("optimizer", training.optimizer),
+        "network_optimizer": _describe_keras(
+            "optimizer", optimizer and copy_without_schedule(optimizer)
+        ),
         "order": training.order.bit_generator.state,
+        "settings": {
+            name: _describe_keras(name, value)
+            for name, value in vars(training.settings).items()
+        },
     }
     return _describe_parameters({**parameters, "callbacks": None}), learnt, arrays
 
@@ -163,22 +171,16 @@ def restore_classifier(parameters, learnt, arrays, *, trusted):
     restored = _restore_parameters(parameters, TABLE.rules)
     classifier = KerasImageClassifier(**restored)
     check_parameters(classifier.get_params(deep=False))
-    # Training further compares the objects: equal ones must be the same.
-    same = {
-        name: restored[name]
-        if learnt[name] == parameters[name]
-        else _restore_keras(learnt[name])
-        for name in ("optimizer", "learning_rate")
-    }
     blueprint = _restore_blueprint(learnt["blueprint"])
+    settings = _restore_settings(learnt["settings"], parameters, restored)
     training = Training(
-        network=_restore_network(learnt, blueprint, arrays, trusted),
+        network=_restore_network(learnt, blueprint, settings, arrays, trusted),
         blueprint=blueprint,
         classes=learnt["classes"],
         order=_restore_order(learnt["order"]),
         history=learnt["history"],
         best_iter=learnt["best_iter"],
-        **same,
+        settings=settings,
     )
     classifier.image_shape_ = learnt["image_shape"]
     classifier.n_features_in_ = math.prod(learnt["image_shape"])
@@ -251,7 +253,21 @@ def _restore_blueprint(described):
     return {**blueprint, "augmentation": plan, "parameters": built}
 
 
-def _restore_network(learnt, blueprint, arrays, trusted):
+def _restore_settings(described, parameters, restored):
+    names = [field.name for field in dataclasses.fields(OptimizerSettings)]
+    check_keys("settings of the optimizer", described, names)
+    # Training further compares the objects: equal ones must be the same.
+    values = {
+        name: restored[name]
+        if described[name] == parameters[name]
+        else _restore_keras(described[name])
+        for name in names
+    }
+    TABLE.check(values)
+    return OptimizerSettings(**values)
+
+
+def _restore_network(learnt, blueprint, settings, arrays, trusted):
     description, optimizer = learnt["network"], learnt["network_optimizer"]
     check_keys("network", description, {"config", "dtype_policy", "format", "keras"})
     if description["dtype_policy"] not in _DTYPE_POLICIES:
@@ -262,7 +278,9 @@ def _restore_network(learnt, blueprint, arrays, trusted):
         _check_size(blueprint, arrays)
     elif not trusted:
         raise UntrustedNetworkError(repr(blueprint["architecture"]))
-    network = unpack_network(description, arrays, blueprint, _restore_keras(optimizer))
+    network = unpack_network(
+        description, arrays, blueprint, _restore_keras(optimizer), settings
+    )
     expected = (None, *learnt["image_shape"]), (None, len(learnt["classes"]))
     if (network.input_shape, network.output_shape) != expected:
         raise ValueError(

@@ -5,8 +5,11 @@ is built by its class, so that a file can't reach anything else, such as the nam
 are registered at Keras.
 """
 
+import re
+
 import keras
 
+from skimgclf.models._repairs import read_excluded_names
 from skimgclf.models._training.seeds import seeded
 
 # What a class of each module must be a subclass of.
@@ -60,8 +63,12 @@ def describe_object(value):
         return described
     is_described = isinstance(value, dict)
     config = value if is_described else keras.saving.serialize_keras_object(value)
-    build_object({"object": config})
-    return {"object": config}
+    described = {"object": config}
+    names = read_excluded_names(value)
+    if names is not None:
+        described["no_weight_decay"] = names
+    build_object(described)
+    return described
 
 
 def build_object(described):
@@ -82,10 +89,26 @@ def build_object(described):
     """
     if isinstance(described, dict) and described.keys() == {"class"}:
         return _find_class("keras.optimizers", described["class"])
-    if not isinstance(described, dict) or described.keys() != {"object"}:
+    if not isinstance(described, dict) or described.keys() - {"no_weight_decay"} != {
+        "object"
+    }:
         raise ValueError(f"{described!r} describes no object of Keras")
     with seeded(0):  # layers draw seeds, which those of the network replace
-        return _build(described["object"])
+        built = _build(described["object"])
+    if "no_weight_decay" in described:
+        _exclude(built, described["no_weight_decay"])
+    return built
+
+
+def _exclude(optimizer, names):
+    """Exclude variables from weight decay by parts of their names."""
+    # As a pattern of a stranger's could take for ever, parts of names are taken only.
+    if not isinstance(names, str) or not re.fullmatch(r"[\w/. |-]+", names):
+        raise ValueError(f"{names!r} isn't a list of parts of names")
+    if not isinstance(optimizer, keras.optimizers.Optimizer):
+        raise ValueError(f"{optimizer!r} has no weight decay")
+    optimizer = getattr(optimizer, "inner_optimizer", optimizer)
+    optimizer.exclude_from_weight_decay(var_names=names.split("|"))
 
 
 def _build(item):
@@ -99,7 +122,10 @@ def _build(item):
     if not isinstance(config, dict) or item.get("registered_name") is not None:
         raise ValueError(f"{item.get('registered_name')!r} isn't one of Keras' own")
     found = _find_class(item.get("module"), item.get("class_name"))
-    return found.from_config({name: _build(value) for name, value in config.items()})
+    built = {name: _build(value) for name, value in config.items()}
+    # Its from_config takes a description of the wrapped optimizer only.
+    is_wrapper = found is keras.optimizers.LossScaleOptimizer
+    return found(**built) if is_wrapper else found.from_config(built)
 
 
 def _find_class(module, name):

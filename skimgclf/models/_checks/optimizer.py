@@ -1,8 +1,12 @@
 """Check the optimizer and its learning rate."""
 
+import numbers
+
 import keras
 
-from skimgclf._validation import NONE, Rule, a_number
+from skimgclf._validation import NONE, Rule, a_number, one_of
+from skimgclf.models._repairs import read_rate
+from skimgclf.models._training.schedule import SCHEDULES
 
 
 def _is_optimizer(optimizer):
@@ -34,4 +38,40 @@ OPTIMIZER_RULES = {
         _is_learning_rate,
         (0, -1.0, "fast", True, float("inf"), float("nan")),
     ),
+    "learning_rate_schedule": one_of(*SCHEDULES),
+    "weight_decay": a_number("[0, inf)") | NONE,
 }
+
+
+def list_wrong_combinations(parameters, *, is_partial):
+    """List values that are valid alone, but not together.
+
+    Parameters
+    ----------
+    parameters : dict
+        As ``KerasImageClassifier.get_params`` returns them.
+    is_partial : bool
+        Whether the parameters are for `partial_fit`.
+
+    Returns
+    -------
+    wrong : list of tuple (name, expected)
+        The parameter, and the end of the sentence on it.
+    """
+    optimizer, rate = parameters["optimizer"], parameters["learning_rate"]
+    is_number, wrong = rate is None or isinstance(rate, numbers.Real), []
+    if isinstance(optimizer, keras.optimizers.Optimizer):
+        wrong = [
+            (name, "None with an optimizer instance, which has its own")
+            for name in ("learning_rate", "weight_decay")
+            if parameters[name] is not None
+        ]
+        is_number = isinstance(read_rate(optimizer), float)
+    if parameters["learning_rate_schedule"] != "constant":
+        name = "learning_rate_schedule"
+        if is_partial:
+            expected = "'constant' in partial_fit, which doesn't know the last step"
+            wrong.append((name, expected))
+        elif not is_number:
+            wrong.append((name, "'constant' with a learning rate that isn't a number"))
+    return wrong

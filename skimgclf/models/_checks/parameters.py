@@ -16,7 +16,10 @@ from skimgclf._validation import (
     ints,
     one_of,
 )
-from skimgclf.models._checks.optimizer import OPTIMIZER_RULES
+from skimgclf.models._checks.optimizer import (
+    OPTIMIZER_RULES,
+    list_wrong_combinations,
+)
 from skimgclf.models._networks.architectures import ARCHITECTURES
 from skimgclf.models._networks.augmentation import AUGMENTATION
 from skimgclf.models._networks.kinds import Kind, kind_of
@@ -168,16 +171,15 @@ def check_builder_parameters(parameters):
 def _refuse_combinations(parameters, is_partial):
     """Refuse values that are valid alone, but not together."""
     architecture, fine_tune = parameters["architecture"], parameters["fine_tune"]
-    rate, class_weight = parameters["learning_rate"], parameters["class_weight"]
+    class_weight = parameters["class_weight"]
     if fine_tune and not kind_of(architecture).is_pretrained:
         expected = f"0 with architecture={architecture!r}, which isn't pretrained"
         raise TABLE.error("fine_tune", expected, fine_tune)
     if fine_tune and is_partial:
         expected = "0 in partial_fit, which doesn't know when the last part has come"
         raise TABLE.error("fine_tune", expected, fine_tune)
-    if rate is not None and not isinstance(parameters["optimizer"], str | type):
-        expected = "None with an optimizer instance, which has its own"
-        raise TABLE.error("learning_rate", expected, rate)
+    for name, expected in list_wrong_combinations(parameters, is_partial=is_partial):
+        raise TABLE.error(name, expected, parameters[name])
     if class_weight == "balanced" and is_partial:
         expected = "a dict or None in partial_fit, which sees a part of the data"
         raise TABLE.error("class_weight", expected, class_weight)

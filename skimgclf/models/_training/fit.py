@@ -16,6 +16,7 @@ from skimgclf.models._networks.fine_tuning import thaw
 from skimgclf.models._training.batches import Batches, reading
 from skimgclf.models._training.callbacks import EpochPrinter, copy_callbacks
 from skimgclf.models._training.loss import choose_soft_labels, name_loss
+from skimgclf.models._training.optimizer import OptimizerSettings
 from skimgclf.models._training.read_ahead import warn_of_filled
 from skimgclf.models._training.scikeras_adapter import (
     TrainingPlan,
@@ -43,10 +44,8 @@ class Training:
         The labels, sorted.
     order : numpy.random.Generator
         Draws the order of the samples in further epochs.
-    optimizer : str, keras.optimizers.Optimizer or subclass of it
-        The parameter as it was given.
-    learning_rate : float, keras LearningRateSchedule or None
-        The parameter as it was given.
+    settings : OptimizerSettings
+        Those of the optimizer that the network was trained with last.
     history : dict of str to list of float
         One value an epoch for the loss and each metric.
     best_iter : int
@@ -57,8 +56,7 @@ class Training:
     blueprint: dict
     classes: np.ndarray
     order: np.random.Generator
-    optimizer: object
-    learning_rate: object
+    settings: OptimizerSettings
     history: dict
     best_iter: int
 
@@ -173,8 +171,7 @@ def train(samples, validation, classes, blueprint, previous, parameters):
             blueprint=blueprint,
             classes=classes,
             order=order,
-            optimizer=plan.optimizer,
-            learning_rate=plan.learning_rate,
+            settings=plan.settings,
             history=history,
             best_iter=_best_iter(history, stopper),
         )
@@ -222,7 +219,7 @@ def _fine_tune(training, parameters, stopper, *parts):
         training,
         history=history,
         best_iter=best_iter,
-        learning_rate=plan.learning_rate,
+        settings=plan.settings,
     )
 
 
@@ -261,13 +258,13 @@ def _make_plan(parameters, stopper, previous, *, fine=False):
         callbacks.append(stopper)
     if parameters["verbose"]:
         callbacks.append(EpochPrinter(_n_epochs(previous) + epochs))
-    return TrainingPlan(
+    settings = OptimizerSettings(
         parameters["optimizer"],
         parameters[f"{prefix}learning_rate"],
-        epochs,
-        callbacks,
-        name_loss(parameters),
+        parameters["learning_rate_schedule"],
+        parameters["weight_decay"],
     )
+    return TrainingPlan(settings, epochs, callbacks, name_loss(parameters))
 
 
 def _n_epochs(training):
@@ -276,8 +273,7 @@ def _n_epochs(training):
 
 def _resume(previous, plan, *parts, keep_optimizer=True):
     """Go on with a network, and return the history of all epochs."""
-    before = previous.optimizer, previous.learning_rate
-    keep_optimizer &= before == (plan.optimizer, plan.learning_rate)
+    keep_optimizer &= previous.settings == plan.settings
     n_before = _n_epochs(previous)
     history = resume_training(
         previous.network,

@@ -1,13 +1,40 @@
-"""Prepare the optimizer of a fit: its learning rate, its settings, and its copy."""
+"""Prepare the optimizer of a fit: its learning rate and its weight decay."""
 
+import dataclasses
 import numbers
 
-from skimgclf.models._repairs import leave_out_all_reduce
+from skimgclf.models._repairs import leave_out_all_reduce, read_rate
 from skimgclf.models._training.loss import HARD_LOSS, METRICS
+from skimgclf.models._training.optimizer_copy import copy_optimizer
+from skimgclf.models._training.schedule import RateSchedule, find_schedule
 from skimgclf.models._training.shared_programs import build_metrics
 
 
-def compile_network(network, optimizer, *, loss=HARD_LOSS, steps_per_execution=1):
+@dataclasses.dataclass(frozen=True)
+class OptimizerSettings:
+    """The parameters that decide how weights are updated, as they were given.
+
+    Attributes
+    ----------
+    optimizer : str, keras.optimizers.Optimizer or subclass of it
+        An instance is copied.
+    learning_rate : float, keras LearningRateSchedule or None
+        None for the optimizer's own default.
+    learning_rate_schedule : {"constant", "one_cycle", "cosine"}
+        How the rate changes in the training.
+    weight_decay : float or None
+        None for the optimizer's own default.
+    """
+
+    optimizer: object
+    learning_rate: object
+    learning_rate_schedule: str
+    weight_decay: float | None
+
+
+def compile_network(
+    network, optimizer, settings, *, loss=HARD_LOSS, steps_per_execution=1
+):
     """Make a network ready to be trained.
 
     Parameters
@@ -16,12 +43,16 @@ def compile_network(network, optimizer, *, loss=HARD_LOSS, steps_per_execution=1
         Maps samples to probabilities.
     optimizer : keras.optimizers.Optimizer
         Serves this network only.
+    settings : OptimizerSettings
+        Those that the optimizer is of; its schedule and its weight decay are set here.
     loss : str, default="sparse_categorical_crossentropy"
         Keras' name of the loss.
     steps_per_execution : int, default=1
         Number of batches that TensorFlow runs in one call.
     """
     leave_out_all_reduce(optimizer)
+    _set_decay(optimizer, settings.weight_decay, network)
+    _set_schedule(optimizer, settings.learning_rate_schedule)
     network.compile(
         optimizer, loss, metrics=METRICS, steps_per_execution=steps_per_execution
     )
@@ -29,10 +60,38 @@ def compile_network(network, optimizer, *, loss=HARD_LOSS, steps_per_execution=1
     build_metrics(network)
 
 
+def _set_decay(optimizer, weight_decay, network):
+    if weight_decay is None:
+        return
+    optimizer = getattr(optimizer, "inner_optimizer", optimizer)
+    optimizer.weight_decay = float(weight_decay)
+    # Biases, and the scales and offsets of normalization, are small for other reasons.
+    spared = [each for each in network.trainable_variables if len(each.shape) < 2]
+    optimizer.exclude_from_weight_decay(var_list=spared)
+
+
+def _set_schedule(optimizer, shape):
+    if shape != "constant" and find_schedule(optimizer) is None:
+        optimizer.learning_rate = RateSchedule(shape, read_rate(optimizer))
+
+
+def copy_without_schedule(optimizer):
+    """Copy an optimizer, with the peak of its RateSchedule as the learning rate.
+
+    Parameters
+    ----------
+    optimizer : keras.optimizers.Optimizer
+        As `compile_network` has set it up.
+
+    Returns
+    -------
+    copied : keras.optimizers.Optimizer
+        Without code of ours, to be stored, and to be set up for another network.
+    """
+    schedule = find_schedule(optimizer)
+    return copy_optimizer(optimizer, schedule and schedule.peak)
+
+
 def as_float(rate):
     # Keras takes no int and no NumPy number. A schedule stays unchanged.
     return float(rate) if isinstance(rate, numbers.Real) else rate
-
-
-def copy_optimizer(optimizer, **changes):
-    return type(optimizer).from_config({**optimizer.get_config(), **changes})

@@ -43,11 +43,14 @@ from skimgclf.models._repairs import (
 from skimgclf.models._training.batches import feed
 from skimgclf.models._training.callbacks import EpochPrinter, has_batch_hook
 from skimgclf.models._training.optimizer import (
+    OptimizerSettings,
     as_float,
     compile_network,
-    copy_optimizer,
+    copy_without_schedule,
 )
+from skimgclf.models._training.optimizer_copy import copy_optimizer
 from skimgclf.models._training.rollback import copy_values, restored_on_failure
+from skimgclf.models._training.schedule import find_schedule, list_variables
 from skimgclf.models._training.seeds import seeded
 from skimgclf.models._training.shared_programs import describe_program, stand_in
 
@@ -67,10 +70,8 @@ class TrainingPlan:
 
     Attributes
     ----------
-    optimizer : str, keras.optimizers.Optimizer or subclass of it
-        Updates the weights; an instance is copied.
-    learning_rate : float, keras LearningRateSchedule or None
-        None for the optimizer's own default.
+    settings : OptimizerSettings
+        How the weights are updated.
     epochs : int
         Number of passes over the training data.
     callbacks : list of keras.callbacks.Callback
@@ -79,8 +80,7 @@ class TrainingPlan:
         Keras' name of the loss that suits the targets of the batches.
     """
 
-    optimizer: object
-    learning_rate: object
+    settings: OptimizerSettings
     epochs: int
     callbacks: list
     loss: str
@@ -114,7 +114,7 @@ def train_network(blueprint, plan, batches, validation_batches=None, *, seed):
         return network
 
     trainer = _Trainer(build_new, **_scikeras_parameters(plan))
-    trainer.blueprint = blueprint
+    trainer.prepare(plan, batches, blueprint)
     with seeded(seed), quiet_about_retracing():
         trainer.fit(feed(batches), None, validation_data=feed(validation_batches))
         refuse_divergence(trainer.model_)
@@ -145,9 +145,10 @@ def resume_training(
         One value for each of the new epochs.
     """
     trainer = _Trainer(None, warm_start=True, **_scikeras_parameters(plan))
+    trainer.prepare(plan, batches)
     with seeded(0), quiet_about_retracing(), restored_on_failure(network) as saved:
         trainer.resume(network, keep_optimizer=keep_optimizer)
-        saved += copy_values(network.optimizer.variables)
+        saved += copy_values(list_variables(network.optimizer))
         trainer.fit(
             feed(batches),
             None,
@@ -183,6 +184,12 @@ class _Trainer(KerasClassifier):
     # Whether to go on with the optimizer of the network, if it has one.
     keep_optimizer = False
 
+    def prepare(self, plan, batches, blueprint=None):
+        """Take what scikeras has no parameters for."""
+        self.blueprint = blueprint
+        self.settings = plan.settings
+        self.n_steps = plan.epochs * batches.num_batches
+
     def _validate_data(self, X=None, y=None, reset=False, y_numeric=False):
         return X, y
 
@@ -205,17 +212,31 @@ class _Trainer(KerasClassifier):
         if optimizer is None or compiled != (self.loss, steps):
             optimizer = optimizer or self._get_compile_kwargs()["optimizer"]
             compile_network(
-                network, optimizer, loss=self.loss, steps_per_execution=steps
+                network,
+                optimizer,
+                self.settings,
+                loss=self.loss,
+                steps_per_execution=steps,
             )
         self.keep_optimizer = True
 
     def _fit_keras_model(self, *arguments, **keywords):
         network, kind = self.model_, self._kind_of_program()
+        self._start_schedule()
         self.is_shared = kind is not None
         with stand_in(network, kind, self._build_alike) as trained:
             self.model_ = trained
             super()._fit_keras_model(*arguments, **keywords)
         self.model_ = network
+
+    def _start_schedule(self):
+        optimizer = self.model_.optimizer
+        schedule = find_schedule(optimizer)
+        if schedule is not None:
+            # Keras counts the steps of a schedule batch by batch.
+            inner = getattr(optimizer, "inner_optimizer", optimizer)
+            n_batches = inner.gradient_accumulation_steps or 1
+            schedule.start(inner.iterations * n_batches, self.n_steps)
 
     def _kind_of_program(self):
         if self.blueprint is None or not set(map(type, self.callbacks)) <= _HARMLESS:
@@ -223,11 +244,17 @@ class _Trainer(KerasClassifier):
         return describe_program(self.model_, self.blueprint)
 
     def _build_alike(self):
-        optimizer = copy_optimizer(self.model_.optimizer)
+        optimizer = copy_without_schedule(self.model_.optimizer)
         steps = self.model_.steps_per_execution
         with seeded(0):  # the weights drawn here are replaced
             network = self.model()
-        compile_network(network, optimizer, loss=self.loss, steps_per_execution=steps)
+        compile_network(
+            network,
+            optimizer,
+            self.settings,
+            loss=self.loss,
+            steps_per_execution=steps,
+        )
         return network
 
     def resume(self, network, *, keep_optimizer):
@@ -251,11 +278,10 @@ class _PassThrough:
 
 
 def _scikeras_parameters(plan):
-    rate = plan.learning_rate
-    given = {} if rate is None else {"learning_rate": as_float(rate)}
-    optimizer = plan.optimizer
+    optimizer, rate = plan.settings.optimizer, as_float(plan.settings.learning_rate)
+    given = {} if rate is None else {"learning_rate": rate}
     if isinstance(optimizer, keras.optimizers.Optimizer):
-        optimizer, given = copy_optimizer(optimizer, **given), {}
+        optimizer, given = copy_optimizer(optimizer, rate), {}
     return {
         "optimizer": optimizer,
         **{f"optimizer__{name}": value for name, value in given.items()},

@@ -18,7 +18,9 @@ import keras
 import numpy as np
 import tensorflow
 
+from skimgclf.models._repairs import read_decayed, read_rate
 from skimgclf.models._training.loss import HARD_LOSS
+from skimgclf.models._training.schedule import RateSchedule, list_variables
 
 # Stand-ins by kind, the one used last at the end.
 _stand_ins = collections.OrderedDict()
@@ -81,23 +83,26 @@ def describe_program(network, blueprint):
     optimizer = network.optimizer
     if type(optimizer) not in _OPTIMIZERS:
         return None
-    settings = optimizer.get_config()
-    # A number is in a variable, and so no part of the program. A schedule is.
-    learning_rate = settings.pop("learning_rate")
-    settings.pop("name")  # counts the optimizers of the process
+    # A number is in a variable, as all numbers of a RateSchedule are, and so no part of
+    # the program. Another schedule is.
+    rate = read_rate(optimizer)
     if (
-        not isinstance(learning_rate, float)
+        not isinstance(rate, float | RateSchedule)
         or _draws_while_traced(blueprint)
         or network.count_params() > _N_PARAMETERS
         or tensorflow.distribute.has_strategy()
         or keras.distribution.distribution() is not None
     ):
         return None
+    settings = optimizer.get_config()
+    del settings["learning_rate"], settings["name"]  # counts those of the process
     kind = [
         blueprint,
         type(optimizer).__name__,
         settings,
         network.loss,
+        getattr(rate, "shape", None),
+        read_decayed(optimizer, network.trainable_variables),
         network.steps_per_execution,
         keras.config.dtype_policy().name,
         keras.config.floatx(),
@@ -154,4 +159,4 @@ def _copy_numbers(source, target):
 
 
 def _variables(network):
-    return [*network.variables, *network.optimizer.variables]
+    return [*network.variables, *list_variables(network.optimizer)]

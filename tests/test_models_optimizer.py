@@ -1,0 +1,215 @@
+"""What optimizers of the user hold, in fits, copies and pickles."""
+
+import copy
+import pickle
+import threading
+
+import keras
+import numpy as np
+import pytest
+from sklearn.base import clone
+from sklearn.model_selection import GridSearchCV
+from sklearn.pipeline import make_pipeline
+
+from skimgclf import KerasImageClassifier, load_model, save_model
+from skimgclf.exceptions import InvalidParameterError
+from skimgclf.models._training.optimizer_copy import copy_optimizer
+
+
+def quick(**parameters):
+    defaults = {"hidden_layer_sizes": (6,), "epochs": 1, "random_state": 0}
+    return KerasImageClassifier(**{**defaults, **parameters})
+
+
+def weights_of(classifier):
+    return np.concatenate([w.ravel() for w in classifier.model_.get_weights()])
+
+
+class OwnSchedule(keras.optimizers.schedules.LearningRateSchedule):
+    """A schedule that Keras doesn't know, and that has no configuration."""
+
+    def __init__(self, rate):
+        self.rate = rate
+
+    def __call__(self, step):
+        return self.rate / (1 + keras.ops.cast(step, "float32"))
+
+
+class DescribedSchedule(OwnSchedule):
+    """A schedule that Keras doesn't know, with a configuration."""
+
+    def get_config(self):
+        return {"rate": self.rate}
+
+
+class OwnSGD(keras.optimizers.SGD):
+    """An optimizer whose configuration lacks its arguments."""
+
+    def __init__(self, scale, learning_rate=0.1, **given):
+        super().__init__(learning_rate, **given)
+        self.scales = {"of": [scale]}
+
+    def update_step(self, gradient, variable, learning_rate):
+        scale = self.scales["of"][0]
+        super().update_step(gradient * scale, variable, learning_rate)
+
+
+class CountingSGD(keras.optimizers.SGD):
+    """An optimizer with a variable from the beginning, and an argument by default."""
+
+    def __init__(self, learning_rate=0.1, factor=1.0, **given):
+        super().__init__(learning_rate, **given)
+        self.factor = factor
+        self.n_updates = self.add_variable((), name="n_updates")
+
+    def update_step(self, gradient, variable, learning_rate):
+        self.n_updates.assign_add(1)
+        super().update_step(gradient * self.factor, variable, learning_rate)
+
+
+def decays_kernels_only():
+    optimizer = keras.optimizers.AdamW(0.01, weight_decay=0.5)
+    optimizer.exclude_from_weight_decay(var_names=["bias"])
+    return optimizer
+
+
+INSTANCES = {
+    "exclude": decays_kernels_only,
+    "schedule": lambda: keras.optimizers.SGD(OwnSchedule(0.3), momentum=0.5),
+    "described": lambda: keras.optimizers.SGD(DescribedSchedule(0.3)),
+    "arguments": lambda: OwnSGD(3.0, 0.05),
+    "variable": lambda: CountingSGD(factor=3.0),
+    "wrapped": lambda: keras.optimizers.LossScaleOptimizer(
+        decays_kernels_only(), initial_scale=64.0
+    ),
+    "wrapped own": lambda: keras.optimizers.LossScaleOptimizer(OwnSGD(3.0)),
+}
+BY_INSTANCE = pytest.mark.parametrize("make", INSTANCES.values(), ids=INSTANCES)
+
+
+def fit_bare(classifier, make, X, y):
+    """Train the network of a classifier for one batch in bare Keras."""
+    network = clone(classifier).set_params(optimizer="sgd", learning_rate=1e-30)
+    network = network.fit(X, y).model_
+    network.compile(make(), "sparse_categorical_crossentropy")
+    network.train_on_batch(X, np.unique(y, return_inverse=True)[1])
+    return network
+
+
+@BY_INSTANCE
+def test_an_instance_trains_as_in_bare_keras(digits, make):
+    X, y = digits
+    classifier = quick(batch_size=300, optimizer=make()).fit(X, y)
+    expected = fit_bare(classifier, make, X, y).get_weights()
+    for value, weights in zip(classifier.model_.get_weights(), expected, strict=True):
+        np.testing.assert_allclose(value, weights, rtol=1e-4, atol=1e-6)
+    assert not classifier.optimizer.built
+
+
+@BY_INSTANCE
+def test_an_instance_is_kept_by_clones_pickles_and_copies(digits, make):
+    classifier = quick(optimizer=make())
+    expected = weights_of(classifier.fit(*digits))
+    in_pipeline = clone(make_pipeline(classifier))[-1]
+    for copied in (
+        clone(classifier),
+        in_pipeline,
+        pickle.loads(pickle.dumps(classifier)),
+        copy.deepcopy(classifier),
+        copy.copy(classifier),
+    ):
+        np.testing.assert_array_equal(weights_of(copied.fit(*digits)), expected)
+
+
+@BY_INSTANCE
+def test_an_instance_goes_on_after_a_pickle(digits, make):
+    classifier = quick(optimizer=make(), warm_start=True).fit(*digits)
+    loaded = pickle.loads(pickle.dumps(classifier)).fit(*digits)
+    np.testing.assert_array_equal(
+        weights_of(loaded), weights_of(classifier.fit(*digits))
+    )
+    assert loaded.model_.optimizer.iterations.numpy() == 20
+
+
+def test_an_instance_serves_the_fits_of_a_search(digits):
+    search = GridSearchCV(
+        quick(optimizer=OwnSGD(3.0)),
+        {"hidden_layer_sizes": [(4,), (6,)]},
+        cv=2,
+        error_score="raise",
+    ).fit(*digits)
+    assert search.best_estimator_.model_.optimizer.scales == {"of": [3.0]}
+
+
+def test_an_instance_that_is_built_is_copied_without_its_state(digits):
+    optimizer = decays_kernels_only()
+    first = quick(optimizer=optimizer).fit(*digits)
+    network = keras.models.clone_model(first.model_)
+    optimizer.build(network.trainable_variables)
+    np.testing.assert_array_equal(
+        weights_of(quick(optimizer=optimizer).fit(*digits)), weights_of(first)
+    )
+
+
+def test_copy_optimizer_shares_only_values_that_can_not_be_copied():
+    optimizer = OwnSGD(3.0)
+    optimizer.lock = threading.Lock()
+    copied = copy_optimizer(optimizer)
+    assert copied.lock is optimizer.lock
+    copied.scales["of"][0] = 1
+    assert optimizer.scales == {"of": [3.0]}
+
+
+def test_copy_optimizer_takes_another_rate_where_the_configuration_has_none():
+    class Fast(keras.optimizers.SGD):
+        def __init__(self, speed):
+            super().__init__(speed)
+
+        def get_config(self):
+            return {"speed": 1.0}
+
+    assert float(copy_optimizer(Fast(0.5)).learning_rate) == 0.5
+    assert float(copy_optimizer(Fast(0.5), 0.25).learning_rate) == 0.25
+
+
+def choose_optimizer(variable):
+    return keras.optimizers.SGD()
+
+
+def test_copy_optimizer_names_the_error_of_an_optimizer_of_several():
+    with pytest.raises(TypeError, match="choose_optimizer"):
+        copy_optimizer(keras.optimizers.MultiOptimizer(choose_optimizer))
+
+
+@pytest.mark.parametrize("name", ["exclude", "wrapped"])
+def test_a_saved_model_keeps_names_without_weight_decay(digits, tmp_path, name):
+    classifier = quick(optimizer=INSTANCES[name]()).fit(*digits)
+    save_model(classifier, tmp_path / "saved", include_optimizer=True)
+    loaded = load_model(tmp_path / "saved")
+    np.testing.assert_array_equal(
+        weights_of(loaded.partial_fit(*digits)),
+        weights_of(classifier.partial_fit(*digits)),
+    )
+    np.testing.assert_array_equal(
+        weights_of(loaded.set_params(warm_start=False).fit(*digits)),
+        weights_of(quick(optimizer=INSTANCES[name]()).fit(*digits)),
+    )
+
+
+@pytest.mark.parametrize(
+    "optimizer",
+    [INSTANCES[name]() for name in ("schedule", "described", "arguments")],
+    ids=["schedule", "described", "arguments"],
+)
+def test_a_saved_model_refuses_code_by_name(digits, tmp_path, optimizer):
+    classifier = quick(optimizer=optimizer).fit(*digits)
+    with pytest.raises(InvalidParameterError, match=r"'optimizer'.*Keras' own"):
+        save_model(classifier, tmp_path / "saved")
+
+
+def test_a_saved_model_refuses_patterns_by_name(digits, tmp_path):
+    optimizer = keras.optimizers.SGD(weight_decay=0.1)
+    optimizer.exclude_from_weight_decay(var_names=["(b+)+$"])
+    classifier = quick(optimizer=optimizer).fit(*digits)
+    with pytest.raises(InvalidParameterError, match=r"'optimizer'.*Keras' own"):
+        save_model(classifier, tmp_path / "saved")

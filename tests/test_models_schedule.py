@@ -1,0 +1,308 @@
+"""Learning rates that change from step to step, against formulas written by hand."""
+
+import pickle
+
+import keras
+import numpy as np
+import pytest
+from PIL import Image
+from sklearn.base import clone
+
+from skimgclf import ImageLoader, KerasImageClassifier, load_model, save_model
+from skimgclf.exceptions import InvalidParameterError
+from skimgclf.models._training.schedule import RateSchedule, list_variables
+
+
+class NotesRates(keras.callbacks.Callback):
+    """Notes the learning rate of each batch where every copy of it sees it."""
+
+    rates = []  # noqa: RUF012 - shared on purpose
+
+    def on_train_begin(self, logs=None):
+        self.rates.append([])
+
+    def on_train_batch_begin(self, batch, logs=None):
+        self.rates[-1].append(float(self.model.optimizer.learning_rate))
+
+
+class StopsInBatch(keras.callbacks.Callback):
+    """Interrupts the training in its third batch, as Ctrl-C would."""
+
+    def on_train_batch_end(self, batch, logs=None):
+        if batch == 2:
+            raise KeyboardInterrupt
+
+
+@pytest.fixture
+def rates():
+    """List the learning rates of each training with the callback `NotesRates`."""
+    NotesRates.rates.clear()
+    return NotesRates.rates
+
+
+def quick(**parameters):
+    defaults = {"hidden_layer_sizes": (6,), "epochs": 2, "random_state": 0}
+    return KerasImageClassifier(**{**defaults, **parameters})
+
+
+def weights_of(classifier):
+    return np.concatenate([w.ravel() for w in classifier.model_.get_weights()])
+
+
+def numbers_of(classifier):
+    """All numbers of a network, its optimizer and its schedule."""
+    network = classifier.model_
+    variables = [*network.variables, *list_variables(network.optimizer)]
+    return [variable.numpy() for variable in variables]
+
+
+def one_cycle(peak, n_steps):
+    expected = []
+    for step in range(n_steps):
+        part = step / n_steps
+        if part < 0.25:
+            way = (1 - np.cos(np.pi * part / 0.25)) / 2
+            expected.append(peak / 25 + (peak - peak / 25) * way)
+        else:
+            way = (1 - np.cos(np.pi * (part - 0.25) / 0.75)) / 2
+            expected.append(peak + (peak / 1e5 - peak) * way)
+    return expected
+
+
+def cosine(peak, n_steps):
+    return peak * np.cos(np.pi / 2 * np.arange(n_steps) / n_steps) ** 2
+
+
+FORMULAS = {"one_cycle": one_cycle, "cosine": cosine}
+
+
+@pytest.mark.parametrize("shape", FORMULAS)
+def test_schedule_gives_the_rates_of_the_formula(digits, rates, shape):
+    classifier = quick(
+        learning_rate=0.02,
+        learning_rate_schedule=shape,
+        epochs=3,
+        batch_size=50,
+        callbacks=NotesRates,
+    )
+    classifier.fit(*digits)
+    expected = FORMULAS[shape](0.02, 18)
+    np.testing.assert_allclose(rates, [expected], rtol=1e-5, atol=1e-8)
+
+
+def test_schedule_stays_at_its_last_rate_after_its_last_step():
+    schedule = RateSchedule("one_cycle", 0.5, first_step=10, n_steps=4)
+    found = [float(schedule(step)) for step in (9, 10, 11, 14, 99)]
+    np.testing.assert_allclose(found, [0.02, 0.02, 0.5, 5e-6, 5e-6], rtol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("parameters", "given", "n_steps"),
+    [
+        ({"early_stopping": True, "validation_fraction": 0.5}, {}, 10),
+        ({"batch_size": 7}, {}, 86),
+        ({}, {"sample_weight": np.arange(300) % 3}, 14),
+        ({"class_weight": {str(n): 0 for n in range(9)}}, {}, 2),
+    ],
+    ids=["held out", "batch size", "weights of 0", "classes of weight 0"],
+)
+def test_schedule_spans_the_steps_that_are_done(
+    digits, rates, parameters, given, n_steps
+):
+    quick(
+        learning_rate=0.02,
+        learning_rate_schedule="cosine",
+        callbacks=NotesRates,
+        **parameters,
+    ).fit(*digits, **given)
+    np.testing.assert_allclose(rates, [cosine(0.02, n_steps)], rtol=1e-5, atol=1e-8)
+
+
+def test_schedule_spans_the_steps_of_lazy_images(digits, rates, tmp_path):
+    X, y = digits
+    paths = [tmp_path / f"{i}.png" for i in range(40)]
+    for path, image in zip(paths, X, strict=False):
+        Image.fromarray((image[..., 0] * 255).astype("uint8")).save(path)
+    lazy = ImageLoader(image_size=(8, 8), lazy=True).fit_transform(paths)
+    classifier = quick(learning_rate_schedule="cosine", callbacks=NotesRates)
+    classifier.fit(lazy, y[:40])
+    np.testing.assert_allclose(rates, [cosine(0.001, 4)], rtol=1e-5)
+
+
+def test_schedule_spans_all_epochs_though_early_stopping_ends_before(digits, rates):
+    X, y = digits
+    stopping = quick(
+        learning_rate=0.02,
+        learning_rate_schedule="cosine",
+        early_stopping=True,
+        n_iter_no_change=1,
+        epochs=50,
+        callbacks=NotesRates,
+    )
+    # Wrong labels, so that the loss on them rises from the first epochs on.
+    stopping.fit(X[:200], y[:200], X_val=X[200:], y_val=np.roll(y[:100], 1))
+    assert 1 < stopping.n_iter_ < 50
+    expected = cosine(0.02, 50 * 7)[: stopping.n_iter_ * 7]
+    np.testing.assert_allclose(rates, [expected], rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("parameters", "peak"),
+    [
+        ({}, 0.001),
+        ({"optimizer": "sgd"}, 0.01),
+        ({"optimizer": keras.optimizers.SGD}, 0.01),
+        ({"optimizer": keras.optimizers.Adam(0.25)}, 0.25),
+        ({"learning_rate": 2}, 2),
+        (
+            {"optimizer": keras.optimizers.SGD(1.0, gradient_accumulation_steps=3)},
+            1,
+        ),
+    ],
+    ids=["default", "name", "class", "instance", "int", "accumulated"],
+)
+def test_schedule_peaks_at_the_rate_of_the_optimizer(digits, rates, parameters, peak):
+    quick(learning_rate_schedule="cosine", callbacks=NotesRates, **parameters).fit(
+        *digits
+    )
+    np.testing.assert_allclose(rates, [cosine(peak, 20)], rtol=1e-5)
+
+
+def test_schedule_begins_anew_with_each_warm_start(digits, rates):
+    classifier = quick(
+        learning_rate_schedule="one_cycle", callbacks=NotesRates, warm_start=True
+    )
+    classifier.fit(*digits).set_params(epochs=1).fit(*digits)
+    assert int(classifier.model_.optimizer.iterations) == 30
+    np.testing.assert_allclose(rates[0], one_cycle(0.001, 20), rtol=1e-4)
+    np.testing.assert_allclose(rates[1], one_cycle(0.001, 10), rtol=1e-4)
+
+
+def test_another_schedule_takes_a_new_optimizer_at_a_warm_start(digits, rates):
+    classifier = quick(callbacks=NotesRates, warm_start=True).fit(*digits)
+    classifier.set_params(learning_rate_schedule="cosine").fit(*digits)
+    assert int(classifier.model_.optimizer.iterations) == 20
+    classifier.set_params(learning_rate_schedule="constant").partial_fit(*digits)
+    np.testing.assert_allclose(rates[1], cosine(0.001, 20), rtol=1e-5)
+    np.testing.assert_allclose(rates[2], [0.001] * 10)
+
+
+@pytest.mark.parametrize("shape", FORMULAS)
+def test_schedule_gives_equal_fits_bit_for_bit(digits, shape):
+    classifier = quick(learning_rate_schedule=shape, dropout=0.3)
+    first, second = (weights_of(clone(classifier).fit(*digits)) for _ in range(2))
+    np.testing.assert_array_equal(first, second)
+    assert not np.array_equal(first, weights_of(quick(dropout=0.3).fit(*digits)))
+
+
+def test_schedule_trains_in_float64_and_mixed_precision(digits, rates):
+    policy, floatx = keras.config.dtype_policy(), keras.config.floatx()
+    try:
+        for name in ("float64", "mixed_float16"):
+            keras.config.set_dtype_policy(name)
+            keras.config.set_floatx("float64" if name == "float64" else "float32")
+            classifier = quick(
+                learning_rate_schedule="cosine",
+                weight_decay=0.1,
+                callbacks=NotesRates,
+                warm_start=True,
+            ).fit(*digits)
+            loaded = pickle.loads(pickle.dumps(classifier)).fit(*digits)
+            np.testing.assert_array_equal(
+                weights_of(loaded), weights_of(classifier.fit(*digits))
+            )
+    finally:
+        keras.config.set_floatx(floatx)
+        keras.config.set_dtype_policy(policy)
+    assert len(rates) == 6
+    np.testing.assert_allclose(rates, [cosine(0.001, 20)] * 6, rtol=1e-4)
+
+
+def saved_copy(classifier, folder):
+    save_model(classifier, folder / "saved", include_optimizer=True)
+    return load_model(folder / "saved")
+
+
+@pytest.mark.parametrize(
+    "copied",
+    [lambda classifier, folder: pickle.loads(pickle.dumps(classifier)), saved_copy],
+    ids=["pickle", "save_model"],
+)
+@pytest.mark.parametrize(
+    "optimizer", ["adam", keras.optimizers.SGD(0.1, momentum=0.9)], ids=["name", "own"]
+)
+def test_a_copy_with_a_schedule_goes_on_training(digits, tmp_path, copied, optimizer):
+    classifier = quick(
+        optimizer=optimizer,
+        learning_rate_schedule="one_cycle",
+        weight_decay=0.1 if optimizer == "adam" else None,
+        warm_start=True,
+    ).fit(*digits)
+    loaded = copied(classifier, tmp_path)
+    for value, expected in zip(numbers_of(loaded), numbers_of(classifier), strict=True):
+        np.testing.assert_array_equal(value, expected)
+    np.testing.assert_array_equal(
+        weights_of(loaded.fit(*digits)), weights_of(classifier.fit(*digits))
+    )
+    assert int(loaded.model_.optimizer.iterations) == 40
+
+
+def test_a_saved_model_holds_no_class_of_a_schedule(digits, tmp_path):
+    classifier = quick(learning_rate_schedule="cosine").fit(*digits)
+    save_model(classifier, tmp_path / "saved", include_optimizer=True)
+    assert b"RateSchedule" not in (tmp_path / "saved").read_bytes()
+    assert load_model(tmp_path / "saved").learning_rate_schedule == "cosine"
+
+
+def test_a_network_that_keras_saves_keeps_its_schedule(digits, tmp_path):
+    classifier = quick(learning_rate_schedule="cosine").fit(*digits)
+    classifier.model_.save(tmp_path / "network.keras")
+    loaded = keras.models.load_model(tmp_path / "network.keras")
+    assert float(loaded.optimizer.learning_rate) == pytest.approx(0, abs=1e-9)
+    assert loaded.optimizer.get_config()["learning_rate"]["config"] == {
+        "shape": "cosine",
+        "peak": float(np.float32(0.001)),
+        "first_step": 0,
+        "n_steps": 20,
+    }
+
+
+def test_an_interrupted_fit_leaves_the_numbers_of_the_schedule(digits):
+    classifier = quick(learning_rate_schedule="cosine", warm_start=True).fit(*digits)
+    before = numbers_of(classifier)
+    classifier.set_params(callbacks=StopsInBatch, epochs=7)
+    with pytest.raises(KeyboardInterrupt):
+        classifier.fit(*digits)
+    for value, expected in zip(numbers_of(classifier), before, strict=True):
+        np.testing.assert_array_equal(value, expected)
+
+
+DECAY = keras.optimizers.schedules.ExponentialDecay(0.1, 5, 0.5)
+SEVERAL = keras.optimizers.MultiOptimizer(
+    keras.optimizers.OptimizerMap(keras.optimizers.SGD())
+)
+
+
+@pytest.mark.parametrize(
+    "parameters",
+    [
+        {"learning_rate": DECAY},
+        {"optimizer": keras.optimizers.SGD(DECAY)},
+        {"optimizer": keras.optimizers.SGD(lambda: 0.1)},
+        {"optimizer": keras.optimizers.LossScaleOptimizer(keras.optimizers.SGD(DECAY))},
+        {"optimizer": SEVERAL},
+    ],
+    ids=["learning rate", "instance", "function", "wrapped", "several"],
+)
+def test_a_schedule_of_a_rate_that_is_no_number_is_refused(digits, parameters):
+    classifier = quick(learning_rate_schedule="cosine", **parameters)
+    match = "'learning_rate_schedule'.* must be 'constant' with .*Got 'cosine'"
+    with pytest.raises(InvalidParameterError, match=match):
+        classifier.fit(*digits)
+
+
+def test_partial_fit_refuses_a_schedule(digits):
+    classifier = quick(learning_rate_schedule="one_cycle")
+    match = "'learning_rate_schedule'.* must be 'constant' in partial_fit"
+    with pytest.raises(InvalidParameterError, match=match):
+        classifier.partial_fit(*digits, classes=np.unique(digits[1]))

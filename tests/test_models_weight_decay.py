@@ -1,0 +1,92 @@
+"""Weight decay: by how much, of which variables, and when."""
+
+import pickle
+
+import keras
+import numpy as np
+import pytest
+
+from skimgclf import KerasImageClassifier
+from skimgclf.exceptions import InvalidParameterError
+from skimgclf.models._repairs import read_decayed
+from skimgclf.models._training.optimizer import OptimizerSettings, compile_network
+
+
+def quick(**parameters):
+    defaults = {"hidden_layer_sizes": (6,), "epochs": 1, "random_state": 0}
+    return KerasImageClassifier(**{**defaults, **parameters})
+
+
+def weights_of(classifier):
+    return np.concatenate([w.ravel() for w in classifier.model_.get_weights()])
+
+
+@pytest.mark.parametrize("name", ["SGD", "Adam", "AdamW", "Lion", "Muon"])
+def test_weight_decay_alone_shrinks_kernels_only(name):
+    inputs = keras.Input((3,))
+    normalized = keras.layers.BatchNormalization()(keras.layers.Dense(2)(inputs))
+    network = keras.Model(inputs, keras.layers.Dense(2, "softmax")(normalized))
+    network.set_weights([np.full(w.shape, 2.0) for w in network.get_weights()])
+    optimizer = getattr(keras.optimizers, name)(0.5)
+    compile_network(network, optimizer, OptimizerSettings(name, 0.5, "constant", 0.1))
+    for _ in range(2):
+        variables = network.trainable_variables
+        optimizer.apply([np.zeros(each.shape, "float32") for each in variables])
+    for variable in network.trainable_variables:
+        expected = 2 * 0.95**2 if variable.name == "kernel" else 2
+        np.testing.assert_allclose(variable.numpy(), expected, rtol=1e-6)
+
+
+def test_weight_decay_shrinks_weights_by_the_rate_in_each_step(digits):
+    def train(**parameters):
+        given = {"batch_norm": True, "batch_size": 300, "optimizer": "sgd"}
+        return quick(**given, **parameters).fit(*digits).model_
+
+    start, plain, decayed = (
+        train(learning_rate=1e-30),
+        train(learning_rate=0.5),
+        train(learning_rate=0.5, weight_decay=0.1),
+    )
+    for before, without, variable in zip(
+        start.variables, plain.variables, decayed.variables, strict=True
+    ):
+        is_kernel = variable.name == "kernel"
+        expected = without.numpy() - 0.05 * before.numpy() * is_kernel
+        np.testing.assert_allclose(variable.numpy(), expected, atol=1e-6)
+
+
+def test_weight_decay_of_zero_differs_from_the_optimizers_own(digits):
+    none, zero, plain = (
+        weights_of(quick(**given).fit(*digits))
+        for given in (
+            {"optimizer": "adamw"},
+            {"optimizer": "adamw", "weight_decay": 0},
+            {"optimizer": "adam"},
+        )
+    )
+    np.testing.assert_array_equal(zero, plain)
+    assert not np.array_equal(none, zero)
+
+
+def test_weight_decay_is_for_classes_and_not_for_instances(digits):
+    named = quick(optimizer="sgd", weight_decay=0.5).fit(*digits)
+    by_class = quick(optimizer=keras.optimizers.SGD, weight_decay=0.5).fit(*digits)
+    np.testing.assert_array_equal(weights_of(named), weights_of(by_class))
+    match = "'weight_decay'.* must be None with an optimizer instance.*Got 0.5"
+    with pytest.raises(InvalidParameterError, match=match):
+        quick(optimizer=keras.optimizers.SGD(), weight_decay=0.5).fit(*digits)
+
+
+def test_another_weight_decay_takes_a_new_optimizer_at_a_warm_start(digits):
+    classifier = quick(warm_start=True, weight_decay=0.1).fit(*digits).fit(*digits)
+    assert int(classifier.model_.optimizer.iterations) == 20
+    classifier.set_params(weight_decay=0.2).fit(*digits)
+    assert int(classifier.model_.optimizer.iterations) == 10
+    assert classifier.model_.optimizer.weight_decay == 0.2
+
+
+def test_weight_decay_leaves_out_the_same_after_a_pickle(digits):
+    classifier = quick(warm_start=True, weight_decay=0.5).fit(*digits)
+    network = pickle.loads(pickle.dumps(classifier)).model_
+    decayed = read_decayed(network.optimizer, network.trainable_variables)
+    assert decayed == [True, False, True, False]
