@@ -238,6 +238,8 @@ CHANGES = {
     "epochs": (2,),
     "batch_size": (7,),
     "augmentation": ("light",),
+    "mixup": (0.4,),
+    "label_smoothing": (0.2,),
     "class_weight": ({"3": 9.0},),
     "random_state": (1,),
 }
