@@ -7,12 +7,14 @@ import keras
 import pytest
 
 from skimgclf.exceptions import InvalidParameterError
-from skimgclf.models import build_cnn, build_dense
+from skimgclf.models import build_cnn, build_dense, build_resnet
 from skimgclf.models._networks.architectures import (
     ARCHITECTURES,
     build_network,
+    fill_in_sizes,
 )
 from skimgclf.models._networks.kinds import Kind, kind_of
+from skimgclf.models._networks.sizes import count_weights
 
 PARAMETERS = {
     "hidden_layer_sizes": (5, 3),
@@ -82,12 +84,15 @@ def test_cnn_blocks_halve_the_image():
 
 
 def test_cnn_takes_images_smaller_than_its_pooling():
-    assert build_cnn((1, 2, 1), conv_filters=(2, 2, 2)).output_shape == (None, 10)
+    assert build_cnn((1, 2, 1), conv_filters=(2, 2, 2)).output_shape == (None, 128)
 
 
-@pytest.mark.parametrize("build", ARCHITECTURES.values())
-def test_batch_norm_stands_before_each_activation(build):
-    network = build((8, 8, 1), batch_norm=True)
+@pytest.mark.parametrize("name", ARCHITECTURES)
+def test_batch_norm_stands_before_each_activation(name):
+    parameters = {**PARAMETERS, "hidden_layer_sizes": (), "batch_norm": True}
+    if name == "dense":
+        parameters["hidden_layer_sizes"] = (5, 3)
+    network = build_network(name, (8, 8, 1), 2, parameters)
     kinds = [type(layer).__name__ for layer in network.layers]
     normalized = [i for i, kind in enumerate(kinds) if kind == "BatchNormalization"]
     assert normalized
@@ -95,7 +100,7 @@ def test_batch_norm_stands_before_each_activation(build):
     assert kinds.count("Activation") == len(normalized)
 
 
-@pytest.mark.parametrize("build", ARCHITECTURES.values())
+@pytest.mark.parametrize("build", [build_dense, build_cnn])
 def test_dropout_follows_each_dense_layer(build):
     network = build((8, 8, 1), hidden_layer_sizes=(4, 4), dropout=0.25)
     dropped = layers_of(network, keras.layers.Dropout)
@@ -107,6 +112,92 @@ def test_activation_is_the_one_named(build):
     network = build((8, 8, 1), activation="tanh")
     activations = layers_of(network, keras.layers.Activation)
     assert {layer.activation.__name__ for layer in activations} == {"tanh"}
+
+
+@pytest.mark.parametrize(
+    ("side", "first_stage"),
+    [(8, 8), (28, 28), (63, 63), (64, 32), (96, 48), (224, 56), (512, 32)],
+)
+def test_resnet_halves_large_images_before_its_stages(side, first_stage):
+    network = build_resnet((side, side, 3), conv_filters=(4, 8))
+    pooled = layers_of(network, keras.layers.MaxPooling2D)
+    assert pooled[0].input.shape[1:3] == (first_stage, first_stage)
+
+
+def test_resnet_takes_images_of_any_shape():
+    for shape in [(1, 1, 1), (2, 9, 1), (8, 300, 4)]:
+        assert build_resnet(shape, conv_filters=(2, 4)).output_shape == (None, 8)
+
+
+def test_resnet_adds_each_stage_to_its_residual():
+    network = build_resnet((32, 32, 3), conv_filters=(4, 8, 16))
+    added = layers_of(network, keras.layers.Add)
+    assert [layer.output.shape[1:] for layer in added] == [(16, 16, 8), (8, 8, 16)]
+
+
+def test_resnet_drops_pooled_features_and_dense_units():
+    network = build_resnet((8, 8, 1), hidden_layer_sizes=(4,), dropout=0.25)
+    dropped = layers_of(network, keras.layers.Dropout)
+    assert [layer.input.shape[1] for layer in dropped] == [256, 4]
+    assert [layer.rate for layer in dropped] == [0.25, 0.25]
+
+
+@pytest.mark.parametrize("name", ["dense", "cnn", "resnet"])
+@pytest.mark.parametrize("batch_norm", [False, True])
+@pytest.mark.parametrize("sizes", [(), (5, 3)])
+def test_weights_are_counted_as_they_are_built(name, batch_norm, sizes):
+    parameters = {
+        **PARAMETERS,
+        "conv_filters": (4, 6, 2),
+        "batch_norm": batch_norm,
+        "hidden_layer_sizes": sizes,
+    }
+    blueprint = {
+        "architecture": name,
+        "image_shape": (70, 67, 3),
+        "n_classes": 5,
+        "parameters": parameters,
+    }
+    assert count_weights(blueprint) == build_network(**blueprint).count_params()
+
+
+@pytest.mark.parametrize(
+    ("name", "sizes", "filters"),
+    [
+        ("dense", (40, 20, 10), None),
+        ("cnn", (128,), (32, 64)),
+        ("resnet", (), (16, 32, 64, 128)),
+    ],
+)
+def test_none_means_the_sizes_of_the_architecture(name, sizes, filters):
+    given = {**PARAMETERS, "hidden_layer_sizes": None, "conv_filters": None}
+    filled = fill_in_sizes(name, given)
+    assert filled["hidden_layer_sizes"] == sizes
+    assert filled["conv_filters"] == filters
+    assert fill_in_sizes(name, PARAMETERS) == PARAMETERS
+
+
+def test_none_leaves_a_callable_its_own_sizes():
+    def build(image_shape, *, conv_filters=(3,), hidden_layer_sizes=(6,)):
+        return build_cnn(
+            image_shape,
+            conv_filters=conv_filters,
+            hidden_layer_sizes=hidden_layer_sizes,
+        )
+
+    given = {**PARAMETERS, "hidden_layer_sizes": None, "conv_filters": None}
+    network = build_network(build, (8, 8, 1), 2, fill_in_sizes(build, given))
+    assert layers_of(network, keras.layers.Conv2D)[0].filters == 3
+    assert layers_of(network, keras.layers.Dense)[0].units == 6
+
+
+def test_none_for_a_callable_without_sizes_of_its_own_is_refused():
+    def build(image_shape, *, conv_filters):
+        return build_cnn(image_shape, conv_filters=conv_filters)
+
+    given = {**PARAMETERS, "conv_filters": None}
+    with pytest.raises(InvalidParameterError, match="names conv_filters without a"):
+        build_network(build, (8, 8, 1), 2, given)
 
 
 def test_kernel_size_is_height_and_width():
@@ -121,9 +212,10 @@ def test_network_ends_in_a_softmax_over_the_classes():
     assert network.layers[-1].activation.__name__ == "softmax"
 
 
-def test_cnn_refuses_rows_in_words():
+@pytest.mark.parametrize("name", ["cnn", "resnet"])
+def test_convolutions_refuse_rows_in_words(name):
     with pytest.raises(ValueError, match=r"needs images .* rows of 64 features"):
-        build_network("cnn", (64,), 2, PARAMETERS)
+        build_network(name, (64,), 2, PARAMETERS)
 
 
 def test_callable_gets_the_parameters_that_it_names():

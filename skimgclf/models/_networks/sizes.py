@@ -1,10 +1,12 @@
 """Count the weights of a network before it is built."""
 
 import functools
+import itertools
 import math
 
 import tensorflow
 
+from skimgclf.models._networks.architectures import count_halvings
 from skimgclf.models._networks.kinds import Kind, kind_of
 from skimgclf.models._networks.pretrained import BackboneSource, build_backbone
 
@@ -31,6 +33,9 @@ def count_weights(blueprint):
         n_weights, n_units = 0, math.prod(shape)
         if blueprint["architecture"] == "cnn":
             n_weights, n_units = _count_convolutions(parameters, shape, per_unit)
+        if blueprint["architecture"] == "resnet":
+            per_unit = 1
+            n_weights, n_units = _count_stages(parameters["conv_filters"], shape)
         for n_next in parameters["hidden_layer_sizes"]:
             n_weights += (n_units + per_unit) * n_next
             n_units = n_next
@@ -45,6 +50,19 @@ def _count_convolutions(parameters, image_shape, per_unit):
         n_weights += (area * n_channels + per_unit) * n_filters
         height, width, n_channels = -(-height // 2), -(-width // 2), n_filters
     return n_weights, height * width * n_channels
+
+
+def _count_stages(conv_filters, image_shape):
+    """Count the weights of all stages of "resnet", and its pooled features."""
+    first = conv_filters[0]
+    convolutions = [
+        (image_shape[2], first),
+        *[(first, first)] * count_halvings(image_shape),
+    ]
+    for n_before, n_filters in itertools.pairwise(conv_filters):
+        convolutions += [(n_before, n_filters), *[(n_filters, n_filters)] * 2]
+    n_weights = sum((9 * n_in + 4) * n_out for n_in, n_out in convolutions)
+    return n_weights, 2 * conv_filters[-1]
 
 
 @functools.cache
