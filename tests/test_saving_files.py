@@ -356,9 +356,10 @@ def set_size(name, value):
     ("change", "match"),
     [
         (set_size("hidden_layer_sizes", (10**9,)), r"75,000,\d{3},\d{3} weights"),
-        (set_size("hidden_layer_sizes", (2,) * 1000), "1,002 layers"),
+        (set_size("hidden_layer_sizes", (2,) * 1000), "1,000 layers"),
+        (set_size("hidden_layer_sizes", None), "weights"),
     ],
-    ids=["units", "layers"],
+    ids=["units", "layers", "none"],
 )
 def test_a_network_larger_than_its_file_is_refused_before_it_is_built(
     saved, tmp_path, change, match

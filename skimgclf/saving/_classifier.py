@@ -14,6 +14,7 @@ from skimgclf.models._checks.parameters import (
     check_builder_parameters,
     check_parameters,
 )
+from skimgclf.models._networks.architectures import fill_in_sizes
 from skimgclf.models._networks.augmentation import plan_augmentation
 from skimgclf.models._networks.kinds import Kind, kind_of
 from skimgclf.models._networks.sizes import count_weights
@@ -250,6 +251,7 @@ def _restore_blueprint(described):
     check_keys("parameters of the blueprint", blueprint["parameters"], built)
     TABLE.check({name: blueprint[name] for name in blueprint.keys() & TABLE.rules})
     plan = plan_augmentation(blueprint["augmentation"])
+    built = fill_in_sizes(blueprint["architecture"], built)
     return {**blueprint, "augmentation": plan, "parameters": built}
 
 
