@@ -9,7 +9,8 @@ Data flows one way, through the modules of this package:
 - :mod:`skimgclf.plot`: draw results (`TrainingHistoryDisplay`, `ImageGridDisplay`,
   `SaliencyDisplay`)
 
-`predict_frame` turns paths into a table of predictions, :mod:`skimgclf.saving` keeps a
+`make_image_pipeline` makes a ready pipeline by the kind of images, `predict_frame`
+turns paths into a table of predictions, :mod:`skimgclf.saving` keeps a
 trained model in a file (`save_model`, `load_model`, `export_model`), and
 :mod:`skimgclf.exceptions` defines the errors and warnings.
 
@@ -32,6 +33,7 @@ __all__ = [
     "check_images",
     "export_model",
     "load_model",
+    "make_image_pipeline",
     "predict_frame",
     "save_model",
 ]
@@ -49,6 +51,7 @@ _HOMES = {
     "check_images": "skimgclf.images",
     "export_model": "skimgclf.saving",
     "load_model": "skimgclf.saving",
+    "make_image_pipeline": "skimgclf.pipelines",
     "predict_frame": "skimgclf.prediction",
     "save_model": "skimgclf.saving",
 }

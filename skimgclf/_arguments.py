@@ -147,37 +147,43 @@ def _add_fit(commands):
 
 def _add_network_options(fit):
     fit.add_argument(
+        "--kind",
+        choices=["textbook", "digits", "photos", "few_photos"],
+        default="textbook",
+        help="the pipeline for a kind of images: the textbook's small dense network, "
+        "small gray images, photos from scratch, or few photos with a pretrained "
+        "network (default: textbook)",
+    )
+    fit.add_argument(
         "--image-size",
         type=_image_size,
-        default=(28, 28),
         metavar="HEIGHTxWIDTH",
-        help="the size that images are resized to (default: 28x28)",
+        help="the size that images are resized to, such as 28x28 (default: that of "
+        "--kind)",
     )
     fit.add_argument(
         "--color-mode",
         choices=["grayscale", "rgb", "rgba"],
-        default="grayscale",
-        help="the channels that images are read with (default: grayscale)",
+        help="the channels that images are read with (default: those of --kind)",
     )
     fit.add_argument(
         "--architecture",
-        choices=["dense", "cnn"],
-        default="dense",
-        help="dense layers alone, or after convolutions (default: dense)",
+        choices=["dense", "cnn", "resnet"],
+        help="dense layers alone or after convolutions, or a residual network "
+        "(default: that of --kind)",
     )
     fit.add_argument(
         "--hidden-layer-sizes",
         type=_sizes,
-        default=(40, 20, 10),
         metavar="SIZES",
-        help="units of the dense layers, such as 128,64 (default: 40,20,10)",
+        help="units of the dense layers, such as 128,64 (default: those of the "
+        "architecture)",
     )
     fit.add_argument(
         "--epochs",
         type=_count,
-        default=10,
         metavar="N",
-        help="passes over the training images (default: 10)",
+        help="passes over the training images (default: those of --kind)",
     )
     fit.add_argument(
         "--class-weight",

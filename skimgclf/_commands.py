@@ -87,25 +87,25 @@ def _evaluate(options):
 
 
 def _make_pipeline(options):
-    models = _import_quietly("skimgclf.models")
-    loader = ImageLoader(
+    given = {
+        name: getattr(options, name)
+        for name in ("architecture", "hidden_layer_sizes", "epochs", "class_weight")
+        if getattr(options, name) is not None
+    }
+    if options.validation_fraction:
+        given["early_stopping"] = True
+        given["validation_fraction"] = options.validation_fraction
+    pipeline = _import_quietly("skimgclf.pipelines").make_image_pipeline(
+        options.kind,
         image_size=options.image_size,
-        color_mode=options.color_mode,
         cache=options.cache,
-        verbose=_is_watched(),
-    )
-    fraction = options.validation_fraction
-    stopping = {"early_stopping": True, "validation_fraction": fraction}
-    classifier = models.KerasImageClassifier(
-        options.architecture,
-        hidden_layer_sizes=options.hidden_layer_sizes,
-        epochs=options.epochs,
-        class_weight=options.class_weight,
         random_state=options.seed,
-        verbose=1,
-        **(stopping if fraction else {}),
+        **given,
     )
-    return Pipeline([("load", loader), ("classify", classifier)])
+    pipeline.set_params(load__verbose=_is_watched(), classify__verbose=1)
+    if options.color_mode is not None:
+        pipeline.set_params(load__color_mode=options.color_mode)
+    return pipeline
 
 
 def _split(data, test_size, seed):

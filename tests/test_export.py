@@ -11,7 +11,7 @@ from sklearn.exceptions import NotFittedError
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import Pipeline, make_pipeline
 
-from skimgclf import ImageLoader, KerasImageClassifier, export_model
+from skimgclf import ImageEmbedder, ImageLoader, KerasImageClassifier, export_model
 from skimgclf.datasets import load_digit_images
 from skimgclf.exceptions import InvalidParameterError
 from skimgclf.images import read_image
@@ -105,12 +105,36 @@ def test_export_takes_a_bare_classifier_and_its_rows(digits, tmp_path):
     }
 
 
+@pytest.mark.parametrize("color_mode", ["grayscale", "rgb"])
+def test_export_joins_the_network_of_an_embedder(paths, tmp_path, color_mode):
+    pipeline = make_pipeline(
+        ImageLoader(image_size=(32, 32), color_mode=color_mode),
+        ImageEmbedder(weights=None),
+        KerasImageClassifier(hidden_layer_sizes=(), epochs=1, random_state=0),
+    )
+    filenames = paths.filenames[:20]
+    pipeline.fit(filenames, paths.target[:20])
+    export_model(pipeline, tmp_path / "model.onnx")
+    images = pipeline[0].transform(filenames)
+    np.testing.assert_allclose(
+        run_onnx(tmp_path / "model.onnx", images),
+        pipeline.predict_proba(filenames),
+        atol=1e-4,
+    )
+    description = json.loads((tmp_path / "model.onnx.json").read_text())
+    assert description["input"]["shape"] == [None, *images.shape[1:]]
+    assert description["loader"]["color_mode"] == color_mode
+
+
 @pytest.mark.parametrize(
     ("model", "match"),
     [
         (LogisticRegression(), "export_model must be a KerasImageClassifier"),
         (make_pipeline(ImageLoader(), LogisticRegression()), "'logisticregression'"),
-        (make_pipeline(ImageLoader(), ImageLoader(), KerasImageClassifier()), "2 load"),
+        (
+            make_pipeline(ImageLoader(), ImageLoader(), KerasImageClassifier()),
+            "2 steps of ImageL",
+        ),
         ("passthrough", "Got a str"),
     ],
 )

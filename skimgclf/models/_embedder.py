@@ -216,15 +216,7 @@ class ImageEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstim
         return X
 
     def _embed(self, X):
-        loaded = self._load()
-        if loaded.digest != self.weights_hash_:
-            raise ValueError(
-                f"This {type(self).__name__} was fitted with other weights (SHA-256 "
-                f"{self.weights_hash_}) than backbone={self.backbone!r} and "
-                f"weights={self.weights!r} hold now ({loaded.digest}). Bring the old "
-                "file back, or fit it and what follows it again."
-            )
-        predict, cache = loaded.predict, self._open_cache()
+        predict, cache = self._load_fitted().predict, self._open_cache()
         if cache is not None:
             predict = cache.complete(predict)
         features = predict_in_batches(predict, X, batch_size=self.batch_size)
@@ -254,6 +246,18 @@ class ImageEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstim
             self.backbone, self.weights, self.image_shape_, self.pooling
         )
         return load_backbone(source)
+
+    def _load_fitted(self):
+        """Load the backbone, and refuse other weights than those of fit."""
+        loaded = self._load()
+        if loaded.digest != self.weights_hash_:
+            raise ValueError(
+                f"This {type(self).__name__} was fitted with other weights (SHA-256 "
+                f"{self.weights_hash_}) than backbone={self.backbone!r} and "
+                f"weights={self.weights!r} hold now ({loaded.digest}). Bring the old "
+                "file back, or fit it and what follows it again."
+            )
+        return loaded
 
     def _check_parameters(self):
         plain = TABLE.check(TABLE.read(self))

@@ -8,11 +8,13 @@ import warnings
 from pathlib import Path
 
 import keras
+import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
 from skimgclf._atomic import replace_atomically
 from skimgclf._validation import ParameterTable, one_of
 from skimgclf.exceptions import InvalidParameterError
+from skimgclf.images import ImageLoader
 from skimgclf.models import ImageEmbedder
 from skimgclf.models._networks.augmentation import without_augmentation
 from skimgclf.saving._steps import is_passthrough, list_steps
@@ -48,8 +50,10 @@ def export_model(model, path, format="onnx"):
     Parameters
     ----------
     model : KerasImageClassifier or Pipeline
-        Fitted. The steps of a pipeline may be an ImageLoader, "passthrough" and, at
-        the end, a KerasImageClassifier. Of a search, export ``best_estimator_``.
+        Fitted. The steps of a pipeline may be an ImageLoader, an ImageEmbedder,
+        "passthrough" and, at the end, a KerasImageClassifier; an embedder's network
+        becomes a part of the one that is written. Of a search, export
+        ``best_estimator_``.
     path : str or os.PathLike
         Where to; the description is written to the same path with ``.json`` added.
     format : {"onnx", "litert", "keras"}, default="onnx"
@@ -91,33 +95,46 @@ def export_model(model, path, format="onnx"):
     (['cat', 'dog'], [None, 8, 8, 1])
     """
     _TABLE.check(locals())
-    loader, classifier = _find_parts(model)
+    loader, embedder, classifier = _find_parts(model)
     check_is_fitted(classifier)
     if format == "onnx":
         _check_packages()
-    network = _export_network(without_augmentation(classifier.model_), format)
-    description = json.dumps(_describe(loader, classifier, format), indent=2)
+    network = without_augmentation(classifier.model_)
+    shape = classifier.image_shape_
+    if embedder is not None:
+        shape = embedder.image_shape_
+        network = _join(embedder._load_fitted().network, network)
+    exported = _export_network(network, format)
+    description = _describe(loader, classifier.classes_, shape, format)
     with replace_atomically(path) as file:
-        file.write(network)
+        file.write(exported)
     with replace_atomically(f"{os.fspath(path)}.json") as file:
-        file.write(description.encode())
+        file.write(json.dumps(description, indent=2).encode())
 
 
 def _find_parts(model):
-    """Return the loader (or None) and the classifier of a model."""
+    """Return the loader, the embedder (each or None) and the classifier of a model."""
     *others, (_, classifier) = list_steps("export_model", model)
-    loaders = [step for _, step in others if not is_passthrough(step)]
-    if any(isinstance(step, ImageEmbedder) for step in loaders):
-        raise InvalidParameterError(
-            "The 'model' parameter of export_model has an ImageEmbedder, and one "
-            "network is exported: use the backbone as the classifier's architecture."
-        )
-    if len(loaders) > 1:
-        raise InvalidParameterError(
-            f"The 'model' parameter of export_model has {len(loaders)} loaders, and "
-            "the description beside the network can hold the settings of one."
-        )
-    return (loaders or [None])[0], classifier
+    steps = [step for _, step in others if not is_passthrough(step)]
+    found = []
+    for kind in (ImageLoader, ImageEmbedder):
+        those = [step for step in steps if isinstance(step, kind)]
+        if len(those) > 1:
+            raise InvalidParameterError(
+                f"The 'model' parameter of export_model has {len(those)} steps of "
+                f"{kind.__name__}, and the exported network stands for one at most."
+            )
+        found.append(those[0] if those else None)
+    return *found, classifier
+
+
+def _join(backbone, network):
+    """Make one network of a backbone and the network on its features."""
+    inputs = keras.Input(backbone.input_shape[1:])
+    joined = keras.Model(inputs, network(backbone(inputs, training=False)))
+    # Keras 3.15 exports a network only after a call.
+    joined(np.zeros((1, *inputs.shape[1:])))
+    return joined
 
 
 def _check_packages():
@@ -150,7 +167,7 @@ def _export_network(network, file_format):
         return path.read_bytes()
 
 
-def _describe(loader, classifier, file_format):
+def _describe(loader, classes, image_shape, file_format):
     settings = None
     if loader is not None:
         settings = loader.get_params()
@@ -158,11 +175,11 @@ def _describe(loader, classifier, file_format):
             del settings[name]
     return {
         "format": file_format,
-        "classes": classifier.classes_.tolist(),
+        "classes": classes.tolist(),
         "input": {
-            "shape": [None, *classifier.image_shape_],
+            "shape": [None, *image_shape],
             "dtype": "float32",
-            "range": [0, 1] if len(classifier.image_shape_) == 3 else None,
+            "range": [0, 1] if len(image_shape) == 3 else None,
         },
         "output": "one probability for each class",
         "loader": settings,
