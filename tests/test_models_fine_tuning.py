@@ -209,8 +209,8 @@ def test_early_stopping_keeps_the_better_of_both_parts(backbone, photos):
         validation_fraction=0.25,
         n_iter_no_change=2,
         epochs=6,
-        learning_rate=0.05,
-        fine_tune_learning_rate=10.0,  # does harm
+        learning_rate=0.5,
+        fine_tune_learning_rate=100.0,  # does harm
         optimizer="sgd",
     )
     stopping.fit(*photos)
