@@ -40,6 +40,7 @@ LAYERS = [
     "images",
     "datasets",
     "models",
+    "pipelines",
     "plot",
     "saving",
     "prediction",
@@ -179,7 +180,7 @@ def test_docstring_lists_the_signatures_parameters(thing):
         return
     doc = ClassDoc(thing) if inspect.isclass(thing) else FunctionDoc(thing)
     documented = [
-        name.strip()
+        name.strip(" *")
         for parameter in doc["Parameters"]
         for name in parameter.name.split(",")
     ]
