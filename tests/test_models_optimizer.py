@@ -13,6 +13,7 @@ from sklearn.pipeline import make_pipeline
 
 from skimgclf import KerasImageClassifier, load_model, save_model
 from skimgclf.exceptions import InvalidParameterError
+from skimgclf.models._repairs import read_decayed
 from skimgclf.models._training.optimizer_copy import copy_optimizer
 
 
@@ -79,6 +80,7 @@ INSTANCES = {
     "described": lambda: keras.optimizers.SGD(DescribedSchedule(0.3)),
     "arguments": lambda: OwnSGD(3.0, 0.05),
     "variable": lambda: CountingSGD(factor=3.0),
+    "variable and schedule": lambda: CountingSGD(DescribedSchedule(0.3), factor=3.0),
     "wrapped": lambda: keras.optimizers.LossScaleOptimizer(
         decays_kernels_only(), initial_scale=64.0
     ),
@@ -213,3 +215,12 @@ def test_a_saved_model_refuses_patterns_by_name(digits, tmp_path):
     classifier = quick(optimizer=optimizer).fit(*digits)
     with pytest.raises(InvalidParameterError, match=r"'optimizer'.*Keras' own"):
         save_model(classifier, tmp_path / "saved")
+
+
+def test_a_pickle_forgets_variables_that_exist_in_this_process_only():
+    variable = keras.Variable(1.0, name="kernel")
+    optimizer = keras.optimizers.AdamW()
+    optimizer.exclude_from_weight_decay(var_list=[variable])
+    loaded = pickle.loads(pickle.dumps(quick(optimizer=optimizer))).optimizer
+    assert read_decayed(copy_optimizer(optimizer), [variable]) == [False]
+    assert read_decayed(loaded, [variable]) == [True]
