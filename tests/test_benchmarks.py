@@ -166,3 +166,141 @@ def test_scale_measures_and_multiplies(tmp_path, monkeypatch, capsys):
     rows = [[cell.strip() for cell in line] for line in lines if line]
     assert ["1,000,000", "1", "31 GiB", "15 GiB"] in rows
     assert ["100,000,000", "training from JPEG files", "500", "31", "2"] in rows
+
+
+@pytest.fixture
+def digits(tmp_path):
+    from skimgclf.datasets import load_digit_images
+
+    return load_digit_images(tmp_path).root
+
+
+def test_accuracy_splits_by_class_and_draws_only_training_images_by_seed(digits):
+    import accuracy
+
+    data = accuracy.Data(digits, n_train=100, n_test=50)
+    first, second = data.split(0), data.split(1)
+    paths, test_paths, y, _ = first
+    assert (len(paths), len(test_paths)) == (100, 50)
+    assert set(paths).isdisjoint(test_paths)
+    assert np.unique(y, return_counts=True)[1].tolist() == [10] * 10
+    assert list(test_paths) == list(second[1])
+    assert set(paths) != set(second[0])
+    assert [pathlib.Path(path).parent.name for path in paths] == list(y)
+    assert len(accuracy.Data(digits, None, 50).split(0)[0]) == 1797 - 50
+
+
+@pytest.mark.parametrize("way", ["cnn_by_hand", "hog", "keras", "pixels"])
+def test_accuracy_measures_a_way(way, digits):
+    import accuracy
+
+    settings = {"image_size": [16, 16], "epochs": 1}
+    data = {"path": f"{digits}/digits.csv", "n_train": 100, "n_test": 50}
+    result = accuracy.measure(way, settings, data, 0)
+    assert set(result) == {"fit", "predict", "accuracy"}
+    assert result["fit"] > 0
+    assert result["predict"] > 0
+    assert result["accuracy"] > (0.5 if way in ("hog", "pixels") else 0)
+
+
+def test_accuracy_makes_every_way_of_this_package():
+    import _accuracy_ways as ways
+
+    for way in ways.OURS:
+        own = ways.WAYS[way][1](ways.Settings((40, 48), None, 3))
+        short = ways.WAYS[way][1](ways.Settings((40, 48), 2, 3))
+        assert own[-1].random_state == 3
+        assert own[-1].epochs > short[-1].epochs == 2
+        own_size = way in ("textbook", "digits", "few_photos")
+        assert (own[0].image_size == (40, 48)) != own_size
+
+
+def test_accuracy_shows_medians_the_most_accurate_first(capsys):
+    import accuracy
+
+    runs = {
+        "slow": [{"fit": 9, "predict": 2, "accuracy": a} for a in (0.5, 0.9, 0.8)],
+        "fast": [{"fit": f, "predict": 1, "accuracy": 0.85} for f in (1, 3, 2)],
+    }
+    medians = accuracy.show_results(runs, n_test=100)
+    assert list(medians) == ["fast", "slow"]
+    assert medians["fast"]["fit"] == 2
+    rows = capsys.readouterr().out.splitlines()[2:]
+    cells = [[cell.strip() for cell in row.split("|")[1:-1]] for row in rows]
+    assert cells[0] == ["fast", "0.850 (0.850 to 0.850)", "2.0", "10.00"]
+    assert cells[1] == ["slow", "0.800 (0.500 to 0.900)", "9.0", "20.00"]
+
+
+def test_accuracy_leaves_out_ways_that_fail_or_are_missing(digits, capsys, monkeypatch):
+    import accuracy
+
+    def run(script, name, way, settings, data, seed):
+        if way == "dense":
+            return {"error": "ValueError: no"}
+        return {"fit": 1.0, "predict": 1.0, "accuracy": settings["epochs"] / 100}
+
+    monkeypatch.setattr(accuracy, "run_alone", run)
+    monkeypatch.setattr(accuracy, "list_installed", lambda: ["dense", "photos"])
+    arguments = f"D={digits} --only fastai dense photos --epochs 5 1 --seeds 2".split()
+    accuracy.main(*accuracy.read_arguments(arguments))
+    printed = capsys.readouterr().out
+    assert "fastai, xresnet18 isn't installed" in printed
+    assert "dense, defaults fails: ValueError: no" in printed
+    assert "**D**: 1,437 training and 360 test images, 32x32 pixels" in printed
+    assert re.findall(r"^\| (\S.*?) +\| 0", printed, re.MULTILINE) == [
+        '"photos", 5 epochs',
+        '"photos", 1 epoch',
+    ]
+
+
+def test_accuracy_takes_names_of_data(tmp_path):
+    import accuracy
+
+    (tmp_path / "a=b").mkdir()
+    assert accuracy.name_source("My photos=x/y") == ("My photos", "x/y")
+    assert accuracy.name_source("x/photos.csv") == ("photos", "x/photos.csv")
+    assert accuracy.name_source(f"{tmp_path}/a=b") == ("a=b", f"{tmp_path}/a=b")
+    assert accuracy.read_arguments([])[0] == {accuracy.DIGITS: None}
+
+
+def test_names_in_a_plot_cover_no_point_and_no_other_name(tmp_path, pyplot):
+    import _report
+
+    points = [(f"name {i}", 10 + 0.1 * i, 0.5 + 0.001 * i, i > 2) for i in range(5)]
+    points += [("at the right edge", 100, 0.5, True)]
+    fig, ax = pyplot.subplots()
+    ax.scatter([point[1] for point in points], [point[2] for point in points])
+    fig.canvas.draw()
+    texts = _report.name_points(ax, points)
+    boxes = [text.get_window_extent() for text in texts]
+    assert not any(a.overlaps(b) for i, a in enumerate(boxes) for b in boxes[:i])
+    pixels = [ax.transData.transform(point[1:3]) for point in points]
+    assert not any(box.contains(*place) for box in boxes for place in pixels)
+    assert boxes[-1].x1 < pixels[-1][0]
+
+    path = tmp_path / "points.png"
+    _report.save_points(path, [{"title": "t", "points": points}], "x", "y")
+    assert path.read_bytes().startswith(b"\x89PNG")
+
+
+def test_run_all_replaces_only_the_figures_of_the_accuracy_page(tmp_path, monkeypatch):
+    import run_all
+
+    (tmp_path / "accuracy.py").write_text(
+        '"""T.\n\nWhat.\n"""\nimport pathlib, sys\nprint(sys.argv[1:3])\n'
+        'path = pathlib.Path(sys.argv[sys.argv.index("--output") + 1])\n'
+        "path.parent.mkdir(exist_ok=True)\npath.touch()\n"
+    )
+    monkeypatch.setattr(run_all, "FOLDER", tmp_path)
+    page = tmp_path / "accuracy.md"
+    page.write_text(
+        "# Accuracy\n\nHead.\n\n## Measured\n\nOld.\n\n## Advice\n\nMine.\n"
+    )
+    for _ in range(2):
+        assert run_all.write_accuracy(["photos", "--only"], page, is_quick=True)
+    text = page.read_text("utf-8")
+    assert text.startswith("# Accuracy\n\nHead.\n\n## Measured\n\nWhat.\n")
+    assert text.endswith("\n\n## Advice\n\nMine.\n")
+    assert text.count("['photos', '--only']") == 1
+    assert "](_static/accuracy.png)" in text
+    assert "Old." not in text

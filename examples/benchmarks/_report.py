@@ -2,12 +2,16 @@
 
 import datetime
 import importlib.metadata
+import itertools
 import os
 import platform
 import re
 
 # Colours that people who don't tell red from green tell apart (Okabe and Ito, 2008).
 _COLOURS = ["#0072B2", "#56B4E9", "#E69F00", "#009E73", "#CC79A7", "#D55E00", "#999999"]
+
+# How far above a point its name may stand, in points, the best first.
+_HEIGHTS = [0, 7, -7, 14, -14, 21, -21]
 
 
 def describe_run(*packages):
@@ -139,6 +143,88 @@ def save_lines(path, panels):
     _save(fig, path)
 
 
+def save_points(path, panels, x, y):
+    """Draw named points, a panel below the other; x in logarithmic scale.
+
+    Parameters
+    ----------
+    path : pathlib.Path
+    panels : list of dict
+        With the keys title and points: list of tuple (name, x, y, bool), the last for
+        whether it is this package's own.
+    x, y : str
+        Labels of the axes.
+    """
+    plt = _import_pyplot()
+    fig, axes = plt.subplots(
+        len(panels), squeeze=False, figsize=(8, 5 * len(panels)), layout="constrained"
+    )
+    for ax, panel in zip(axes[:, 0], panels, strict=True):
+        for is_ours, colour, marker in [
+            (True, "#0072B2", "o"),
+            (False, "#999999", "s"),
+        ]:
+            points = [point for point in panel["points"] if point[3] == is_ours]
+            label = "skimgclf" if is_ours else "others"
+            places = [point[1] for point in points], [point[2] for point in points]
+            ax.scatter(*places, c=colour, marker=marker, s=30, label=label)
+        ax.set_xscale("log")
+        ax.margins(x=0.15, y=0.1)
+        ax.grid(alpha=0.3)
+        ax.set_title(panel["title"], fontsize=10, loc="left")
+        ax.set_xlabel(x, fontsize=9)
+        ax.set_ylabel(y, fontsize=9)
+        ax.tick_params(labelsize=8)
+        ax.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
+        ax.legend(fontsize=8, loc="upper left")
+        ax.spines[["top", "right"]].set_visible(False)
+    fig.canvas.draw()
+    for ax, panel in zip(axes[:, 0], panels, strict=True):
+        name_points(ax, panel["points"])
+    _save(fig, path)
+
+
+def name_points(ax, points):
+    """Write names beside points, each where it covers neither point nor other name.
+
+    Parameters
+    ----------
+    ax : matplotlib.axes.Axes
+        Drawn once, so that places in pixels are known.
+    points : list of tuple (str, float, float, bool)
+
+    Returns
+    -------
+    texts : list of matplotlib.text.Annotation
+    """
+    taken = [_surround(ax, point, 4) for point in points]
+    taken += [ax.get_legend().get_window_extent()] if ax.get_legend() else []
+    sides = [(7, "left"), (-7, "right")]
+    texts = []
+    for name, x, y, is_ours in points:
+        text = ax.annotate(
+            name, (x, y), xytext=(0, 0), textcoords="offset points", fontsize=8
+        )
+        text.set(color="black" if is_ours else "#555555", va="center")
+        text.set_in_layout(False)
+        for up, (aside, alignment) in itertools.product(_HEIGHTS, sides):
+            text.set(position=(aside, up), ha=alignment)
+            box = text.get_window_extent()
+            is_inside = ax.bbox.x0 <= box.x0 and box.x1 <= ax.bbox.x1
+            if is_inside and not any(map(box.overlaps, taken)):
+                break
+        taken.append(box)
+        texts.append(text)
+    return texts
+
+
+def _surround(ax, point, radius):
+    from matplotlib.transforms import Bbox
+
+    x, y = ax.transData.transform(point[1:3])
+    return Bbox([[x - radius, y - radius], [x + radius, y + radius]])
+
+
 def _import_pyplot():
     import matplotlib
 
@@ -152,4 +238,4 @@ def _import_pyplot():
 
 def _save(fig, path):
     path.parent.mkdir(parents=True, exist_ok=True)
-    fig.savefig(path, metadata={"Date": None})
+    fig.savefig(path, dpi=150, metadata={"Date": None})

@@ -1,4 +1,4 @@
-"""Run the benchmarks of speed, one after the other, and write docs/benchmarks.md.
+"""Run the benchmarks, one after the other, and write docs/benchmarks.md.
 
 Each script runs in a process of its own; what it prints becomes a section of the page,
 with the plot that it draws, the versions, the date, the machine and how busy that was.
@@ -10,6 +10,9 @@ quarters of an hour on two cores that nothing else uses; three minutes with ``--
 which only tries that all of it runs. Names choose some of the scripts: the page keeps
 its other sections.
 
+``--accuracy "PHOTOS ..."`` runs accuracy.py instead, with these arguments, and writes
+what it measures into the page docs/accuracy.md, of which the rest is written by hand.
+
 Run it with ``python examples/benchmarks/run_all.py``.
 """
 
@@ -18,6 +21,7 @@ import ast
 import os
 import pathlib
 import re
+import shlex
 import subprocess
 import sys
 import time
@@ -26,6 +30,7 @@ from _report import describe_machine
 
 FOLDER = pathlib.Path(__file__).parent
 PAGE = FOLDER.parents[1] / "docs" / "benchmarks.md"
+ACCURACY_PAGE = PAGE.with_name("accuracy.md")
 
 # Script -> heading, and what its plot shows (None: it draws none).
 SECTIONS = {
@@ -39,6 +44,8 @@ SECTIONS = {
         "Seconds and megabytes by number of images, number of classes and size.",
     ),
 }
+
+ACCURACY = ("Measured", "Accuracy by CPU seconds of fit; a point for each way.")
 
 INTRODUCTION = """# Benchmarks
 
@@ -99,29 +106,39 @@ def measure_others(seconds=5):
     return os.cpu_count() * (1 - idle)
 
 
-def run_script(name, plots, is_quick):
+def run_script(name, section, plot, options, is_quick):
     """Run one script.
+
+    Parameters
+    ----------
+    name : str
+    section : tuple of str and (str or None)
+        The heading, and what the plot shows, None without a plot.
+    plot : pathlib.Path
+        The plot that the script draws, in a folder of the page's.
+    options : list of str
+        What to hand to the script.
+    is_quick : bool
 
     Returns
     -------
-    section : str
+    text : str
         What it measures, what it printed and its plot, in Markdown.
     is_complete : bool
         Whether it ended well.
     """
     script = FOLDER / f"{name}.py"
-    heading, caption = SECTIONS[name]
-    command = [sys.executable, str(script)]
-    command += ["--quick"] if is_quick else []
-    command += ["--plots", str(plots)] if caption is not None else []
+    heading, caption = section
+    options = [*options, *(["--quick"] if is_quick else [])]
     others = None if is_quick else measure_others()
     started = time.perf_counter()
+    command = [sys.executable, str(script), *options]
     done = subprocess.run(command, stdout=subprocess.PIPE, text=True)
     minutes = (time.perf_counter() - started) / 60
     lines = [f"## {heading}", read_description(script), done.stdout.strip()]
-    plot = plots / f"{name}.svg"
     if caption is not None and plot.exists():
-        lines.append(f"![{caption}]({plot.relative_to(plots.parents[1])})")
+        folder = next(path for path in plot.parents if path.name == "_static")
+        lines.append(f"![{caption}]({plot.relative_to(folder.parent)})")
     lines.append(describe_conditions(minutes, others, is_quick))
     if done.returncode:
         lines.append(f"The script failed with exit status {done.returncode}.")
@@ -162,7 +179,9 @@ def main(names, page, is_quick):
     outcomes = []
     for name in names:
         print(f"{name}.py", file=sys.stderr, flush=True)
-        section, is_complete = run_script(name, plots, is_quick)
+        options = [] if SECTIONS[name][1] is None else ["--plots", str(plots)]
+        plot = plots / f"{name}.svg"
+        section, is_complete = run_script(name, SECTIONS[name], plot, options, is_quick)
         outcomes.append(is_complete)
         # After each script: what is measured isn't lost if the next one is stopped.
         sections = {**read_sections(page), SECTIONS[name][0]: section}
@@ -170,6 +189,32 @@ def main(names, page, is_quick):
         text = "\n\n".join([INTRODUCTION.strip(), *ordered])
         page.write_text(f"{text}\n", encoding="utf-8")
     return all(outcomes)
+
+
+def write_accuracy(arguments, page, is_quick):
+    """Run accuracy.py and replace the section of the page that holds its figures.
+
+    Parameters
+    ----------
+    arguments : list of str
+        What to hand to the script.
+    page : pathlib.Path
+        Must exist and have this section: the rest of it stays.
+    is_quick : bool
+
+    Returns
+    -------
+    is_complete : bool
+        Whether the script ended well.
+    """
+    parts = re.split(r"^(?=## )", page.read_text("utf-8"), flags=re.MULTILINE)
+    row = [part.partition("\n")[0] for part in parts].index(f"## {ACCURACY[0]}")
+    plot = page.parent / "_static" / "accuracy.png"
+    options = [*arguments, "--output", str(plot)]
+    section, is_complete = run_script("accuracy", ACCURACY, plot, options, is_quick)
+    parts[row] = f"{section}\n\n"
+    page.write_text("".join(parts).rstrip() + "\n", encoding="utf-8")
+    return is_complete
 
 
 if __name__ == "__main__":
@@ -180,10 +225,19 @@ if __name__ == "__main__":
         "--quick", action="store_true", help="only try that it runs: few and small"
     )
     parser.add_argument(
-        "--page", type=pathlib.Path, default=PAGE, help="where to write the page"
+        "--accuracy", metavar="ARGUMENTS", help="run accuracy.py instead, with these"
+    )
+    parser.add_argument(
+        "--page",
+        type=pathlib.Path,
+        help="where to write the page; with --accuracy it must exist",
     )
     arguments = parser.parse_args()
+    if arguments.accuracy is not None:
+        page = (arguments.page or ACCURACY_PAGE).resolve()
+        options = shlex.split(arguments.accuracy)
+        sys.exit(not write_accuracy(options, page, arguments.quick))
     if unknown := set(arguments.names) - set(existing):
         parser.error(f"no such benchmark: {', '.join(sorted(unknown))}")
     names = arguments.names or existing
-    sys.exit(not main(names, arguments.page.resolve(), arguments.quick))
+    sys.exit(not main(names, (arguments.page or PAGE).resolve(), arguments.quick))
