@@ -11,7 +11,8 @@ _EXIT_CODES = """exit codes:
 
 # Examples for the --help of each command; the tests parse them.
 EXAMPLES = {
-    "fit": "skimgclf fit train.csv --image-dir train --epochs 20 --output digits.model",
+    "fit": "skimgclf fit train.csv --image-dir train --kind digits "
+    "--output digits.model",
     "predict": "skimgclf predict digits.model --csv test.csv --image-dir test "
     "--output predictions.csv",
     "evaluate": "skimgclf evaluate digits.model new.csv --image-dir new",
