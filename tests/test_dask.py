@@ -183,6 +183,7 @@ def enter_home(home):
     os.mkdir(os.environ["HOME"])
 
 
+@pytest.mark.slow
 def test_dask_workers_cache_on_their_own_disks(client, files, tmp_path, expected):
     """One path means another directory on each machine."""
     client.run(enter_home, str(tmp_path))

@@ -341,7 +341,10 @@ def test_it_is_a_classifier_and_searches_stratify(digits):
 
 def test_a_search_over_architectures_and_sizes_works_in_two_processes(digits):
     X, y = digits
-    grid = {"architecture": ["dense", "cnn"], "hidden_layer_sizes": [(4,), (16,)]}
+    grid = [
+        {"architecture": ["dense"], "hidden_layer_sizes": [(4,), (16,)]},
+        {"architecture": ["cnn"], "hidden_layer_sizes": [(4,)]},
+    ]
     searches = [
         GridSearchCV(
             quick(conv_filters=(2,)), grid, cv=2, n_jobs=n_jobs, error_score="raise"
