@@ -23,16 +23,17 @@ _KINDS = {
             **_RESNET,
             "conv_filters": (16, 32, 32, 64),
             "augmentation": "light",
-            "epochs": 10,
+            "epochs": 6,
         },
     },
     "photos": {
         "load": {"image_size": (64, 64), "color_mode": "rgb"},
         "classify": {
             **_RESNET,
+            "learning_rate": 0.02,
             "activation": "gelu",
             "augmentation": ("flip", "crop"),
-            "epochs": 30,
+            "epochs": 27,
         },
     },
     "few_photos": {

@@ -253,6 +253,7 @@ def list_changed(before, after):
     ]
 
 
+@pytest.mark.slow
 def test_fine_tuning_trains_the_last_convolutions(images, labels, classifier):
     tuned = fitted_classifier(
         images, labels, fine_tune=2, fine_tune_epochs=1, fine_tune_learning_rate=0.01
