@@ -266,8 +266,8 @@ def test_accuracy_takes_names_of_data(tmp_path):
 def test_names_in_a_plot_cover_no_point_and_no_other_name(tmp_path, pyplot):
     import _report
 
-    points = [(f"name {i}", 10 + 0.1 * i, 0.5 + 0.001 * i, i > 2) for i in range(5)]
-    points += [("at the right edge", 100, 0.5, True)]
+    points = [(f"name {i}", 10 + i, 0.5, i > 2) for i in range(5)]
+    points += [("at the right edge", 100, 0.6, True)]
     fig, ax = pyplot.subplots()
     ax.scatter([point[1] for point in points], [point[2] for point in points])
     fig.canvas.draw()
