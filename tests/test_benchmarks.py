@@ -246,7 +246,7 @@ def test_accuracy_leaves_out_ways_that_fail_or_are_missing(digits, capsys, monke
     printed = capsys.readouterr().out
     assert "fastai, xresnet18 isn't installed" in printed
     assert "dense, defaults fails: ValueError: no" in printed
-    assert "**D**: 1,437 training and 360 test images, 32x32 pixels" in printed
+    assert "**D: 1,437 training images**, 360 test images, 32x32 pixels" in printed
     assert re.findall(r"^\| (\S.*?) +\| 0", printed, re.MULTILINE) == [
         '"photos", 5 epochs',
         '"photos", 1 epoch',

@@ -35,6 +35,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import argparse
 import dataclasses
+import itertools
 import pathlib
 import resource
 import statistics
@@ -46,7 +47,7 @@ from _report import describe_run, print_table, save_points
 from sklearn.model_selection import train_test_split
 
 DIGITS = "scikit-learn's handwritten digits"
-QUICK = {"seeds": 1, "n_train": 100, "n_test": 50, "epochs": [1]}
+QUICK = {"seeds": 1, "n_train": [100], "n_test": 50, "epochs": [1]}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -268,25 +269,24 @@ def main(sources, arguments):
     ways = [way for way in arguments.only if way in installed]
     contestants = list_contestants(ways, arguments.epochs, arguments.quick)
     panels = []
-    for name, path in sources.items():
-        data = Data(path, arguments.n_train, arguments.n_test)
-        parts = data.split(0)
-        height, width = arguments.image_size
-        print(
-            f"\n**{name}**: {len(parts[0]):,} training and {len(parts[1]):,} test "
-            f"images, {height}x{width} pixels; {describe_seeds(arguments.seeds)}\n"
-        )
+    for (name, path), n_train in itertools.product(sources.items(), arguments.n_train):
+        data = Data(path, n_train, arguments.n_test)
+        title = f"{name}: {len(data.split(0)[0]):,} training images"
+        describe_data(title, data, arguments)
         medians = compare(contestants, arguments.image_size, data, arguments.seeds)
-        panels.append({"title": name, "points": list_points(medians)})
+        panels.append({"title": title, "points": list_points(medians)})
     if arguments.output:
         save_points(arguments.output, panels, "CPU seconds of fit", "accuracy")
 
 
-def describe_seeds(n_seeds):
-    """Say how many seeds were run."""
-    if n_seeds == 1:
-        return "one seed, so that figures may be wrong by a point or two"
-    return f"medians of {n_seeds} seeds"
+def describe_data(title, data, arguments):
+    """Print a title, the number of test images, their size and the number of seeds."""
+    seeds = "one seed, so that figures may be wrong by a point or two"
+    if arguments.seeds > 1:
+        seeds = f"medians of {arguments.seeds} seeds"
+    height, width = arguments.image_size
+    n_test = len(data.split(0)[1])
+    print(f"\n**{title}**, {n_test:,} test images, {height}x{width} pixels; {seeds}\n")
 
 
 def list_points(medians):
@@ -310,7 +310,13 @@ def read_arguments(arguments=None):
     add = parser.add_argument
     add("data", nargs="*", metavar="[NAME=]DATA", help="class folders, or a csv file")
     add("--seeds", type=int, default=3, help="number of seeds (3)")
-    add("--n-train", type=int, help="training images (all others)")
+    add(
+        "--n-train",
+        type=int,
+        nargs="+",
+        default=[None],
+        help="numbers of training images, a table for each (all others)",
+    )
     add("--n-test", type=int, help="test images (a fifth)")
     add("--image-size", type=int, nargs=2, default=[32, 32], metavar=("H", "W"))
     add("--only", nargs="+", choices=WAYS, default=list(WAYS), metavar="WAY")
