@@ -281,11 +281,15 @@ def main(sources, arguments):
 
 def describe_data(title, data, arguments):
     """Print a title, the number of test images, their size and the number of seeds."""
-    seeds = "one seed, so that figures may be wrong by a point or two"
+    n_test = len(data.split(0)[1])
+    # Two standard errors of a share of one half.
+    points = f"{100 / n_test**0.5:.0f} points"
+    seeds = (
+        f"one seed; the choice of test images alone moves a figure by up to {points}"
+    )
     if arguments.seeds > 1:
         seeds = f"medians of {arguments.seeds} seeds"
     height, width = arguments.image_size
-    n_test = len(data.split(0)[1])
     print(f"\n**{title}**, {n_test:,} test images, {height}x{width} pixels; {seeds}\n")
 
 
