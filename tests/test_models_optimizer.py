@@ -84,6 +84,7 @@ INSTANCES = {
     "wrapped": lambda: keras.optimizers.LossScaleOptimizer(
         decays_kernels_only(), initial_scale=64.0
     ),
+    "muon": lambda: keras.optimizers.Muon(0.01, exclude_layers=["nothing"]),
     "wrapped own": lambda: keras.optimizers.LossScaleOptimizer(OwnSGD(3.0)),
 }
 BY_INSTANCE = pytest.mark.parametrize("make", INSTANCES.values(), ids=INSTANCES)

@@ -306,3 +306,18 @@ def test_partial_fit_refuses_a_schedule(digits):
     match = "'learning_rate_schedule'.* must be 'constant' in partial_fit"
     with pytest.raises(InvalidParameterError, match=match):
         classifier.partial_fit(*digits, classes=np.unique(digits[1]))
+
+
+@pytest.mark.parametrize(
+    "callbacks",
+    [
+        keras.callbacks.ReduceLROnPlateau,
+        [NotesRates(), keras.callbacks.LearningRateScheduler(lambda epoch: 0.1)],
+    ],
+    ids=["class", "list"],
+)
+def test_a_schedule_is_refused_beside_callbacks_that_set_the_rate(digits, callbacks):
+    classifier = quick(learning_rate_schedule="cosine", callbacks=callbacks)
+    match = "'learning_rate_schedule'.* must be 'constant' with callbacks"
+    with pytest.raises(InvalidParameterError, match=match):
+        classifier.fit(*digits)

@@ -8,6 +8,7 @@ import pytest
 from PIL import Image
 
 from skimgclf import ImageLoader, KerasImageClassifier, load_model, save_model
+from skimgclf.exceptions import InvalidParameterError
 from skimgclf.images import LazyImages
 from skimgclf.models._training import batches, scikeras_adapter, shared_programs
 from skimgclf.models._training.loss import (
@@ -105,6 +106,14 @@ def test_soften_gives_the_loss_of_both_labels_by_share_and_weight():
     expected = (1 - partners.shares) * label_loss(np.arange(n_samples))
     expected += partners.shares * label_loss(partners.positions)
     np.testing.assert_allclose(found, expected, rtol=1e-5)
+
+
+def test_soften_takes_a_pair_without_weight():
+    batch = np.ones((2, 1)), np.array([0, 1]), np.zeros(2, dtype="float32")
+    partners = Partners(np.array([1, 0]), np.array([0.3, 0.3]))
+    _, targets, weights = soften(SoftLabels(2, 0.1, 0.4), batch, partners)
+    np.testing.assert_array_equal(weights, 0)
+    assert np.isfinite(targets).all()
 
 
 # ---- in the classifier ---------------------------------------------------------------
@@ -320,3 +329,9 @@ def test_a_network_of_soft_labels_is_read_by_keras_alone(digits, tmp_path):
         network.predict(digits[0], verbose=0),
         classifier.model_.predict(digits[0], verbose=0),
     )
+
+
+def test_mixup_is_refused_where_a_batch_has_one_sample(digits):
+    match = "'mixup'.* must be 0 with batch_size=1.*Got 0.2"
+    with pytest.raises(InvalidParameterError, match=match):
+        quick(mixup=0.2, batch_size=1).fit(*digits)

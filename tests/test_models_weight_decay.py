@@ -23,9 +23,10 @@ def weights_of(classifier):
 
 @pytest.mark.parametrize("name", ["SGD", "Adam", "AdamW", "Lion", "Muon"])
 def test_weight_decay_alone_shrinks_kernels_only(name):
-    inputs = keras.Input((3,))
-    normalized = keras.layers.BatchNormalization()(keras.layers.Dense(2)(inputs))
-    network = keras.Model(inputs, keras.layers.Dense(2, "softmax")(normalized))
+    x = inputs = keras.Input((3, 3, 1))
+    x = keras.layers.Flatten()(keras.layers.Conv2D(2, 3)(x))
+    x = keras.layers.BatchNormalization()(keras.layers.Dense(2)(x))
+    network = keras.Model(inputs, keras.layers.Dense(2, "softmax")(x))
     network.set_weights([np.full(w.shape, 2.0) for w in network.get_weights()])
     optimizer = getattr(keras.optimizers, name)(0.5)
     compile_network(network, optimizer, OptimizerSettings(name, 0.5, "constant", 0.1))

@@ -55,15 +55,16 @@ class KerasImageClassifier(ClassifierMixin, BaseEstimator):
         Whether to normalize each layer's output before its activation; "resnet" always
         does.
     dropout : float, default=0.0
-        Fraction of units dropped after each dense layer in training, in [0, 1).
+        Fraction of units dropped after each dense layer in training, and of the
+        features of "resnet" and of a backbone, in [0, 1).
     augmentation : {"flip", "crop", "erase", "light", "strong"}, list or None, \
 default=None
         Random changes of the training images, drawn anew in each epoch, so that the
         network learns to ignore such changes. Images to predict are never changed.
 
         - "flip": left and right are swapped in every other image; not for digits
-        - "crop": moved by whole pixels, up to 12.5 % of the height and width; the
-          border is filled with reflected pixels
+        - "crop": moved by whole pixels, up to 12.5 % of the height and width (so only
+          along sides of 8 pixels or more); the border is filled with reflected pixels
         - "erase": in every other image a rectangle gets one random colour; its sides
           are 12.5 to 50 % of the height and width
         - "light": moved by up to 5 % of the height and width, turned by up to 7
@@ -73,11 +74,12 @@ default=None
         - a list of these names and of Keras layers, such as ``["flip", "light"]``; see
           :func:`skimgclf.models.augment_images`
     mixup : float, default=0.0
-        How much to mix samples in training, each with another one of its batch, in
-        [0, inf); 0 for not at all. The share of the other one is drawn from
-        Beta(`mixup`, `mixup`), and is at most a half. The loss of a mixture is that of
-        both labels, each by its share and its weight; "accuracy" counts the label with
-        the larger part in it. Validation data are never mixed.
+        How much to mix samples in training, each with another one of its batch (so of
+        two samples at least), in [0, inf); 0 for not at all. The share of the other one
+        is drawn from Beta(`mixup`, `mixup`), and is at most a half. The loss of a
+        mixture is that of both labels, each by its share and its weight; "accuracy"
+        counts the label for which share times weight is larger. Validation data are
+        never mixed.
     label_smoothing : float, default=0.0
         Share of each label that is spread over all classes in training, in [0, 1), so
         that the network becomes less sure of itself. Validation data keep hard labels.
@@ -183,7 +185,9 @@ default=None
     A `learning_rate_schedule` other than "constant" spans `epochs`, also if
     `early_stopping` ends the training before. Fine tuning has one of its own, over
     `fine_tune_epochs` with `fine_tune_learning_rate`. With `warm_start`, each fit
-    begins a new one. `partial_fit` refuses it, since it doesn't know the last step.
+    begins a new one. `partial_fit` refuses it, since it doesn't know the last step, and
+    so does `fit` with a callback that sets the learning rate itself, such as
+    `keras.callbacks.ReduceLROnPlateau`.
 
     A fit that fails or is interrupted (Ctrl-C) leaves the estimator as it was before,
     also with `warm_start` and in `partial_fit`; scikit-learn's MLPClassifier keeps the

@@ -54,11 +54,20 @@ def _are_class_weights(value):
     return isinstance(value, dict) and all(map(_WEIGHT.accepts, value.values()))
 
 
+def _list_classes(callbacks):
+    listed = callbacks if isinstance(callbacks, list | tuple) else [callbacks]
+    return [item if isinstance(item, type) else type(item) for item in listed]
+
+
 def _are_callbacks(value):
-    listed = value if isinstance(value, list | tuple) else [value]
-    kinds = [item if isinstance(item, type) else type(item) for item in listed]
+    kinds = _list_classes(value)
     is_none = value is None
     return is_none or all(issubclass(k, keras.callbacks.Callback) for k in kinds)
+
+
+def _sets_rate(kind):
+    setters = keras.callbacks.LearningRateScheduler, keras.callbacks.ReduceLROnPlateau
+    return issubclass(kind, setters)
 
 
 def _is_random_state(value):
@@ -183,6 +192,15 @@ def _refuse_combinations(parameters, is_partial):
         raise TABLE.error("fine_tune", expected, fine_tune)
     for name, expected in list_wrong_combinations(parameters, is_partial=is_partial):
         raise TABLE.error(name, expected, parameters[name])
+    schedule = parameters["learning_rate_schedule"]
+    if schedule != "constant" and any(
+        map(_sets_rate, _list_classes(parameters["callbacks"]))
+    ):
+        expected = "'constant' with callbacks that set the learning rate themselves"
+        raise TABLE.error("learning_rate_schedule", expected, schedule)
+    if parameters["mixup"] and parameters["batch_size"] == 1:
+        expected = "0 with batch_size=1, where a sample has no other one in its batch"
+        raise TABLE.error("mixup", expected, parameters["mixup"])
     if class_weight == "balanced" and is_partial:
         expected = "a dict or None in partial_fit, which sees a part of the data"
         raise TABLE.error("class_weight", expected, class_weight)

@@ -140,7 +140,8 @@ def soften(soft, batch, partners=None):
     if partners is not None:
         X, shares = _mix(X, partners), _mix(shares, partners)
     mixed_weights = shares.sum(axis=1, keepdims=True)
-    shares /= mixed_weights
+    # The weights of a pair may both be 0: in 32 bits, or in validation data.
+    shares /= np.maximum(mixed_weights, np.finfo(float).tiny)
     shares += soft.label_smoothing * (1 / soft.n_classes - shares)
     soft_batch = X, shares.astype(floatx)
     return (*soft_batch, mixed_weights[:, 0].astype(floatx)) if weights else soft_batch

@@ -65,6 +65,8 @@ def _set_decay(optimizer, weight_decay, network):
         return
     optimizer = getattr(optimizer, "inner_optimizer", optimizer)
     optimizer.weight_decay = float(weight_decay)
+    if hasattr(optimizer, "adam_weight_decay"):  # Muon's, for kernels of convolutions
+        optimizer.adam_weight_decay = float(weight_decay)
     # Biases, and the scales and offsets of normalization, are small for other reasons.
     spared = [each for each in network.trainable_variables if len(each.shape) < 2]
     optimizer.exclude_from_weight_decay(var_list=spared)

@@ -86,7 +86,7 @@ def _take_apart(original, left_out=NOT_COPIED):
     """Return the class, the configuration, the learning rate and all attributes."""
     rate = read_rate(original)
     try:
-        config = original.get_config()
+        config = _untrack(original.get_config())
     except Exception:  # a schedule without get_config, for example
         if rate is None:
             raise
