@@ -105,6 +105,8 @@ def check_usage(options):
     """Refuse options that don't go together."""
     if options.command == "fit" and options.output == "-":
         options.parser.error("A model can't be written to standard output")
+    if options.command == "fit" and options.fine_tune and options.kind != "few_photos":
+        options.parser.error("--fine-tune goes with --kind few_photos")
     if options.command == "predict":
         if bool(options.images) == bool(options.csv):
             options.parser.error("Give either images or --csv with a table")
@@ -185,6 +187,13 @@ def _add_network_options(fit):
         type=_count,
         metavar="N",
         help="passes over the training images (default: those of --kind)",
+    )
+    fit.add_argument(
+        "--fine-tune",
+        type=_layers,
+        metavar="LAYERS",
+        help="with --kind few_photos, train the pretrained network too: all of it, or "
+        "this many of its last layers (default: none, on its features alone)",
     )
     fit.add_argument(
         "--class-weight",
@@ -308,6 +317,14 @@ def _add_table_options(command, *, label):
 
 def _count(text):
     return _match(text, r"0*[1-9][0-9]*", int, "a number of at least 1")
+
+
+def _layers(text):
+    def convert(text):
+        return text if text == "all" else int(text)
+
+    expected = "'all' or a number of at least 1"
+    return _match(text, r"all|0*[1-9][0-9]*", convert, expected)
 
 
 def _seed(text):

@@ -87,9 +87,10 @@ def _evaluate(options):
 
 
 def _make_pipeline(options):
+    names = ("architecture", "hidden_layer_sizes", "epochs", "fine_tune")
     given = {
         name: getattr(options, name)
-        for name in ("architecture", "hidden_layer_sizes", "epochs", "class_weight")
+        for name in (*names, "class_weight")
         if getattr(options, name) is not None
     }
     if options.validation_fraction:

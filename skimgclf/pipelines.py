@@ -14,6 +14,9 @@ _RESNET = {
     "weight_decay": 0.05,
 }
 
+_FEW_PHOTOS = {"image_size": (224, 224), "color_mode": "rgb", "resize_mode": "pad"}
+_BACKBONE = "EfficientNetLite0"
+
 # Of each kind: the parameters of each step that differ from the step's defaults.
 _KINDS = {
     "textbook": {"load": {}, "classify": {}},
@@ -37,9 +40,19 @@ _KINDS = {
         },
     },
     "few_photos": {
-        "load": {"image_size": (224, 224), "color_mode": "rgb", "resize_mode": "pad"},
-        "embed": {"backbone": "EfficientNetLite0"},
+        "load": _FEW_PHOTOS,
+        "embed": {"backbone": _BACKBONE},
         "classify": {"hidden_layer_sizes": (), "learning_rate": 0.0003, "epochs": 30},
+    },
+}
+# "few_photos" with `fine_tune`; the user guide's page on few images compares both.
+_FINE_TUNED = {
+    "load": _FEW_PHOTOS,
+    "classify": {
+        "architecture": _BACKBONE,
+        "learning_rate_schedule": "one_cycle",
+        "augmentation": ("flip", "crop"),
+        "epochs": 5,
     },
 }
 _STEPS = {"load": ImageLoader, "embed": ImageEmbedder, "classify": KerasImageClassifier}
@@ -131,6 +144,13 @@ def make_image_pipeline(
         given["load"]["image_size"] = image_size
     steps = [
         (name, _STEPS[name](**{**parameters, **given[name]}))
-        for name, parameters in _KINDS[kind].items()
+        for name, parameters in _choose_steps(kind, classifier_parameters).items()
     ]
     return Pipeline(steps)
+
+
+def _choose_steps(kind, classifier_parameters):
+    """Return the steps of a kind, and their parameters."""
+    if kind == "few_photos" and classifier_parameters.get("fine_tune", 0) != 0:
+        return _FINE_TUNED
+    return _KINDS[kind]

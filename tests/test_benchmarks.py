@@ -304,3 +304,86 @@ def test_run_all_replaces_only_the_figures_of_the_accuracy_page(tmp_path, monkey
     assert text.count("['photos', '--only']") == 1
     assert "](_static/accuracy.png)" in text
     assert "Old." not in text
+
+
+def test_few_photos_draws_more_photos_that_contain_the_fewer_ones(digits):
+    import few_photos
+
+    photos = few_photos.read_photos(digits, n_test=6)
+    paths, y, test_paths, y_test = photos.draw(3, 4, seed=0)
+    more, _, same_test_paths, _ = photos.draw(3, 8, seed=0)
+    assert (len(paths), len(more), len(test_paths)) == (12, 24, 18)
+    assert set(paths) < set(more)
+    assert test_paths == same_test_paths
+    assert set(more).isdisjoint(test_paths)
+    assert set(photos.draw(3, 8, seed=1)[0]) != set(more)
+    for labelled, labels in [(paths, y), (test_paths, y_test)]:
+        assert [pathlib.Path(path).parent.name for path in labelled] == labels
+
+
+def test_few_photos_cuts_patches_for_training_and_test(tmp_path, monkeypatch):
+    import few_photos
+    from PIL import Image
+
+    halves = np.repeat([[0, 255]], 150, axis=1).astype(np.uint8)
+    photo = np.broadcast_to(halves[..., np.newaxis], (200, 300, 3))
+    monkeypatch.setattr(few_photos, "load_sharp_photos", lambda: {"halves": photo})
+    photos = few_photos.cut_patches(tmp_path, n_test=2)
+    assert photos.n_per_class == len(photos.train["halves"]) == few_photos.N_PATCHES
+    assert len(photos.test["halves"]) == 2
+    for part, value in [(photos.train, 0), (photos.test, 255)]:
+        pixels = np.asarray(Image.open(part["halves"][0]))
+        assert pixels.shape == (96, 96, 3)
+        assert (pixels == value).all()
+
+
+def test_few_photos_has_its_sharp_photos():
+    import few_photos
+
+    shapes = [photo.shape for photo in few_photos.load_sharp_photos().values()]
+    assert len(shapes) == 10
+    assert all(height >= 96 and width >= 192 for height, width, _ in shapes)
+
+
+def test_few_photos_makes_every_way():
+    import few_photos
+
+    made = {way: make((40, 48), 3) for way, make in few_photos.WAYS.items()}
+    assert all(pipeline[0].image_size == (40, 48) for pipeline in made.values())
+    assert made["fine-tuned"][-1].fine_tune == "all"
+    assert made["softmax"][-1].random_state == made["fine-tuned"][-1].random_state == 3
+
+
+def test_few_photos_shows_curves(digits, tmp_path, capsys, monkeypatch):
+    import few_photos
+
+    class Pipeline:
+        def fit(self, paths, y):
+            self.n_samples = len(paths)
+
+        def score(self, paths, y):
+            return self.n_samples / 100
+
+    class Better(Pipeline):
+        def score(self, paths, y):
+            return super().score(paths, y) + 0.25
+
+    ways = {"softmax": Pipeline, "fine-tuned": Better}
+    ways = {way: lambda size, seed, cls=cls: cls() for way, cls in ways.items()}
+    monkeypatch.setattr(few_photos, "WAYS", ways)
+    monkeypatch.setattr(few_photos, "load_modules", lambda way: None)
+    plot = tmp_path / "curve.svg"
+    arguments = f"D={digits} --per-class 4 40 400 --n-test 6 --classes 2"
+    few_photos.main(
+        *few_photos.read_arguments([*arguments.split(), "--output", str(plot)])
+    )
+    printed = capsys.readouterr().out
+    rows = re.findall(r"^\| (\d+) +\| ([\d.]+) +\| ([\d.]+) +\|", printed, re.MULTILINE)
+    # Of the digits, no class has 400; of each patch there are 20.
+    assert rows == [
+        ("4", "0.080", "0.330"),
+        ("40", "0.800", "1.050"),
+        ("4", "0.080", "0.330"),
+    ]
+    assert "+0.250 (+0.250, +0.250)" in printed
+    assert "<svg" in plot.read_text("utf-8")

@@ -95,6 +95,15 @@ def test_fit_defaults_are_those_of_the_package():
     assert loader.get_params() == ImageLoader().get_params()
 
 
+@pytest.mark.parametrize(("layers", "expected"), [("all", "all"), ("12", 12)])
+def test_fit_fine_tunes_the_network_of_few_photos(layers, expected):
+    arguments = ["fit", "x", "--output", "m", "--kind", "few_photos"]
+    options = make_parser().parse_args([*arguments, "--fine-tune", layers])
+    pipeline = _commands._make_pipeline(options)
+    assert list(pipeline.named_steps) == ["load", "classify"]
+    assert pipeline["classify"].fine_tune == expected
+
+
 def test_fit_of_a_seed_is_repeatable(run_command, digit_folder, digit_model):
     arguments = ["fit", f"{digit_folder}/train.csv", *SMALL, "--output"]
     assert (

@@ -44,10 +44,17 @@ def test_textbook_has_the_defaults_of_its_steps():
     assert pipeline["classify"].get_params() == KerasImageClassifier().get_params()
 
 
-@pytest.mark.parametrize("kind", _KINDS)
-def test_every_kind_fits_predicts_and_is_kept(kind, photos, tmp_path):
+@pytest.mark.parametrize(
+    ("kind", "parameters"),
+    [
+        *((kind, {}) for kind in _KINDS),
+        ("few_photos", {"fine_tune": 1, "fine_tune_epochs": 1}),
+    ],
+    ids=str,
+)
+def test_every_kind_fits_predicts_and_is_kept(kind, parameters, photos, tmp_path):
     paths, labels = photos
-    pipeline = make_image_pipeline(kind, image_size=(32, 32), **QUICK)
+    pipeline = make_image_pipeline(kind, image_size=(32, 32), **parameters, **QUICK)
     probabilities = pipeline.fit(paths, labels).predict_proba(paths)
     assert next(iter(pipeline.named_steps)) == "load"
     assert list(pipeline.named_steps)[-1] == "classify"
@@ -79,6 +86,19 @@ def test_other_parameters_reach_their_steps(tmp_path):
     assert (loader.cache, loader.n_jobs, loader.verbose) == (tmp_path, 2, 1)
     assert pipeline["embed"].cache == tmp_path
     assert (pipeline["classify"].random_state, pipeline["classify"].verbose) == (3, 1)
+
+
+def test_few_photos_with_fine_tuning_trains_the_network_itself():
+    frozen = make_image_pipeline("few_photos", fine_tune=0)
+    tuned = make_image_pipeline("few_photos", cache="c", fine_tune="all", epochs=3)
+    assert list(frozen.named_steps) == ["load", "embed", "classify"]
+    assert list(tuned.named_steps) == ["load", "classify"]
+    classifier = tuned["classify"]
+    assert classifier.architecture == frozen["embed"].backbone
+    assert classifier.learning_rate_schedule == "one_cycle"
+    assert (classifier.fine_tune, classifier.epochs) == ("all", 3)
+    same = {**tuned["load"].get_params(), "cache": None}
+    assert same == frozen["load"].get_params()
 
 
 def test_a_pipeline_can_be_cloned_and_searched(photos):

@@ -117,7 +117,8 @@ def save_lines(path, panels):
     path : pathlib.Path
     panels : list of dict
         With the keys title, x, y (labels of the axes), log (bool) and lines: dict of
-        str to list of tuple (x, y).
+        str to list of tuple (x, y). Without "log" the y axis begins at "bottom", by
+        default 0; None for the lowest point.
     """
     plt = _import_pyplot()
     n_rows = -(-len(panels) // 2)
@@ -133,7 +134,7 @@ def save_lines(path, panels):
             ax.set_xscale("log")
             ax.set_yscale("log")
         else:
-            ax.set_ylim(bottom=0)
+            ax.set_ylim(bottom=panel.get("bottom", 0))
         ax.set_title(panel["title"], fontsize=9, loc="left")
         ax.set_xlabel(panel["x"], fontsize=8)
         ax.set_ylabel(panel["y"], fontsize=8)

@@ -91,7 +91,7 @@ default=None
         fine tuning, for `epochs`, only the softmax layer is trained.
     fine_tune_epochs : int, default=10
         Number of passes over the training data in fine tuning.
-    fine_tune_learning_rate : float, default=1e-5
+    fine_tune_learning_rate : float, default=1e-4
         Step size of the optimizer in fine tuning; large steps destroy the weights that
         were learnt before.
     optimizer : str, keras.optimizers.Optimizer or subclass of it, default="adam"
@@ -235,7 +235,7 @@ default=None
         weights="imagenet",
         fine_tune=0,
         fine_tune_epochs=10,
-        fine_tune_learning_rate=1e-5,
+        fine_tune_learning_rate=1e-4,
         optimizer="adam",
         learning_rate=None,
         learning_rate_schedule="constant",
