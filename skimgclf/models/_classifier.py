@@ -88,12 +88,16 @@ default=None
     fine_tune : int or "all", default=0
         Number of layers of a backbone to train, counted from the last layer with
         weights; batch normalization isn't counted, and stays in inference mode. Before
-        fine tuning, for `epochs`, only the softmax layer is trained.
+        fine tuning, for `epochs`, only the softmax layer is trained. With about 20
+        photos of each class or more, ``make_image_pipeline("few_photos",
+        fine_tune="all")`` is more accurate than a classifier on frozen features; with
+        5 the difference is within the noise.
     fine_tune_epochs : int, default=10
         Number of passes over the training data in fine tuning.
     fine_tune_learning_rate : float, default=1e-4
-        Step size of the optimizer in fine tuning; large steps destroy the weights that
-        were learnt before.
+        Step size of the optimizer in fine tuning, or its peak with a
+        `learning_rate_schedule`; large steps destroy the weights that were learnt
+        before.
     optimizer : str, keras.optimizers.Optimizer or subclass of it, default="adam"
         The optimizer that updates the weights. An instance is copied for each fit.
     learning_rate : float, keras LearningRateSchedule or None, default=None
