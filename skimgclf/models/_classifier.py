@@ -90,8 +90,8 @@ default=None
         weights; batch normalization isn't counted, and stays in inference mode. Before
         fine tuning, for `epochs`, only the softmax layer is trained. With about 20
         photos of each class or more, ``make_image_pipeline("few_photos",
-        fine_tune="all")`` is more accurate than a classifier on frozen features; with
-        5 the difference is within the noise.
+        fine_tune="all")`` was more accurate than a classifier on frozen features,
+        measured at 96x96 pixels; with 5 the difference is within the noise.
     fine_tune_epochs : int, default=10
         Number of passes over the training data in fine tuning.
     fine_tune_learning_rate : float, default=1e-4
