@@ -27,6 +27,7 @@ _KINDS = {
             "conv_filters": (16, 32, 32, 64),
             "augmentation": "light",
             "epochs": 6,
+            "batch_size": 64,
         },
     },
     "photos": {
