@@ -158,3 +158,27 @@ def test_export_says_which_package_is_missing(fitted, tmp_path, monkeypatch):
     with pytest.raises(InvalidParameterError, match=r"not_installed_here.*\[export\]"):
         export_model(fitted, tmp_path / "model.onnx")
     assert list(tmp_path.iterdir()) == []
+
+
+def quick(digits, activation):
+    classifier = KerasImageClassifier(
+        hidden_layer_sizes=(8,), activation=activation, epochs=1, random_state=0
+    )
+    return classifier.fit(*digits)
+
+
+def test_repair_translate_erfc_lets_gelu_be_exported(digits, tmp_path):
+    classifier = quick(digits, "gelu")
+    export_model(classifier, tmp_path / "model.onnx")
+    X, _ = digits
+    np.testing.assert_allclose(
+        run_onnx(tmp_path / "model.onnx", X), classifier.predict_proba(X), atol=1e-4
+    )
+
+
+def test_export_refuses_a_network_that_onnx_can_not_hold(digits, tmp_path):
+    classifier = quick(digits, "celu")
+    match = "'format'.* must be 'litert' or 'keras' with this network.*Expm1"
+    with pytest.raises(InvalidParameterError, match=match):
+        export_model(classifier, tmp_path / "model.onnx")
+    assert list(tmp_path.iterdir()) == []

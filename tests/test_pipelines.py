@@ -62,7 +62,8 @@ def test_every_kind_fits_predicts_and_is_kept(kind, parameters, photos, tmp_path
     loaded = load_model(tmp_path / "model")
     np.testing.assert_array_equal(loaded.predict_proba(paths), probabilities)
     assert predict_frame(loaded, paths)["label"].tolist() == list(loaded.predict(paths))
-    export_model(pipeline, tmp_path / "model.keras", format="keras")
+    for file_format in ("keras", "onnx"):
+        export_model(pipeline, tmp_path / "exported", format=file_format)
 
 
 def test_classifier_parameters_come_before_those_of_the_kind():

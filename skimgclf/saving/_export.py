@@ -17,6 +17,7 @@ from skimgclf.exceptions import InvalidParameterError
 from skimgclf.images import ImageLoader
 from skimgclf.models import ImageEmbedder
 from skimgclf.models._networks.augmentation import without_augmentation
+from skimgclf.saving._onnx_repairs import translate_erfc
 from skimgclf.saving._steps import is_passthrough, list_steps
 
 # Keras tells formats apart by these suffixes, which the user's path needn't have.
@@ -65,7 +66,8 @@ def export_model(model, path, format="onnx"):
     Raises
     ------
     InvalidParameterError
-        If the model is of another kind, or a package for the format is missing.
+        If the model is of another kind, a package for the format is missing, or ONNX
+        lacks an operation of the network.
     sklearn.exceptions.NotFittedError
         If the classifier isn't fitted.
     OSError
@@ -152,6 +154,8 @@ def _export_network(network, file_format):
     """Return the network as the bytes of a file of that format."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, f"network{_SUFFIXES[file_format]}")
+        if file_format == "onnx":
+            translate_erfc()
         if file_format == "keras":
             # Keras writes the optimizer of a compiled network, whatever it is told.
             plain = keras.models.clone_model(network)
@@ -164,7 +168,21 @@ def _export_network(network, file_format):
                 warnings.filterwarnings("ignore", "In the future `np", FutureWarning)
                 # As str: Keras 3.13 looks at the end of it.
                 network.export(str(path), format=file_format, verbose=False)
+        if file_format == "onnx":
+            _check_onnx(path)
         return path.read_bytes()
+
+
+def _check_onnx(path):
+    """Refuse a file that programs for ONNX can't read: tf2onnx only logs it."""
+    import onnx
+
+    try:
+        onnx.checker.check_model(str(path))
+    except onnx.checker.ValidationError as error:
+        reason = str(error).partition("\n")[0]
+        expected = f"'litert' or 'keras' with this network, since onnx says: {reason!r}"
+        raise _TABLE.error("format", expected, "onnx") from error
 
 
 def _describe(loader, classes, image_shape, file_format):
