@@ -237,7 +237,7 @@ def test_accuracy_leaves_out_ways_that_fail_or_are_missing(digits, capsys, monke
     def run(script, name, way, settings, data, seed):
         if way == "dense":
             return {"error": "ValueError: no"}
-        return {"fit": 1.0, "predict": 1.0, "accuracy": settings["epochs"] / 100}
+        return {"fit": 1.0, "predict": 1.0, "accuracy": (settings["epochs"] or 9) / 100}
 
     monkeypatch.setattr(accuracy, "run_alone", run)
     monkeypatch.setattr(accuracy, "list_installed", lambda: ["dense", "photos"])
@@ -248,6 +248,7 @@ def test_accuracy_leaves_out_ways_that_fail_or_are_missing(digits, capsys, monke
     assert "dense, defaults fails: ValueError: no" in printed
     assert "**D: 1,437 training images**, 360 test images, 32x32 pixels" in printed
     assert re.findall(r"^\| (\S.*?) +\| 0", printed, re.MULTILINE) == [
+        '"photos"',
         '"photos", 5 epochs',
         '"photos", 1 epoch',
     ]
