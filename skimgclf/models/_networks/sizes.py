@@ -60,7 +60,7 @@ def _count_stages(conv_filters, image_shape):
         *[(first, first)] * count_halvings(image_shape),
     ]
     for n_before, n_filters in itertools.pairwise(conv_filters):
-        convolutions += [(n_before, n_filters), *[(n_filters, n_filters)] * 2]
+        convolutions += [(n_before, n_filters), (n_filters, n_filters)]
     n_weights = sum((9 * n_in + 4) * n_out for n_in, n_out in convolutions)
     return n_weights, 2 * conv_filters[-1]
 
