@@ -80,6 +80,7 @@ def check_mutations(reports, n_files):
         assert report["peak_mb"] < 512
 
 
+@pytest.mark.slow
 def test_mutations_raise_only_errors_that_name_the_file(tmp_path):
     """Of 5,000 mutated files none crashes, hangs, eats memory or fails namelessly."""
     check_mutations(read_mutations(tmp_path, 5000), 5000)

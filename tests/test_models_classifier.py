@@ -339,6 +339,7 @@ def test_it_is_a_classifier_and_searches_stratify(digits):
     assert abs(by_class.mean() - shuffled.mean()) < 0.1
 
 
+@pytest.mark.slow
 def test_a_search_over_architectures_and_sizes_works_in_two_processes(digits):
     X, y = digits
     grid = [

@@ -318,6 +318,7 @@ def test_cached_features_are_told_apart_by_name_and_weights(images, tmp_path):
             )
 
 
+@pytest.mark.slow
 def test_an_exported_network_gives_the_same_probabilities(images, classifier, tmp_path):
     onnxruntime = pytest.importorskip("onnxruntime")
     path = tmp_path / "lite.onnx"

@@ -127,6 +127,7 @@ print(max(sizes) - idle, X.nbytes // 2**20)
 """
 
 
+@pytest.mark.slow
 def test_mapped_images_are_not_copied_into_memory(tmp_path, run_python):
     """Neither checked, held out, left out with a weight of 0, nor predicted."""
     path = tmp_path / "images.npy"

@@ -250,6 +250,7 @@ def check_memory(run_python, tmp_path, n_images):
     return grown, in_memory
 
 
+@pytest.mark.slow
 def test_streaming_takes_less_memory_than_the_images(tmp_path, run_python):
     grown, in_memory = check_memory(run_python, tmp_path, 4_000)
     assert in_memory == 750

@@ -48,7 +48,11 @@ def test_textbook_has_the_defaults_of_its_steps():
     ("kind", "parameters"),
     [
         *((kind, {}) for kind in _KINDS),
-        ("few_photos", {"fine_tune": 1, "fine_tune_epochs": 1}),
+        pytest.param(
+            "few_photos",
+            {"fine_tune": 1, "fine_tune_epochs": 1},
+            marks=pytest.mark.slow,
+        ),
     ],
     ids=str,
 )
