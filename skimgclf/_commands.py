@@ -87,12 +87,15 @@ def _evaluate(options):
 
 
 def _make_pipeline(options):
-    names = ("architecture", "hidden_layer_sizes", "epochs", "fine_tune")
-    given = {
-        name: getattr(options, name)
-        for name in (*names, "class_weight")
-        if getattr(options, name) is not None
-    }
+    names = (
+        "architecture",
+        "hidden_layer_sizes",
+        "epochs",
+        "fine_tune",
+        "class_weight",
+    )
+    given = {name: getattr(options, name) for name in names}
+    given = {name: value for name, value in given.items() if value is not None}
     if options.validation_fraction:
         given["early_stopping"] = True
         given["validation_fraction"] = options.validation_fraction

@@ -10,8 +10,20 @@ _P_ERASED = 0.5
 _MIN_SIDE, _MAX_SIDE = 0.125, 0.5
 
 
+class _RandomChange(keras.layers.Layer):
+    """Change images at random in training, and leave them as they are at predict."""
+
+    def __init__(self, **arguments):
+        super().__init__(**arguments)
+        self.generator = keras.random.SeedGenerator()
+
+    def call(self, images, training=False):
+        """Change images (n_samples, height, width, n_channels) in training."""
+        return self.change(images) if training else images
+
+
 @keras.saving.register_keras_serializable("skimgclf")
-class ShiftReflected(keras.layers.Layer):
+class ShiftReflected(_RandomChange):
     """Shift images by whole pixels, and fill the border with reflected pixels.
 
     Nothing is interpolated, so that images stay sharp, and a shift costs a third of
@@ -19,14 +31,8 @@ class ShiftReflected(keras.layers.Layer):
     ``d c b a | a b c d | d c b a``. A side of less than 8 pixels isn't shifted.
     """
 
-    def __init__(self, **arguments):
-        super().__init__(**arguments)
-        self.generator = keras.random.SeedGenerator()
-
-    def call(self, images, training=False):
-        """Shift images (n_samples, height, width, n_channels) in training."""
-        if not training:
-            return images
+    def change(self, images):
+        """Shift images (n_samples, height, width, n_channels)."""
         ops = keras.ops
         _, height, width, n_channels = images.shape
         shape = ops.shape(images)
@@ -49,21 +55,15 @@ class ShiftReflected(keras.layers.Layer):
 
 
 @keras.saving.register_keras_serializable("skimgclf")
-class EraseRectangle(keras.layers.Layer):
+class EraseRectangle(_RandomChange):
     """Fill a rectangle of every other image with one colour.
 
     `keras.layers.RandomErasing` draws a colour for each pixel of all images, which
     costs four times as much.
     """
 
-    def __init__(self, **arguments):
-        super().__init__(**arguments)
-        self.generator = keras.random.SeedGenerator()
-
-    def call(self, images, training=False):
-        """Erase in images (n_samples, height, width, n_channels) in training."""
-        if not training:
-            return images
+    def change(self, images):
+        """Erase in images (n_samples, height, width, n_channels)."""
         _, height, width, n_channels = images.shape
         drawn = keras.random.uniform(
             (keras.ops.shape(images)[0], 5 + n_channels),
