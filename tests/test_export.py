@@ -7,6 +7,7 @@ import numpy as np
 import onnxruntime
 import pytest
 import tensorflow
+from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import Pipeline, make_pipeline
@@ -181,4 +182,14 @@ def test_export_refuses_a_network_that_onnx_can_not_hold(digits, tmp_path):
     match = "'format'.* must be 'litert' or 'keras' with this network.*Expm1"
     with pytest.raises(InvalidParameterError, match=match):
         export_model(classifier, tmp_path / "model.onnx")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_export_writes_nothing_when_the_description_has_no_form_in_json(
+    fitted, tmp_path
+):
+    loader = clone(fitted[0]).set_params(storage_options={"session": object()})
+    pipeline = make_pipeline(loader, fitted[-1])
+    with pytest.raises(TypeError, match="JSON"):
+        export_model(pipeline, tmp_path / "model.keras", format="keras")
     assert list(tmp_path.iterdir()) == []

@@ -107,11 +107,13 @@ def export_model(model, path, format="onnx"):
         shape = embedder.image_shape_
         network = _join(embedder._load_fitted().network, network)
     exported = _export_network(network, format)
-    description = _describe(loader, classifier.classes_, shape, format)
+    # Before anything is written: a class without a form in JSON raises a TypeError.
+    described = _describe(loader, classifier.classes_, shape, format)
+    description = json.dumps(described, indent=2).encode()
     with replace_atomically(path) as file:
         file.write(exported)
     with replace_atomically(f"{os.fspath(path)}.json") as file:
-        file.write(json.dumps(description, indent=2).encode())
+        file.write(description)
 
 
 def _find_parts(model):
@@ -133,10 +135,7 @@ def _find_parts(model):
 def _join(backbone, network):
     """Make one network of a backbone and the network on its features."""
     inputs = keras.Input(backbone.input_shape[1:])
-    joined = keras.Model(inputs, network(backbone(inputs, training=False)))
-    # Keras 3.15 exports a network only after a call.
-    joined(np.zeros((1, *inputs.shape[1:])))
-    return joined
+    return keras.Model(inputs, network(backbone(inputs, training=False)))
 
 
 def _check_packages():
@@ -162,6 +161,8 @@ def _export_network(network, file_format):
             plain.set_weights(network.get_weights())
             plain.save(path)
         else:
+            # Keras 3.15 exports a network only after a call.
+            network(np.zeros((1, *network.input_shape[1:])))
             with warnings.catch_warnings():
                 # Keras 3.15 asks NumPy for `np.object` to repair tf2onnx, which NumPy 2
                 # announces to mean something else; to remove when Keras doesn't.

@@ -185,10 +185,7 @@ def without_augmentation(network):
     for layer in layers[1:]:  # in a row: input, augmentation, features, softmax
         if layer.name != AUGMENTATION_NAME:
             x = layer(x, training=False)
-    plain = keras.Model(inputs, x)
-    # Keras 3.15 exports a network only after a call.
-    plain(np.zeros((1, *inputs.shape[1:])))
-    return plain
+    return keras.Model(inputs, x)
 
 
 def _refuse_item(item):
