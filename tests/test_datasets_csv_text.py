@@ -109,6 +109,13 @@ def test_csv_one_field_too_many_in_every_row_is_refused(write):
     assert len(problems) == 2
 
 
+def test_csv_a_row_of_wrong_width_is_one_problem(write):
+    """The fields of such a row may be shifted, so that they aren't looked at."""
+    table = "id,label\na,cat\nmissing,dog,x\nmissing\nb,dog\n"
+    problems = problems_of(write(table, *IMAGES))
+    assert [problem.split(":")[0] for problem in problems] == ["line 3", "line 4"]
+
+
 def test_csv_blank_lines_are_passed_over_and_counted(write):
     data = load_image_csv(write("\nid,label\n\na,1\n\r\nb,2\n\n", *IMAGES))
     assert data.report["n_blank_lines"] == 4

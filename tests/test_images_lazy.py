@@ -128,6 +128,7 @@ def test_lazy_images_go_through_splitters_undecoded(paths, decodes):
 def test_lazy_images_become_arrays_of_any_dtype(paths):
     lazy = load_lazily(paths, dtype="uint8")
     assert np.asarray(lazy, dtype="float64").dtype == "float64"
+    assert lazy.__array__("float64").dtype == "float64"
     assert lazy.__array__(copy=True).dtype == "uint8"
     with pytest.raises(ValueError, match="without decoding"):
         lazy.__array__(copy=False)

@@ -175,10 +175,11 @@ def test_early_stopping_waits_as_long_as_it_is_told(digits):
     assert longer.n_iter_ - longer.best_iter_ == 6
 
 
-def test_early_stopping_holds_out_each_class(digits, monkeypatch):
+@pytest.fixture
+def held_out_parts(monkeypatch):
+    """Return a list of the samples that fits train on and hold out."""
     from skimgclf.models._training import fit
 
-    X, y = digits
     seen = []
 
     def keep(*arguments, **keywords):
@@ -188,8 +189,13 @@ def test_early_stopping_holds_out_each_class(digits, monkeypatch):
 
     hold_out = fit.hold_out
     monkeypatch.setattr(fit, "hold_out", keep)
+    return seen
+
+
+def test_early_stopping_holds_out_each_class(digits, held_out_parts):
+    X, y = digits
     quick(early_stopping=True, validation_fraction=0.2).fit(X, y)
-    training, held_out = seen
+    training, held_out = held_out_parts
     assert len(held_out.codes) == 60
     assert len(training.codes) == 240
     shares = np.bincount(held_out.codes) / np.bincount(
@@ -200,6 +206,15 @@ def test_early_stopping_holds_out_each_class(digits, monkeypatch):
     np.testing.assert_array_equal(
         np.sort(together, axis=0), np.sort(X.reshape(300, -1), axis=0)
     )
+
+
+def test_early_stopping_holds_out_other_samples_for_another_seed(
+    digits, held_out_parts
+):
+    for seed in (0, 1):
+        quick(early_stopping=True, random_state=seed).fit(*digits)
+    _, first, _, second = held_out_parts
+    assert not np.array_equal(np.asarray(first.X[:]), np.asarray(second.X[:]))
 
 
 def test_early_stopping_is_the_same_tomorrow(digits):
