@@ -1,6 +1,7 @@
 """Parse and check the arguments of the command ``skimgclf``."""
 
 import argparse
+import os
 import re
 
 import skimgclf
@@ -119,7 +120,11 @@ def _add_fit(commands):
     _add_data(fit)
     _add_table_options(fit, label=True)
     fit.add_argument(
-        "--output", required=True, metavar="MODEL", help="the file to save the model in"
+        "--output",
+        type=os.path.expanduser,
+        required=True,
+        metavar="MODEL",
+        help="the file to save the model in",
     )
     fit.add_argument(
         "--test-size",
@@ -227,6 +232,7 @@ def _add_predict(commands):
     )
     predict.add_argument(
         "--output",
+        type=os.path.expanduser,
         default="-",
         metavar="FILE",
         help="the csv file to write; - for standard output (the default)",
@@ -253,6 +259,7 @@ def _add_check(commands):
     _add_table_options(check, label=False)
     check.add_argument(
         "--output",
+        type=os.path.expanduser,
         metavar="FILE",
         help="write the whole report as a csv file; - for standard output",
     )
@@ -263,7 +270,12 @@ def _add_info(commands):
 
 
 def _add_model(command):
-    command.add_argument("model", metavar="MODEL", help="a model that fit has saved")
+    command.add_argument(
+        "model",
+        type=os.path.expanduser,
+        metavar="MODEL",
+        help="a model that fit has saved",
+    )
 
 
 def _add_data(command):

@@ -76,6 +76,48 @@ def replace_atomically(destination, *, folder=False):
     _sync_folder(parent)
 
 
+def find_replaced(path, sources):
+    """Find a file that is read among those that a new file would replace.
+
+    Files are compared, not names: "~" in the name of a source, links to files and
+    folders and hard links lead to the same file.
+
+    Parameters
+    ----------
+    path : str or os.PathLike
+        The file to write.
+    sources : iterable of (str, bytes or os.PathLike)
+        The paths of files that are read; they needn't exist.
+
+    Returns
+    -------
+    source : str, bytes, os.PathLike or None
+        The first of `sources` that is the file `path`, or None.
+
+    Examples
+    --------
+    >>> from skimgclf._atomic import find_replaced
+    >>> find_replaced(__file__, ["missing.csv", __file__]) == __file__
+    True
+    """
+    target = _stat(path)
+    if target is None:
+        return None
+    for source in sources:
+        for name in (source, os.path.expanduser(source)):
+            found = _stat(name)
+            if found is not None and os.path.samestat(found, target):
+                return source
+    return None
+
+
+def _stat(path):
+    try:
+        return os.stat(path)
+    except (OSError, ValueError):  # a name that no file can have
+        return None
+
+
 @contextlib.contextmanager
 def _new_file(path, mode):
     with open(path, "xb") as file:

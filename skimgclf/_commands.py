@@ -16,6 +16,7 @@ from sklearn.model_selection import train_test_split
 from sklearn.pipeline import Pipeline
 
 from skimgclf._report import check_not_read, check_output, write_csv
+from skimgclf._store import list_files
 from skimgclf.datasets import load_image_csv, load_image_folder
 from skimgclf.exceptions import SkimgclfError
 from skimgclf.images import ImageLoader, check_images
@@ -57,7 +58,9 @@ def _fit(options):
     # All files are decoded first, so that an unreadable image isn't found only after
     # an hour of training.
     data = _load_data(options, hash_files=True, on_bad="raise", verbose=_is_watched())
-    check_not_read(options.output, [options.data, *data.filenames])
+    check_not_read(
+        options.output, [options.data, *data.filenames, *list_files(options.cache)]
+    )
     if len(data.target_names) < 2:
         raise SkimgclfError(
             f"{options.data!r} has only one class, {data.target_names[0]!r}; a "
@@ -166,7 +169,8 @@ def _predict(options):
             np.array(options.images, dtype=object),
             options.images,
         )
-    check_not_read(options.output, [options.model, options.csv, *paths])
+    read = [options.model, options.csv, *paths, *list_files(options.cache)]
+    check_not_read(options.output, read)
     frame = predict_frame(
         _load_pipeline(options),
         list(paths),

@@ -5,8 +5,9 @@ import os
 import re
 import sys
 
-from skimgclf._atomic import replace_atomically
+from skimgclf._atomic import find_replaced, replace_atomically
 from skimgclf.exceptions import SkimgclfError
+from skimgclf.images._urls import local_files
 
 # Spreadsheets run a cell that begins like this as a formula (OWASP, "CSV Injection"). A
 # number with a sign is no formula, and stays a number for other programs.
@@ -59,17 +60,17 @@ def check_not_read(path, inputs):
     path : str
         The file to write; "-" for standard output.
     inputs : iterable of (str or None)
-        The files to read.
+        The files and URLs to read.
 
     Raises
     ------
     SkimgclfError
-        If the output is one of the inputs, or a link to one.
+        If the output is one of the inputs, or a file that one is read from.
     """
-    if path == "-" or not os.path.isfile(path):
+    if path == "-":
         return
-    output = os.path.realpath(path)
-    if any(os.path.realpath(source) == output for source in filter(None, inputs)):
+    names = (name for source in filter(None, inputs) for name in local_files(source))
+    if find_replaced(path, names) is not None:
         raise SkimgclfError(f"The output {path!r} would replace what is read.")
 
 

@@ -106,6 +106,48 @@ def test_an_output_that_is_read_is_never_replaced(
     assert {path: path.read_bytes() for path in before} == before
 
 
+def test_an_output_is_compared_with_what_is_read_as_a_file(
+    run_command, digit_folder, digit_model, monkeypatch
+):
+    """However both are written: "~", links to folders, hard links, URLs, the cache."""
+    here = os.getcwd()
+    monkeypatch.setenv("HOME", here)
+    shutil.copy(digit_folder / "1" / "digit_0001.png", "x.png")
+    shutil.make_archive("a", "zip", here, "x.png")
+    pathlib.Path("t.csv").write_text("id\nx.png\n")
+    os.link("t.csv", "hard.csv")
+    os.symlink(here, "link")
+    run_command("predict", digit_model, "x.png", "--cache", ".", "--output", "p.csv")
+    names = ["x.png", "a.zip", "t.csv", "hard.csv", "images-1.sqlite"]
+    before = {path: path.read_bytes() for path in map(pathlib.Path, names)}
+    for arguments in [
+        ["predict", digit_model, "--csv=~/t.csv", "--output", f"{here}/t.csv"],
+        ["predict", digit_model, "--csv", "t.csv", "--output=~/t.csv"],
+        ["predict", digit_model, "--csv=~/t.csv", "--output=~/x.png"],
+        ["predict", digit_model, "--csv", "t.csv", "--output", "link/hard.csv"],
+        ["predict", digit_model, f"file://{here}/x.png", "--output", "x.png"],
+        ["predict", digit_model, f"local://{here}/x.png", "--output", "x.png"],
+        ["predict", digit_model, "zip://x.png::a.zip", "--output", "link/a.zip"],
+        [
+            *("predict", digit_model, f"zip://x.png::file://{here}/a.zip"),
+            *("--output", "a.zip"),
+        ],
+        [
+            *("predict", digit_model, "x.png", "--cache", "."),
+            *("--output", "images-1.sqlite"),
+        ],
+        ["check", "~/t.csv", "--output", f"{here}/t.csv"],
+        ["check", f"file://{here}/x.png", "--output", "x.png"],
+    ]:
+        code, out, err = run_command(*arguments)
+        assert (code, out) == (1, "")
+        assert err.endswith("would replace what is read.\n")
+    assert {path: path.read_bytes() for path in before} == before
+    # A member of an archive is no file of the same name.
+    member = ["predict", digit_model, "zip://x.png::a.zip", "--output", "x.png"]
+    assert run_command(*member)[0] == 0
+
+
 @pytest.mark.parametrize(
     ("output", "words"),
     [

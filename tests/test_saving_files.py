@@ -1,5 +1,7 @@
 """Files that were damaged or made by hand: refused by name, and nothing runs."""
 
+import copy
+import functools
 import json
 import os
 import pickle
@@ -13,7 +15,13 @@ import pytest
 from sklearn.pipeline import Pipeline
 
 import skimgclf
-from skimgclf import ImageLoader, KerasImageClassifier, load_model, save_model
+from skimgclf import (
+    ImageLoader,
+    KerasImageClassifier,
+    export_model,
+    load_model,
+    save_model,
+)
 from skimgclf.exceptions import InvalidParameterError, ModelFileError, ModelFileWarning
 from skimgclf.saving._file_layout import read_model_file, write_model_file
 from skimgclf.saving._values import decode, encode
@@ -335,6 +343,38 @@ def test_targets_that_are_no_files_are_refused(fitted, tmp_path):
         save_model(fitted, tmp_path)
     with pytest.raises(FileNotFoundError):
         save_model(fitted, tmp_path / "missing" / "model")
+
+
+@pytest.mark.parametrize("name", ["architecture", "weights"])
+def test_no_file_that_the_network_was_built_from_is_replaced(
+    fitted, tmp_path, monkeypatch, name
+):
+    monkeypatch.chdir(tmp_path)
+    source, old = tmp_path / "net.keras", b"what the network was built from"
+    source.write_bytes(old)
+    os.link(source, "link")
+    os.link(source, "new.json")
+    model = copy.copy(fitted).set_params(**{name: str(source)})
+    pipeline = Pipeline([("load", ImageLoader()), ("classify", model)])
+    for write, path in [
+        (save_model, source),
+        (save_model, "link"),
+        (functools.partial(export_model, format="keras"), "net.keras"),
+        (functools.partial(export_model, format="keras"), "new"),
+    ]:
+        with pytest.raises(InvalidParameterError, match="was built from"):
+            write(pipeline, path)
+    assert sorted(os.listdir()) == ["link", "net.keras", "new.json"]
+    assert source.read_bytes() == old
+
+
+def test_a_file_with_the_name_of_an_architecture_is_replaced(
+    fitted, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    for _ in range(2):
+        save_model(fitted, "dense")
+    assert load_model("dense").architecture == "dense"
 
 
 def change_learnt(saved, path, change):

@@ -96,6 +96,30 @@ def local_path(url):
     return path if is_local else None
 
 
+def local_files(source):
+    """List the files of this machine that a source may be read from.
+
+    Parameters
+    ----------
+    source : str
+        A path or a URL; fsspec also takes a path as a part of a chain.
+
+    Returns
+    -------
+    paths : list of str
+
+    Examples
+    --------
+    >>> from skimgclf.images._urls import local_files
+    >>> local_files("zip://cat.png::a.zip"), local_files("file:///cat.png")
+    (['a.zip'], ['/cat.png'])
+    """
+    if not is_url(source):
+        return [source]
+    parts = [local_path(part) or part for part in source.split("::")]
+    return [part for part in parts if "://" not in part]
+
+
 class UrlReader:
     """Reads files behind URLs with one set of options.
 

@@ -18,7 +18,7 @@ from skimgclf.images import ImageLoader
 from skimgclf.models import ImageEmbedder
 from skimgclf.models._networks.augmentation import without_augmentation
 from skimgclf.saving._onnx_repairs import translate_erfc
-from skimgclf.saving._steps import is_passthrough, list_steps
+from skimgclf.saving._steps import check_not_read, is_passthrough, list_steps
 
 # Keras tells formats apart by these suffixes, which the user's path needn't have.
 _SUFFIXES = {"keras": ".keras", "litert": ".tflite", "onnx": ".onnx"}
@@ -66,8 +66,9 @@ def export_model(model, path, format="onnx"):
     Raises
     ------
     InvalidParameterError
-        If the model is of another kind, a package for the format is missing, or ONNX
-        lacks an operation of the network.
+        If the model is of another kind, a package for the format is missing, ONNX lacks
+        an operation of the network, or `path` is a file that the network was built
+        from.
     sklearn.exceptions.NotFittedError
         If the classifier isn't fitted.
     OSError
@@ -97,8 +98,11 @@ def export_model(model, path, format="onnx"):
     (['cat', 'dog'], [None, 8, 8, 1])
     """
     _TABLE.check(locals())
-    loader, embedder, classifier = _find_parts(model)
+    steps = list_steps("export_model", model)
+    loader, embedder, classifier = _find_parts(steps)
     check_is_fitted(classifier)
+    described_in = f"{os.fspath(path)}.json"
+    check_not_read("export_model", steps, [path, described_in])
     if format == "onnx":
         _check_packages()
     network = without_augmentation(classifier.model_)
@@ -112,13 +116,13 @@ def export_model(model, path, format="onnx"):
     description = json.dumps(described, indent=2).encode()
     with replace_atomically(path) as file:
         file.write(exported)
-    with replace_atomically(f"{os.fspath(path)}.json") as file:
+    with replace_atomically(described_in) as file:
         file.write(description)
 
 
-def _find_parts(model):
-    """Return the loader, the embedder (each or None) and the classifier of a model."""
-    *others, (_, classifier) = list_steps("export_model", model)
+def _find_parts(steps):
+    """Return the loader, the embedder (each or None) and the classifier."""
+    *others, (_, classifier) = steps
     steps = [step for _, step in others if not is_passthrough(step)]
     found = []
     for kind in (ImageLoader, ImageEmbedder):

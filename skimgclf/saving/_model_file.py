@@ -21,7 +21,7 @@ from skimgclf.exceptions import InvalidParameterError, ModelFileError, ModelFile
 from skimgclf.saving._classifier import UntrustedNetworkError
 from skimgclf.saving._file_layout import read_model_file, write_model_file
 from skimgclf.saving._pipeline import describe_model, restore_model
-from skimgclf.saving._steps import list_steps
+from skimgclf.saving._steps import check_not_read, list_steps
 
 _FORMAT = 2
 _ENTRIES = ["format", "date", "versions", "pipeline", "steps"]
@@ -51,7 +51,8 @@ def save_model(model, path, *, include_optimizer=False):
     Raises
     ------
     InvalidParameterError
-        If there is something in the model that can't be kept without code.
+        If there is something in the model that can't be kept without code, or `path` is
+        a file that the network was built from.
     sklearn.exceptions.NotFittedError
         If the classifier isn't fitted.
     OSError
@@ -93,6 +94,7 @@ def save_model(model, path, *, include_optimizer=False):
     """
     check_bool("save_model", "include_optimizer", include_optimizer)
     steps = list_steps("save_model", model)
+    check_not_read("save_model", steps, [path])
     pipeline = model if type(model) is Pipeline else None
     if pipeline is not None and pipeline.memory is not None:
         raise parameter_error(

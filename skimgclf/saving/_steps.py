@@ -1,10 +1,16 @@
 """Taking a model apart: which models and steps can be saved and exported."""
 
+import os
+
 from sklearn.pipeline import Pipeline
 
+from skimgclf._atomic import find_replaced
+from skimgclf._validation import parameter_error
 from skimgclf.exceptions import InvalidParameterError
 from skimgclf.images import ImageLoader
 from skimgclf.models import ImageEmbedder, KerasImageClassifier
+from skimgclf.models._networks.kinds import Kind, kind_of
+from skimgclf.models._networks.pretrained import IMAGENET
 
 PASSTHROUGH = "passthrough"
 _TRANSFORMERS = (ImageLoader, ImageEmbedder)
@@ -47,6 +53,39 @@ def list_steps(owner, model):
     if type(last) is not KerasImageClassifier:
         raise _refuse(owner, f"Its last step, {name!r}, is {_name_type(last)}")
     return model.steps
+
+
+def check_not_read(owner, steps, paths):
+    """Refuse to write over a file that the network of a model was built from.
+
+    Parameters
+    ----------
+    owner : str
+        The function that writes, for sentences.
+    steps : list of tuple (str or None, estimator or str)
+        From `list_steps`.
+    paths : list of (str or os.PathLike)
+        The files to write.
+
+    Raises
+    ------
+    InvalidParameterError
+        If one of `paths` is a ``.keras`` file or a file of weights of a step.
+    """
+    sources = [source for _, step in steps for source in _list_sources(step)]
+    for path in paths:
+        source = find_replaced(path, sources)
+        if source is not None:
+            expected = f"another file than {source!r}, which the model was built from"
+            raise parameter_error(owner, "path", expected, path)
+
+
+def _list_sources(step):
+    networks = [getattr(step, name, None) for name in ("architecture", "backbone")]
+    weights = getattr(step, "weights", None)
+    sources = [each for each in networks if kind_of(each) is Kind.KERAS_FILE]
+    is_file = isinstance(weights, str | os.PathLike) and weights != IMAGENET
+    return [*sources, weights] if is_file else sources
 
 
 def is_passthrough(step):
