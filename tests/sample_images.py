@@ -229,6 +229,10 @@ def _add_plain(add):
     add("lossless.jpg", make_lossless_jpeg(56, 40), np.full((40, 56), 128 / 255))
     add("lossless.webp", encode(scene, "WEBP", lossless=True), gray)
     add("lossy.webp", encode(scene, "WEBP", quality=90), gray, 0.03)
+    add("RGB.avif", encode(scene, "AVIF", quality=95), gray, 0.03)
+    add("L.avif", encode(levels, "AVIF", quality=95), gray, 0.03)
+    add("RGB.jp2", encode(scene, "JPEG2000"), gray)
+    add("L.jp2", encode(levels, "JPEG2000"), gray)
     add("RGB.ppm", encode(scene, "PPM"), gray)
     add("L.pgm", encode(levels, "PPM"), gray)
     add("1.pbm", encode(Image.fromarray(bits), "PPM"), bits.astype(float))
@@ -247,10 +251,11 @@ def _add_transparent(add):
     levels = np.rint(gray * 255).astype(np.uint8)
     seen = on_white(gray, alpha)
     rgba = np.dstack([scene, alpha])
-    for image_format in ["PNG", "TIFF", "WEBP", "ICO"]:
+    for image_format in ["PNG", "TIFF", "WEBP", "ICO", "JPEG2000"]:
         options = {"WEBP": {"lossless": True}, "ICO": {"sizes": [(WIDTH, HEIGHT)]}}
         content = encode(rgba, image_format, **options.get(image_format, {}))
         add(f"RGBA.{image_format.lower()}", content, seen)
+    add("RGBA.avif", encode(rgba, "AVIF", quality=95), seen, 0.03)
     # A BMP file without bit fields has no alpha: its fourth byte means nothing.
     add("RGBA.bmp", encode(rgba, "BMP"), gray)
     bitmap = {"sizes": [(WIDTH, HEIGHT)], "bitmap_format": "bmp"}
@@ -334,6 +339,7 @@ def _add_deep(add):
     rows = [row.tobytes() for row in big]
     add("I16.png", encode(deep, "PNG"), gray)
     add("I16.tif", encode(deep, "TIFF"), gray)
+    add("I16.jp2", encode(deep, "JPEG2000"), gray)
     add("I16-lzw.tif", encode(deep, "TIFF", compression="tiff_lzw"), gray)
     value = int(deep[5, 5])
     extra = [(b"tRNS", struct.pack(">H", value))]
@@ -408,6 +414,7 @@ def _add_orientations(add):
         "jpg": ("JPEG", {"quality": 95}, 0.02),
         "png": ("PNG", {}, 0.003),
         "webp": ("WEBP", {"lossless": True}, 0.003),
+        "avif": ("AVIF", {"quality": 95}, 0.03),
         "tif": ("TIFF", {}, 0.003),
         "lzw.tif": ("TIFF", {"compression": "tiff_lzw"}, 0.003),
     }
@@ -439,6 +446,7 @@ def _add_animations(add):
         "gif": ("GIF", {}, 0.03),
         "png": ("PNG", {}, 0.003),
         "webp": ("WEBP", {"lossless": True}, 0.003),
+        "avif": ("AVIF", {"quality": 95}, 0.03),
         "tif": ("TIFF", {}, 0.003),
         "mpo.jpg": ("MPO", {"quality": 95}, 0.02),
     }
@@ -484,6 +492,17 @@ def _add_damaged(add):
     eps = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 10 10\n"
     add("cat.jpg", eps, reason="PostScript")
     add("photo.heic.jpg", b"\0\0\0\x18ftypheic\0\0\0\0", reason="HEIC")
+    for name, start, word in [
+        ("raw.j2k", encode(scene, "JPEG2000", no_jp2=True), "raw JPEG 2000"),
+        ("photo.jxl", b"\xff\x0a\xfa\x1f", "JPEG XL"),
+        ("box.jxl", b"\0\0\0\x0cJXL \r\n\x87\n", "JPEG XL"),
+        ("scan.dcm", bytes(128) + b"DICM" + bytes(20), "pydicom"),
+        ("light.exr", b"\x76\x2f\x31\x01\2\0\0\0", "OpenEXR"),
+        ("film.mp4", b"\0\0\0\x18ftypisom\0\0\0\0isommp41", "video"),
+        ("photo.cr3", b"\0\0\0\x18ftypcrx \0\0\0\1crx isom", "raw file"),
+        ("cut.avif", b"\0\0\0\x18ftypavif\0\0\0\0avifmif1", "AVIF"),
+    ]:
+        add(name, start, reason=word)
     add("other-format.png", encode(scene, "TGA"), reason="isn't an image")
     # The tag that says "signed" claims a million values: Pillow skips it.
     sign = struct.pack("<HHI", 339, 3, 1)

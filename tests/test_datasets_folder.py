@@ -137,8 +137,8 @@ def test_folder_order_is_by_class_then_path(tmp_path):
 
 @pytest.mark.parametrize(
     "extension",
-    "apng bmp dib gif ico jfif jpe jpeg jpg mpo pbm pgm png pnm ppm tif tiff webp "
-    "JPG Png TIF".split(),
+    "apng avif avifs bmp dib gif heic heics heif heifs hif ico jfif jp2 jpe jpeg jpf "
+    "jpg jpx mpo pbm pgm png pnm ppm tif tiff webp JPG Png TIF HEIC".split(),
 )
 def test_folder_takes_every_known_extension_in_any_case(root, extension):
     write_files(root, f"cat/x.{extension}")
@@ -159,12 +159,12 @@ def test_folder_skips_and_counts_what_has_no_image_extension(root):
 
 
 def test_folder_warns_of_pictures_in_formats_that_are_not_read(root):
-    write_files(root, "cat/IMG_0001.HEIC", "dog/x.svg")
+    write_files(root, "cat/IMG_0001.JXL", "dog/x.svg")
     with pytest.warns(DatasetWarning, match="formats that aren't read") as record:
         data = load_image_folder(root)
-    assert "IMG_0001.HEIC" in str(record[0].message)
+    assert "IMG_0001.JXL" in str(record[0].message)
     assert "x.svg" in str(record[0].message)
-    assert data.report["skipped"] == {".heic": 1, ".svg": 1}
+    assert data.report["skipped"] == {".jxl": 1, ".svg": 1}
 
 
 @pytest.mark.parametrize(

@@ -32,7 +32,7 @@ FILES = {
     "train/cat/a/1.png": make_png(10),
     "train/cat/2.png": make_png(20),
     "train/cat/notes.txt": b"notes",
-    "train/cat/photo.heic": b"heic",
+    "train/cat/photo.jxl": b"jxl",
     "train/cat/.hidden.png": b"",
     "train/__MACOSX/cat/1.png": b"",
     "train/lost.png": make_png(40),
@@ -117,7 +117,7 @@ def test_folder_behind_a_url_warns_as_on_disk(place, root):
     assert "images outside of any class folder" in messages[0]
     assert "lost.png" in messages[0]
     assert "formats that aren't read" in messages[1]
-    assert "photo.heic" in messages[1]
+    assert "photo.jxl" in messages[1]
 
 
 def test_folder_behind_a_url_reads_the_classes_asked_for(place):

@@ -7,15 +7,15 @@ from collections import Counter
 # Extensions of files that are taken for images. The content decides on the format when
 # they are decoded.
 IMAGE_EXTENSIONS = frozenset(
-    ".apng .bmp .dib .gif .ico .jfif .jpe .jpeg .jpg .mpo .pbm .pgm .png .pnm .ppm "
-    ".tif .tiff .webp".split()
+    ".apng .avif .avifs .bmp .dib .gif .heic .heics .heif .heifs .hif .ico .jfif .jp2 "
+    ".jpe .jpeg .jpf .jpg .jpx .mpo .pbm .pgm .png .pnm .ppm .tif .tiff .webp".split()
 )
 
 # Extensions of pictures that ImageLoader doesn't read. A warning lists those that are
 # left out; text files beside the images give none.
 _UNREADABLE_EXTENSIONS = frozenset(
-    ".arw .avif .cr2 .cr3 .dcm .dng .eps .exr .hdr .heic .heif .j2k .jp2 .jxl .nef "
-    ".orf .pcx .psd .raw .svg .tga .xcf".split()
+    ".arw .cr2 .cr3 .dcm .dng .eps .exr .hdr .j2c .j2k .jpc .jxl .jxr .nef .orf .pcx "
+    ".psd .qoi .raf .raw .rw2 .svg .tga .xcf".split()
 )
 
 # Names of files and folders that operating systems and programs make, in lower case.

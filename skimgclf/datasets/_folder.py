@@ -149,7 +149,7 @@ def load_image_folder(
     -----
     DatasetWarning
         If images lie outside of class folders, pictures have a format that isn't read
-        (HEIC, for example), links to folders weren't followed, classes differ only by
+        (SVG, for example), links to folders weren't followed, classes differ only by
         case, space or Unicode form, look like parts of a data set (train, test), or
         there is only one, equal images have different labels, or files were dropped.
 

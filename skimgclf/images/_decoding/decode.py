@@ -57,7 +57,8 @@ def read_image(
     source : str, os.PathLike, bytes, PIL.Image.Image or ndarray
         A path, a URL, an encoded image, a PIL image, or decoded pixels of shape
         (height, width) or (height, width, 1, 3 or 4), uint8 or float in [0, 1]. Files
-        and bytes may be JPEG (with MPO), PNG, GIF, BMP, TIFF, WEBP, PPM or ICO.
+        and bytes may be JPEG (with MPO), PNG, GIF, BMP, TIFF, WEBP, AVIF, JPEG 2000
+        (JP2), PPM, ICO or, with the extra ``heif``, HEIC.
     image_size : tuple of two int
         Height and width of the result.
     color_mode : {"grayscale", "rgb", "rgba"}, default="grayscale"

@@ -10,6 +10,7 @@ from PIL import Image, UnidentifiedImageError
 
 from skimgclf.images._decoding.colour import read_sample_meaning, refuse_lost_bits
 from skimgclf.images._decoding.decoded_arrays import convert_array
+from skimgclf.images._decoding.heif import decode_heif, is_heif, read_heif_header
 from skimgclf.images._decoding.icon import unwrap_icon
 from skimgclf.images._decoding.pillow_repairs import (
     SettingsChanged,
@@ -18,13 +19,28 @@ from skimgclf.images._decoding.pillow_repairs import (
     isolated,
     read_transparent_colour,
 )
-from skimgclf.images._decoding.reasons import UnreadableImage, explain_start
+from skimgclf.images._decoding.reasons import (
+    UnreadableImage,
+    explain_start,
+    refuse_start,
+)
 from skimgclf.images._decoding.resize import orient, read_orientation
 from skimgclf.images._decoding.tiff import check_directory
 
 # Content decides, not the extension, and nothing else may be tried: EPS would reach
 # Ghostscript. Pillow finds MPO (which many phones write as .jpg) under JPEG.
-_ALLOWED_FORMATS = ("JPEG", "PNG", "GIF", "BMP", "PPM", "TIFF", "WEBP", "ICO")
+_ALLOWED_FORMATS = (
+    "JPEG",
+    "PNG",
+    "GIF",
+    "BMP",
+    "PPM",
+    "TIFF",
+    "WEBP",
+    "ICO",
+    "AVIF",
+    "JPEG2000",
+)
 
 _JPEG_START = b"\xff\xd8\xff"
 
@@ -98,6 +114,10 @@ def load_stream(stream, max_pixels, draft=None):
 
 def _load_once(stream, max_pixels, draft):
     with isolated(max_pixels):
+        start = _read_start(stream)
+        refuse_start(start)
+        if is_heif(start):
+            return _load_heif(stream, max_pixels)
         stream, n_pixels = unwrap_icon(stream)
         _check_n_pixels(n_pixels, max_pixels)
         try:
@@ -108,6 +128,17 @@ def _load_once(stream, max_pixels, draft):
         if image.format == "TIFF":
             check_directory(image, stream)
         return _load_opened(image, _draft(image, draft))
+
+
+def _read_start(stream):
+    stream.seek(0)
+    return stream.read(64)
+
+
+def _load_heif(stream, max_pixels):
+    header = read_heif_header(stream)
+    _check_n_pixels(header.size[0] * header.size[1], max_pixels)
+    return Picture(decode_heif(header), format="HEIF", mode=header.mode)
 
 
 def _load_opened(image, margins=_NO_MARGINS):

@@ -8,7 +8,7 @@ from PIL import Image
 
 from skimgclf.images._urls import MissingPackageError
 
-FORMATS_IN_WORDS = "JPEG, PNG, GIF, BMP, TIFF, WEBP, PPM or ICO"
+FORMATS_IN_WORDS = "JPEG, PNG, GIF, BMP, TIFF, WEBP, AVIF, HEIC, JPEG 2000, PPM or ICO"
 
 _ERRNO_IN_WORDS = {
     errno.ENOENT: "there is no such file",
@@ -19,6 +19,31 @@ _ERRNO_IN_WORDS = {
     errno.ELOOP: "its symbolic links lead in a circle",
     errno.ENAMETOOLONG: "its name is longer than the file system allows",
 }
+
+
+def _say_not_read(name, way_out="convert it to PNG or JPEG"):
+    return f"it is {name} file, which isn't read: {way_out}"
+
+
+_AVIF = (
+    "it is an AVIF file that is damaged, cut short or not read by this build of "
+    "Pillow (the wheels on PyPI read AVIF)"
+)
+_JPEG_XL = _say_not_read("a JPEG XL", "convert it to PNG or JPEG, as `djxl` does")
+_RAW_JPEG_2000 = _say_not_read(
+    "a raw JPEG 2000 (J2K)", "it doesn't say which colours it holds; convert it to JP2"
+)
+_DICOM = _say_not_read(
+    "a DICOM",
+    "read its pixels with pydicom, scale them to [0, 1] by the window that you need, "
+    "and pass the array",
+)
+_EXR = _say_not_read(
+    "an OpenEXR", "its floats have no white; scale them to [0, 1] and pass the array"
+)
+_RAW_PHOTO = _say_not_read(
+    "a camera's raw", "develop it to JPEG or TIFF, as rawpy or dcraw does"
+)
 
 # The first bytes of other files that are found in image folders, and their reasons.
 _NOT_IMAGES = (
@@ -37,8 +62,29 @@ _NOT_IMAGES = (
     (b"PK\x03\x04", "it is a zip archive, not an image"),
     (b"\x1f\x8b", "it is a gzip archive, not an image"),
     (b"8BPS", "it is a Photoshop (PSD) file, which isn't read"),
-    (b"\x00\x00\x00\x0cjP  ", "it is a JPEG 2000 file, which isn't read"),
+    (b"\xff\x4f\xff\x51", _RAW_JPEG_2000),
+    (b"\xff\x0a", _JPEG_XL),
+    (b"\x00\x00\x00\x0cJXL ", _JPEG_XL),
+    (b"\x76\x2f\x31\x01", _EXR),
+    (b"#?RADIANCE", _say_not_read("a Radiance HDR", "scale it to [0, 1] yourself")),
+    (b"II\xbc", _say_not_read("a JPEG XR")),
+    (b"FUJIFILMCCD-RAW", _RAW_PHOTO),
+    (b"IIRO", _RAW_PHOTO),
+    (b"IIU\x00", _RAW_PHOTO),
+    (b"gimp xcf", _say_not_read("a GIMP (XCF)", "export it")),
+    (b"qoif", _say_not_read("a QOI")),
+    (b"DDS ", _say_not_read("a DDS")),
+    (b"SIMPLE  =", _say_not_read("a FITS", "scale it to [0, 1] yourself")),
+    (b"\x93NUMPY", "it is a NumPy file: pass the array that numpy.load returns"),
 )
+
+# Files of the ISO base media format that hold no AVIF or HEIC image, by their brand.
+_BRANDS = {
+    "avif": _AVIF,
+    "avis": _AVIF,
+    "crx ": _RAW_PHOTO,
+    "jxl ": _JPEG_XL,
+}
 
 _IMAGE_STARTS = (
     (b"\xff\xd8", "JPEG"),
@@ -48,6 +94,7 @@ _IMAGE_STARTS = (
     (b"II*\x00", "TIFF"),
     (b"MM\x00*", "TIFF"),
     (b"\x00\x00\x01\x00", "ICO"),
+    (b"\x00\x00\x00\x0cjP  ", "JPEG 2000"),
 )
 
 
@@ -107,7 +154,9 @@ def explain_start(stream):
             return "it is an XML or SVG file, which isn't read"
         return "it is an HTML page, not an image (what a failed download leaves)"
     if start[4:8] == b"ftyp":
-        return "it is a HEIC, AVIF or video file, which isn't read"
+        return _explain_brands(read_brands(start))
+    if start[128:132] == b"DICM":
+        return _DICOM
     name = name_format(start)
     if name is not None:
         return (
@@ -115,6 +164,33 @@ def explain_start(stream):
             "a kind that Pillow can't read"
         )
     return f"it isn't an image in one of the formats read ({FORMATS_IN_WORDS})"
+
+
+def _explain_brands(brands):
+    reasons = [_BRANDS[brand] for brand in brands if brand in _BRANDS]
+    return reasons[0] if reasons else _say_not_read("a video", "save its frames as PNG")
+
+
+def read_brands(start):
+    """Read the brands of a file of the ISO base media format from its first bytes.
+
+    Returns
+    -------
+    brands : list of str
+        The major one first; empty for files of other formats.
+    """
+    if start[4:8] != b"ftyp":
+        return []
+    # ISO/IEC 14496-12, section 4.3: size, "ftyp", major brand, version, other brands.
+    end = min(int.from_bytes(start[:4], "big"), len(start))
+    places = [8, *range(16, end - 3, 4)]
+    return [start[place : place + 4].decode("latin-1") for place in places]
+
+
+def refuse_start(start):
+    """Refuse a kind of file that Pillow would read without knowing its colours."""
+    if start.startswith(b"\xff\x4f\xff\x51"):
+        raise UnreadableImage(_RAW_JPEG_2000)
 
 
 def name_format(start):

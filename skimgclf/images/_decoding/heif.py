@@ -1,0 +1,87 @@
+"""Read HEIC and HEIF images, as iPhones write them, with pillow-heif."""
+
+import numpy as np
+from PIL import Image
+
+from skimgclf.images._decoding.reasons import UnreadableImage, read_brands
+
+# ISO/IEC 23008-12, annex B, and ISO/IEC 14496-12: an HEVC image, a collection or a
+# sequence of them. The last two stand for any codec, AV1 included.
+_HEVC_BRANDS = {"heic", "heix", "heim", "heis", "hevc", "hevx", "hevm", "hevs"}
+_CONTAINER_BRANDS = {"mif1", "msf1"}
+_AVIF_BRANDS = {"avif", "avis"}
+
+
+def is_heif(start):
+    """Tell from its first bytes whether a file is HEIC or HEIF, and not AVIF."""
+    brands = read_brands(start)
+    if not brands:
+        return False
+    if brands[0] in _HEVC_BRANDS:
+        return True
+    return brands[0] in _CONTAINER_BRANDS and not _AVIF_BRANDS.intersection(brands)
+
+
+def read_heif_header(stream):
+    """Read the main image of a HEIC file, of which no pixels are decoded yet.
+
+    Parameters
+    ----------
+    stream : binary file
+
+    Returns
+    -------
+    image : pillow_heif.HeifImage
+    """
+    try:
+        # Its reader, not its plugin for Pillow, which is a setting of the process.
+        import pillow_heif
+    except ImportError as error:
+        raise UnreadableImage(
+            "it is a HEIC file, which needs pillow-heif: "
+            '`pip install "skimgclf[heif]"` installs it'
+        ) from error
+    try:
+        file = pillow_heif.open_heif(
+            stream, convert_hdr_to_8bit=False, hdr_to_16bit=False
+        )
+        return file[file.primary_index]
+    except Exception as error:
+        raise _damaged(error) from error
+
+
+def decode_heif(heif_image):
+    """Decode an image of `read_heif_header`, which libheif turns upright.
+
+    Returns
+    -------
+    image : PIL.Image.Image or ndarray of shape (height, width, n_channels)
+        float32 in [0, 1] for an image deeper than 8 bits.
+    """
+    try:
+        pixels = np.asarray(heif_image)
+    except Exception as error:
+        raise _damaged(error) from error
+    if pixels.dtype == np.uint8:
+        mode = heif_image.mode
+        return Image.frombytes(mode, pixels.shape[1::-1], pixels.tobytes())
+    floats = pixels.astype(np.float32) / (2 ** heif_image.info["bit_depth"] - 1)
+    return _straighten_alpha(np.atleast_3d(floats), heif_image.premultiplied_alpha)
+
+
+def _straighten_alpha(pixels, is_premultiplied):
+    """Give gray with alpha three colours, and divide premultiplied ones by alpha."""
+    if pixels.shape[2] == 2:
+        pixels = pixels[:, :, [0, 0, 0, 1]]
+    if is_premultiplied:
+        alpha = pixels[:, :, 3:]
+        np.divide(pixels[:, :, :3], alpha, out=pixels[:, :, :3], where=alpha > 0)
+        np.minimum(pixels, 1, out=pixels)
+    return pixels
+
+
+def _damaged(error):
+    return UnreadableImage(
+        "it is a HEIC file that is damaged, cut short or of a kind that libheif can't "
+        f"read: {error}"
+    )

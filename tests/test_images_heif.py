@@ -1,0 +1,144 @@
+"""HEIC images, read with pillow-heif: depth, alpha, orientation and sequences."""
+
+import io
+import sys
+
+import numpy as np
+import pillow_heif
+import pytest
+from image_corpus import FULL_SIZE, refuse
+from PIL import Image
+from sample_images import (
+    HEIGHT,
+    WIDTH,
+    luma,
+    make_alpha,
+    make_exif,
+    make_scene,
+    on_white,
+    store,
+)
+
+from skimgclf.images import check_images, read_image
+
+# libheif's sample values of lossless 4:4:4 differ by the rounding of YCbCr alone.
+LOSSLESS = {"quality": -1, "chroma": 444}
+
+
+def encode_heic(pixels, mode="RGB", **options):
+    """Encode pixels as HEIC; in modes of 16 bits, as 10 or 12 bits."""
+    size = pixels.shape[1::-1]
+    file = pillow_heif.from_bytes(mode, size, np.ascontiguousarray(pixels).tobytes())
+    stream = io.BytesIO()
+    file.save(stream, **{**LOSSLESS, **options})
+    return stream.getvalue()
+
+
+def make_deep(pixels):
+    """Make 16 bits of 8, from black to white."""
+    return pixels.astype(np.uint16) * 257
+
+
+def test_heic_is_read_like_other_formats(tmp_path):
+    scene = make_scene()
+    path = tmp_path / "IMG_0001.HEIC"
+    path.write_bytes(encode_heic(scene))
+    image = read_image(path, image_size=FULL_SIZE, color_mode="rgb", dtype="uint8")
+    assert np.abs(image.astype(int) - scene).max() <= 3
+    gray = read_image(path, image_size=FULL_SIZE)[:, :, 0]
+    assert np.abs(gray - luma(scene)).max() < 0.01
+    report = check_images([path])
+    assert report.loc[0, "ok"]
+    assert tuple(report.loc[0, ["width", "height", "format"]]) == (56, 40, "HEIF")
+
+
+@pytest.mark.parametrize("bits", [10, 12])
+@pytest.mark.parametrize("color_mode", ["grayscale", "rgb", "rgba"])
+def test_heic_of_ten_and_twelve_bits_is_scaled_by_its_depth(bits, color_mode):
+    """White is 1 and a step of one in 1023 or 4095 is kept."""
+    deep = np.full((64, 64, 3), 65535, dtype=np.uint16)
+    deep[:, 32:] = round(65535 * 101 / (2**bits - 1))
+    content = encode_heic(deep, "RGB;16", bit_depth=bits)
+    assert pillow_heif.open_heif(io.BytesIO(content)).info["bit_depth"] == bits
+    image = read_image(content, image_size=(8, 8), color_mode=color_mode)
+    colours = image[:, :, :3]
+    assert colours[:, :3].min() == pytest.approx(1, abs=1 / 2**bits)
+    dark = 101 / (2**bits - 1)
+    assert colours[:, 5:] == pytest.approx(dark, abs=1.5 / 2**bits)
+
+
+@pytest.mark.parametrize("mode", ["RGBA", "RGBA;16"])
+def test_heic_keeps_transparency(mode):
+    scene, alpha = make_scene(), make_alpha()
+    rgba = np.dstack([scene, alpha])
+    content = encode_heic(make_deep(rgba) if mode.endswith("16") else rgba, mode)
+    gray = read_image(content, image_size=FULL_SIZE)[:, :, 0]
+    assert np.abs(gray - on_white(luma(scene), alpha)).mean() < 0.01
+    image = read_image(content, image_size=FULL_SIZE, color_mode="rgba")
+    assert np.abs(image[:, :, 3] - alpha / 255).max() < 0.01
+
+
+@pytest.mark.parametrize("mode", ["L", "L;16", "LA", "LA;16"])
+def test_heic_of_gray_is_read(mode):
+    levels, alpha = make_scene()[:, :, 0], make_alpha()
+    pixels = np.dstack([levels, alpha]) if "A" in mode else levels
+    content = encode_heic(make_deep(pixels) if mode.endswith("16") else pixels, mode)
+    gray = read_image(content, image_size=FULL_SIZE)[:, :, 0]
+    expected = on_white(levels / 255, alpha) if "A" in mode else levels / 255
+    assert np.abs(gray - expected).mean() < 0.01
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_heic_is_turned_upright_once(orientation):
+    """The orientation stands in the container and in the EXIF block: one counts."""
+    scene = make_scene()
+    exif = make_exif(orientation).tobytes()
+    content = encode_heic(store(scene, orientation), exif=exif)
+    image = read_image(content, image_size=FULL_SIZE)[:, :, 0]
+    assert np.abs(image - luma(scene)).mean() < 0.01
+
+
+def test_heic_of_several_images_gives_the_main_one():
+    scene = make_scene()
+    file = pillow_heif.from_pillow(Image.fromarray(scene))
+    file.add_from_pillow(Image.new("RGB", (WIDTH, HEIGHT), "red"))
+    stream = io.BytesIO()
+    file.save(stream, **LOSSLESS)
+    image = read_image(stream.getvalue(), image_size=FULL_SIZE)[:, :, 0]
+    assert np.abs(image - luma(scene)).max() < 0.02
+
+
+def test_heic_of_more_than_max_pixels_is_refused_before_it_is_decoded():
+    content = encode_heic(make_scene())
+    assert "2240 pixels" in refuse(content, max_pixels=2239).reason
+    read_image(content, image_size=(4, 4), max_pixels=2240)
+
+
+def test_heic_that_is_cut_is_refused():
+    content = encode_heic(make_scene())
+    for share in [0.1, 0.5, 0.75, 0.95]:
+        error = refuse(content[: int(len(content) * share)])
+        assert "HEIC file that is damaged" in error.reason
+
+
+def test_heic_without_pillow_heif_says_what_to_install(monkeypatch):
+    monkeypatch.setitem(sys.modules, "pillow_heif", None)
+    error = refuse(encode_heic(make_scene()))
+    assert 'pip install "skimgclf[heif]"' in error.reason
+
+
+def test_heic_leaves_pillow_as_it_is(run_python):
+    """Reading HEIC registers nothing in Pillow."""
+    code = """
+import io, sys
+from PIL import Image
+from skimgclf.images import read_image
+content = bytes.fromhex(sys.argv[1])
+read_image(content, image_size=(4, 4))
+try:
+    Image.open(io.BytesIO(content))
+except Image.UnidentifiedImageError:
+    print("HEIF" in Image.OPEN, ".heic" in Image.registered_extensions())
+"""
+    content = encode_heic(make_scene()[:8, :8])
+    assert run_python(code, content.hex()) == "False False"
