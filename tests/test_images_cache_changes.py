@@ -2,11 +2,19 @@
 
 import os
 import time
+import zipfile
 
 import numpy as np
 import pytest
-from cached_images import load, wait_for_the_clock, write_forty_images, write_gray
+from cached_images import (
+    count_entries,
+    load,
+    wait_for_the_clock,
+    write_forty_images,
+    write_gray,
+)
 
+from skimgclf._file_identity import identify_file
 from skimgclf.exceptions import ImageLoadError
 from skimgclf.images import _load_many
 
@@ -95,3 +103,78 @@ def test_repair_ticks_keeps_no_file_that_may_change_again(
         for _ in range(2):
             load([path], tmp_path / "cache")
         assert len(decodes) == n_decodes
+
+
+@pytest.fixture
+def whole_seconds(monkeypatch):
+    """Let all files have times of whole seconds, as on ext3, FAT and HFS+."""
+    stat = os.stat
+
+    def floor(path, **options):
+        status = stat(path, **options)
+        values = names_of(status)
+        for name in ("st_atime", "st_mtime", "st_ctime"):
+            values[name] = float(int(values[name]))
+            values[f"{name}_ns"] = int(values[name]) * 10**9
+        return os.stat_result(status, values)
+
+    monkeypatch.setattr(os, "stat", floor)
+
+
+def names_of(status):
+    return {name: getattr(status, name) for name in dir(status) if name[:3] == "st_"}
+
+
+@pytest.mark.usefixtures("whole_seconds")
+def test_cache_keeps_no_young_file_where_times_are_whole_seconds(tmp_path, monkeypatch):
+    """A file rewritten in place 0.1 s later looks the same there."""
+    path, clock = tmp_path / "a.bmp", time.time_ns
+    for gray in (10, 20, 30, 40, 50):
+        write_gray(path, gray)
+        monkeypatch.setattr(time, "time_ns", lambda: clock() + 100_000_000)
+        assert (load([path], tmp_path / "cache", dtype="uint8") == gray).all()
+    monkeypatch.setattr(time, "time_ns", lambda: clock() + 4 * 10**9)
+    load([path], tmp_path / "cache", dtype="uint8")
+    assert count_entries(tmp_path / "cache") == 1
+
+
+@pytest.mark.usefixtures("whole_seconds")
+def test_an_archive_rewritten_in_place_within_a_second_is_opened_again(tmp_path):
+    for gray in (10, 20):
+        write_gray(tmp_path / "a.bmp", gray)
+        with zipfile.ZipFile(tmp_path / "new.zip", "w") as archive:
+            archive.write(tmp_path / "a.bmp", f"{gray}.bmp")
+        (tmp_path / "a.zip").write_bytes((tmp_path / "new.zip").read_bytes())
+        url = f"zip://{gray}.bmp::{tmp_path}/a.zip"
+        assert (load([url], dtype="uint8") == gray).all()
+
+
+def test_time_of_change_is_that_of_modification_on_windows(tmp_path, monkeypatch):
+    """There, `st_ctime` is the time when a file was made."""
+    path = tmp_path / "a"
+    path.touch()
+    made = os.stat(path).st_ctime_ns
+    changed = made + 60 * 10**9 + 1
+    os.utime(path, ns=(changed, changed))
+    monkeypatch.setattr(time, "time_ns", lambda: changed + 10**7)
+    assert identify_file(path) is not None
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "name", "nt")
+        assert identify_file(str(path)) is None
+
+
+def test_cache_takes_the_long_numbers_of_files_on_windows(tmp_path, monkeypatch):
+    """Inodes have 128 bits on ReFS."""
+    path, stat = tmp_path / "a.bmp", os.stat
+    write_gray(path, 10)
+    wait_for_the_clock()
+
+    def lengthen(path, **options):
+        status = stat(path, **options)
+        return os.stat_result(
+            [status[0], 2**127 + 1, *list(status)[2:]], names_of(status)
+        )
+
+    monkeypatch.setattr(os, "stat", lengthen)
+    load([path], tmp_path / "cache", dtype="uint8")
+    assert count_entries(tmp_path / "cache") == 1

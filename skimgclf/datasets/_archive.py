@@ -10,6 +10,7 @@ from collections import namedtuple
 from sklearn.datasets import get_data_home
 
 from skimgclf._atomic import replace_atomically
+from skimgclf._file_identity import wait_for_identity
 from skimgclf._validation import TRUE_OR_FALSE, ParameterTable, Rule, optional
 from skimgclf.datasets._download import download_file, download_from_drive
 from skimgclf.datasets._paths import a_path
@@ -35,6 +36,9 @@ _TABLE = ParameterTable(
         "source": a_path("an archive, or its URL,"),
     },
 )
+
+# Seconds to wait until a file that has just changed can be told from a later one.
+_PATIENCE = 5.0
 
 # What Google Drive's ids are made of; those in use have 28, 33 or 44 characters.
 _DRIVE_ID = r"[\w-]{25,}"
@@ -124,8 +128,7 @@ def _find_origin(path):
     """Tell what kind of source is given."""
     if os.path.isfile(path):
         path = os.path.realpath(path)
-        status = os.stat(path)
-        identity = f"{path} {status.st_size} {status.st_mtime_ns} {status.st_ino}"
+        identity = f"{path} {wait_for_identity(path, _PATIENCE) or os.stat(path)}"
         return _Origin("path", path, identity, _make_stem(path))
     file_id = _find_drive_id(path)
     if file_id is not None:

@@ -4,13 +4,12 @@ import contextlib
 import dataclasses
 import hashlib
 import os
-import struct
-import time
 
 import numpy as np
 import PIL
 
 import skimgclf
+from skimgclf._file_identity import identify_file
 from skimgclf._store import open_store
 from skimgclf._validation import Rule, an_int, warn_user
 from skimgclf.exceptions import ImageCacheWarning
@@ -20,10 +19,6 @@ from skimgclf.images._urls import UrlReader
 
 # 10 GiB: a million images of 100 x 100 pixels in gray.
 DEFAULT_CACHE_LIMIT = 10 * 2**30
-
-# File systems note the time of a change in ticks of up to 10 ms: a file that changed
-# less than two ticks ago may change once more and look the same.
-_TICKS = 20_000_000
 
 
 def _is_directory_name(value):
@@ -101,23 +96,12 @@ class PixelCache:
                 return self._key_of_url(key, cell)
             path = os.fsencode(path)
             # As it was given: "link/../a" is another file than "a", and "a/" is none.
-            status = os.stat(path)
-            path = os.path.abspath(path)
+            identity = identify_file(path)
         except Exception:  # the decoder raises it again, with the name of the file
             return None
-        if time.time_ns() - status.st_ctime_ns < _TICKS:
+        if identity is None:
             return None
-        key.update(
-            struct.pack(
-                "<5Q",
-                status.st_size,
-                status.st_mtime_ns % 2**64,
-                status.st_ctime_ns % 2**64,
-                status.st_ino,
-                status.st_dev,
-            )
-        )
-        key.update(path)
+        key.update(repr((*identity, os.path.abspath(path))).encode())
         return key.digest()
 
     def _key_of_url(self, key, url):

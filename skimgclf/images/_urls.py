@@ -12,6 +12,7 @@ from collections import OrderedDict
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
+from skimgclf._file_identity import wait_for_identity
 from skimgclf._validation import Rule
 from skimgclf.images._fsspec_repairs import (
     copy_web_file,
@@ -27,6 +28,9 @@ _CHUNK = 2**20
 # Archives that are kept open, so that their directories are read once and not for each
 # file: see examples/benchmarks/remote_reading.py.
 _MAX_ARCHIVES = 8
+
+# Seconds to wait until a file that has just changed can be told from a later one.
+_PATIENCE = 0.05
 
 # Names of fields that change with a file's content. Times don't always: HTTP's has
 # whole seconds.
@@ -59,7 +63,7 @@ class Place:
 @dataclass(frozen=True)
 class _Archive:
     fs: object
-    identity: str | None  # another one when the file has changed
+    identity: object  # another one when the file has changed
     lock: threading.Lock
 
 
@@ -225,7 +229,7 @@ class UrlReader:
         return archive
 
     def _identify(self, url):
-        """Return a text that changes when the file of an archive changes."""
+        """Return a value that is another one when the file of an archive has changed."""
         # simplecache never looks at the file again, and each thread would download it.
         if url.startswith("simplecache::"):
             return None
@@ -240,7 +244,11 @@ class UrlReader:
             raise OSError(f"in the archive's place {url!r}, {why}") from error
         if info.get("type") != "file":
             raise OSError(f"the archive {url!r} isn't a regular file")
-        return repr(info)
+        path = local_path(url) if is_url(url) else url
+        if path is None:
+            return repr(info)
+        # One that may change once more is opened each time.
+        return wait_for_identity(os.path.expanduser(path), _PATIENCE) or object()
 
 
 class _BoundedBuffer(io.BytesIO):

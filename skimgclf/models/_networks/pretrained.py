@@ -14,6 +14,7 @@ from collections import OrderedDict
 import keras
 import numpy as np
 
+from skimgclf._file_identity import identify_file
 from skimgclf._validation import Rule, parameter_error
 from skimgclf.models._networks.applications import (
     BACKBONES,
@@ -202,8 +203,8 @@ def _identify(source):
         return id(source)
     if source is None or not os.path.isfile(source):
         return source
-    status = os.stat(source)
-    return os.path.abspath(source), status.st_mtime_ns, status.st_size, status.st_ino
+    # A file that has just changed may change once more: its network isn't shared.
+    return os.path.abspath(source), identify_file(source) or object()
 
 
 def _digest(backbone, network):
