@@ -187,7 +187,8 @@ class PixelStore:
     def _open(self):
         _make_directory(self._directory)
         is_new = not os.path.lexists(self._path)
-        if not is_new and not stat.S_ISREG(os.stat(self._path).st_mode):
+        # Not through a link either: it may lead to another database.
+        if not is_new and not stat.S_ISREG(os.lstat(self._path).st_mode):
             raise OSError(f"{_FILE_NAME} in it isn't a regular file")
         used = [self._directory] if is_new else [self._directory, self._path]
         self._is_read_only = not all(os.access(path, os.W_OK) for path in used)
@@ -200,7 +201,10 @@ class PixelStore:
             check_same_thread=False,
         )
         try:
-            if not self._is_read_only:
+            _distrust(connection)
+            if self._is_read_only:
+                _check_schema(connection)
+            else:
                 _prepare(connection)
         except BaseException:
             _close(connection)
@@ -293,11 +297,28 @@ def _close(connection):
         connection.close()
 
 
+def _distrust(connection):
+    """Open a file that others may have written, as SQLite advises in such a case.
+
+    https://www.sqlite.org/security.html, "Untrusted SQLite Database Files"
+    """
+    for setting in ("trusted_schema = OFF", "cell_size_check = ON", "mmap_size = 0"):
+        connection.execute(f"PRAGMA {setting}")
+
+
+def _check_schema(connection):
+    """Refuse a file with tables, triggers, views or indexes that aren't ours."""
+    known = {statement.replace("IF NOT EXISTS ", "") for statement in _SCHEMA}
+    if {sql for (sql,) in connection.execute("SELECT sql FROM sqlite_master")} - known:
+        raise OSError(f"{_FILE_NAME} in it has other tables than a cache")
+
+
 def _prepare(connection):
     """Set the options of a file, and make the tables of a new one."""
     deadline = time.monotonic() + _PATIENCE
     while True:
         try:
+            _check_schema(connection)
             connection.execute(f"PRAGMA page_size = {_PAGE_SIZE}")
             connection.execute("PRAGMA journal_mode = WAL")
             connection.execute("PRAGMA synchronous = NORMAL")

@@ -76,6 +76,65 @@ def test_cache_that_is_none_costs_one_warning(paths, tmp_path, kind):
     np.testing.assert_array_equal(load(paths, tmp_path / "cache"), images)
 
 
+@pytest.mark.parametrize("is_read_only", [False, True])
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "CREATE TRIGGER t AFTER UPDATE ON entries BEGIN DELETE FROM pixels; END",
+        "CREATE VIEW v AS SELECT * FROM pixels",
+        "CREATE TABLE t (x)",
+        "CREATE INDEX i ON pixels (hex(value))",
+        "ALTER TABLE entries ADD COLUMN x AS (zeroblob(1e9))",
+    ],
+)
+def test_cache_that_somebody_put_more_into_is_left_alone(
+    paths, tmp_path, monkeypatch, statement, is_read_only
+):
+    load(paths[:2], tmp_path / "made")
+    cache = copy_cache(tmp_path / "made", tmp_path / "cache")
+    with sqlite3.connect(find_file(cache)) as connection:
+        connection.execute("PRAGMA journal_mode = DELETE")
+        connection.execute(statement)
+    connection.close()
+    content = find_file(cache).read_bytes()
+    if is_read_only:  # root may write everywhere
+        monkeypatch.setattr(os, "access", lambda path, mode: "cache" not in str(path))
+    with pytest.warns(ImageCacheWarning, match="has other tables than a cache"):
+        images = load(paths[:2], cache)
+    np.testing.assert_array_equal(images, load(paths[:2]))
+    assert find_file(cache).read_bytes() == content
+
+
+def test_cache_that_is_a_link_writes_into_no_other_database(paths, tmp_path):
+    with sqlite3.connect(tmp_path / "mine.sqlite") as connection:
+        connection.execute("CREATE TABLE mine (x)")
+    connection.close()
+    for name in ("mine.sqlite", "none.sqlite"):
+        cache = tmp_path / f"cache of {name}"
+        cache.mkdir()
+        (cache / "images-1.sqlite").symlink_to(tmp_path / name)
+        with pytest.warns(ImageCacheWarning, match="isn't a regular file"):
+            load(paths[:2], cache)
+    with sqlite3.connect(tmp_path / "mine.sqlite") as connection:
+        names = connection.execute("SELECT name FROM sqlite_master").fetchall()
+    connection.close()
+    assert names == [("mine",)]
+    assert not (tmp_path / "none.sqlite").exists()
+
+
+def test_cache_trusts_nothing_in_its_file(paths, tmp_path, monkeypatch):
+    opened, connect = [], sqlite3.connect
+
+    def note(*arguments, **options):
+        opened.append(connect(*arguments, **options))
+        return opened[-1]
+
+    monkeypatch.setattr(sqlite3, "connect", note)
+    load(paths[:2], tmp_path / "cache")
+    for name, value in [("trusted_schema", 0), ("cell_size_check", 1)]:
+        assert opened[0].execute(f"PRAGMA {name}").fetchone() == (value,)
+
+
 def test_cache_file_that_is_empty_is_a_new_one(paths, tmp_path):
     (tmp_path / "cache").mkdir()
     (tmp_path / "cache" / "images-1.sqlite").touch()
