@@ -151,6 +151,7 @@ def test_dask_brings_back_the_loaders_own_error(client, files):
     assert caught.value.path == "lost.png"
 
 
+@pytest.mark.slow
 def test_dask_search_gives_the_same_scores(client, files, expected):
     """Bit for bit, from both worker processes and not from this one."""
     with joblib.parallel_config(backend="dask"):

@@ -106,7 +106,9 @@ def test_export_takes_a_bare_classifier_and_its_rows(digits, tmp_path):
     }
 
 
-@pytest.mark.parametrize("color_mode", ["grayscale", "rgb"])
+@pytest.mark.parametrize(
+    "color_mode", ["grayscale", pytest.param("rgb", marks=pytest.mark.slow)]
+)
 def test_export_joins_the_network_of_an_embedder(paths, tmp_path, color_mode):
     pipeline = make_pipeline(
         ImageLoader(image_size=(32, 32), color_mode=color_mode),

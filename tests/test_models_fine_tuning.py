@@ -285,7 +285,7 @@ def saved_copy(classifier, folder):
     ],
     ids=["pickle", "save_model"],
 )
-@pytest.mark.parametrize("fine_tune", [0, 1])
+@pytest.mark.parametrize("fine_tune", [pytest.param(0, marks=pytest.mark.slow), 1])
 def test_a_copy_goes_on_training_as_if_it_had_never_stopped(
     backbone, photos, tmp_path, copied, fine_tune
 ):

@@ -352,7 +352,9 @@ def test_warm_start_refuses_other_classes_and_shapes(digits):
 
 
 @pytest.mark.parametrize("resume", ["fit", "partial_fit"])
-@pytest.mark.parametrize("change", [{}, {"optimizer": "sgd"}], ids=repr)
+@pytest.mark.parametrize(
+    "change", [{}, pytest.param({"optimizer": "sgd"}, marks=pytest.mark.slow)], ids=repr
+)
 def test_an_interrupted_resumption_leaves_every_number_as_it_was(
     digits, resume, change
 ):

@@ -112,6 +112,7 @@ def test_real_weights_beat_random_ones_on_photo_patches(photo_patches):
     assert real - random >= 0.03
 
 
+@pytest.mark.slow
 def test_real_weights_beat_random_ones_and_pixels_from_five_textures(textures):
     accuracy = {}
     for name, embedder in EMBEDDERS.items():
