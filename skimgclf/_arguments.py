@@ -119,13 +119,7 @@ def _add_fit(commands):
     fit = _add_command(commands, "fit", "train a network, score it and save it")
     _add_data(fit)
     _add_table_options(fit, label=True)
-    fit.add_argument(
-        "--output",
-        type=os.path.expanduser,
-        required=True,
-        metavar="MODEL",
-        help="the file to save the model in",
-    )
+    _add_output(fit, "MODEL", "the file to save the model in", required=True)
     fit.add_argument(
         "--test-size",
         type=_fraction,
@@ -230,13 +224,8 @@ def _add_predict(commands):
         help="whether an unreadable image ends the job, or gets a row with an empty "
         "label and the reason (default: raise)",
     )
-    predict.add_argument(
-        "--output",
-        type=os.path.expanduser,
-        default="-",
-        metavar="FILE",
-        help="the csv file to write; - for standard output (the default)",
-    )
+    written = "the csv file to write; - for standard output (the default)"
+    _add_output(predict, "FILE", written, default="-")
     _add_cache(predict)
 
 
@@ -257,12 +246,8 @@ def _add_check(commands):
         help="a table (.csv), a folder of class folders, or image files",
     )
     _add_table_options(check, label=False)
-    check.add_argument(
-        "--output",
-        type=os.path.expanduser,
-        metavar="FILE",
-        help="write the whole report as a csv file; - for standard output",
-    )
+    written = "write the whole report as a csv file; - for standard output"
+    _add_output(check, "FILE", written)
 
 
 def _add_info(commands):
@@ -270,17 +255,19 @@ def _add_info(commands):
 
 
 def _add_model(command):
-    command.add_argument(
-        "model",
-        type=os.path.expanduser,
-        metavar="MODEL",
-        help="a model that fit has saved",
-    )
+    saved = {"metavar": "MODEL", "help": "a model that fit has saved"}
+    command.add_argument("model", type=os.path.expanduser, **saved)
 
 
 def _add_data(command):
     command.add_argument(
         "data", metavar="DATA", help="a csv table, or a folder of class folders"
+    )
+
+
+def _add_output(command, metavar, written, **settings):
+    command.add_argument(
+        "--output", type=os.path.expanduser, metavar=metavar, help=written, **settings
     )
 
 

@@ -37,6 +37,7 @@ LAYERS = [
     "exceptions",
     "_validation",
     "_atomic",
+    "_file_identity",
     "_store",
     "images",
     "datasets",

@@ -229,7 +229,7 @@ class UrlReader:
         return archive
 
     def _identify(self, url):
-        """Return a value that is another one when the file of an archive has changed."""
+        """Return a value that differs once the file of an archive has changed."""
         # simplecache never looks at the file again, and each thread would download it.
         if url.startswith("simplecache::"):
             return None
