@@ -8,31 +8,12 @@ returns the reason as a sentence.
 import atexit
 import contextlib
 import os
-import pathlib
 import sqlite3
-import stat
 import threading
 import time
 import zlib
 
-# The number is the version of `_SCHEMA`: a new version gets a new file.
-_FILE_NAME = "images-1.sqlite"
-
-# Entries are small and found by the first 8 bytes of the key; pixels are stored in the
-# order of writing, so that writing them changes few pages.
-_SCHEMA = (
-    "CREATE TABLE IF NOT EXISTS entries "
-    "(id INTEGER PRIMARY KEY, number INTEGER NOT NULL, used INTEGER NOT NULL)",
-    "CREATE TABLE IF NOT EXISTS pixels "
-    "(number INTEGER PRIMARY KEY, checksum INTEGER NOT NULL, value BLOB NOT NULL)",
-)
-
-# Larger than SQLite's default of 4,096, so that an image is in fewer pages (150 KB are
-# read in two thirds of the time).
-_PAGE_SIZE = 16_384
-
-# Seconds to wait while other processes write.
-_PATIENCE = 10.0
+from skimgclf._store_file import FILE_NAME, close_file, open_file
 
 # Seconds until the time of last use of an entry is written again, so that reading
 # seldom writes.
@@ -60,7 +41,7 @@ class PixelStore:
 
     def __init__(self, directory):
         self._directory = directory
-        self._path = os.path.join(directory, _FILE_NAME)
+        self._path = os.path.join(directory, FILE_NAME)
         self._lock = threading.Lock()
         # Connections that no thread uses, each with the file that it has open.
         self._idle = []
@@ -131,7 +112,7 @@ class PixelStore:
         """Close the connections that aren't in use."""
         with self._lock:
             while self._idle:
-                _close(self._idle.pop()[0])
+                close_file(self._idle.pop()[0])
 
     def is_outdated(self):
         """Tell whether the file or directory was replaced after the store failed."""
@@ -171,45 +152,18 @@ class PixelStore:
             while self._idle and connection is None:
                 connection, opened = self._idle.pop()
                 if opened != file:  # the file was deleted to clear the cache
-                    _close(connection)
+                    close_file(connection)
                     connection = None
         if connection is None:
-            connection = self._open()
+            connection, self._is_read_only = open_file(self._directory)
             file = _identify(self._path)
         try:
             yield connection
         except BaseException:
-            _close(connection)
+            close_file(connection)
             raise
         with self._lock:
             self._idle.append((connection, file))
-
-    def _open(self):
-        _make_directory(self._directory)
-        is_new = not os.path.lexists(self._path)
-        # Not through a link either: it may lead to another database.
-        if not is_new and not stat.S_ISREG(os.lstat(self._path).st_mode):
-            raise OSError(f"{_FILE_NAME} in it isn't a regular file")
-        used = [self._directory] if is_new else [self._directory, self._path]
-        self._is_read_only = not all(os.access(path, os.W_OK) for path in used)
-        mode = "?mode=ro&immutable=1" if self._is_read_only else ""
-        connection = sqlite3.connect(
-            pathlib.Path(self._path).as_uri() + mode,
-            uri=True,
-            timeout=_PATIENCE,
-            isolation_level=None,
-            check_same_thread=False,
-        )
-        try:
-            _distrust(connection)
-            if self._is_read_only:
-                _check_schema(connection)
-            else:
-                _prepare(connection)
-        except BaseException:
-            _close(connection)
-            raise
-        return connection
 
     def _give_up(self, error):
         self._is_writable = False
@@ -256,7 +210,7 @@ def list_files(directory):
     """List the files that the store of a directory has, or will have; None has none."""
     if directory is None:
         return []
-    path = os.path.join(directory, _FILE_NAME)
+    path = os.path.join(directory, FILE_NAME)
     return [path + ending for ending in ("", "-wal", "-shm")]
 
 
@@ -282,55 +236,6 @@ def _identify(path):
     except OSError:
         return None
     return status.st_dev, status.st_ino, status.st_mode
-
-
-def _make_directory(directory):
-    try:
-        os.mkdir(directory)
-    except FileExistsError:
-        if not os.path.isdir(directory):
-            raise OSError("it isn't a directory") from None
-
-
-def _close(connection):
-    with contextlib.suppress(sqlite3.Error):
-        connection.close()
-
-
-def _distrust(connection):
-    """Open a file that others may have written, as SQLite advises in such a case.
-
-    https://www.sqlite.org/security.html, "Untrusted SQLite Database Files"
-    """
-    for setting in ("trusted_schema = OFF", "cell_size_check = ON", "mmap_size = 0"):
-        connection.execute(f"PRAGMA {setting}")
-
-
-def _check_schema(connection):
-    """Refuse a file with tables, triggers, views or indexes that aren't ours."""
-    known = {statement.replace("IF NOT EXISTS ", "") for statement in _SCHEMA}
-    if {sql for (sql,) in connection.execute("SELECT sql FROM sqlite_master")} - known:
-        raise OSError(f"{_FILE_NAME} in it has other tables than a cache")
-
-
-def _prepare(connection):
-    """Set the options of a file, and make the tables of a new one."""
-    deadline = time.monotonic() + _PATIENCE
-    while True:
-        try:
-            _check_schema(connection)
-            connection.execute(f"PRAGMA page_size = {_PAGE_SIZE}")
-            connection.execute("PRAGMA journal_mode = WAL")
-            connection.execute("PRAGMA synchronous = NORMAL")
-            for statement in _SCHEMA:
-                connection.execute(statement)
-            return
-        except sqlite3.OperationalError as error:
-            # SQLite doesn't wait by itself while another process makes the same file.
-            is_busy = error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_BUSY
-            if not is_busy or time.monotonic() > deadline:
-                raise
-            time.sleep(0.01)
 
 
 @contextlib.contextmanager

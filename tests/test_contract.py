@@ -38,6 +38,7 @@ LAYERS = [
     "_validation",
     "_atomic",
     "_file_identity",
+    "_store_file",
     "_store",
     "images",
     "datasets",

@@ -1,0 +1,124 @@
+"""Open the SQLite file of a store, which others may have written."""
+
+import contextlib
+import os
+import pathlib
+import sqlite3
+import stat
+import time
+
+# The number is the version of `_SCHEMA`: a new version gets a new file.
+FILE_NAME = "images-1.sqlite"
+
+# Entries are small and found by the first 8 bytes of the key; pixels are stored in the
+# order of writing, so that writing them changes few pages.
+_SCHEMA = (
+    "CREATE TABLE IF NOT EXISTS entries "
+    "(id INTEGER PRIMARY KEY, number INTEGER NOT NULL, used INTEGER NOT NULL)",
+    "CREATE TABLE IF NOT EXISTS pixels "
+    "(number INTEGER PRIMARY KEY, checksum INTEGER NOT NULL, value BLOB NOT NULL)",
+)
+
+# Larger than SQLite's default of 4,096, so that an image is in fewer pages (150 KB are
+# read in two thirds of the time).
+_PAGE_SIZE = 16_384
+
+# Seconds to wait while other processes write.
+_PATIENCE = 10.0
+
+
+def open_file(directory):
+    """Open the file of a store, and make it and its directory unless they are there.
+
+    Parameters
+    ----------
+    directory : str
+        Absolute path; it is made if its parent exists.
+
+    Returns
+    -------
+    connection : sqlite3.Connection
+    is_read_only : bool
+        Whether it or its directory can't be written.
+
+    Raises
+    ------
+    OSError, sqlite3.Error
+        If it can't be opened, or isn't a file that a store has made.
+    """
+    _make_directory(directory)
+    path = os.path.join(directory, FILE_NAME)
+    is_new = not os.path.lexists(path)
+    # Not through a link either: it may lead to another database.
+    if not is_new and not stat.S_ISREG(os.lstat(path).st_mode):
+        raise OSError(f"{FILE_NAME} in it isn't a regular file")
+    used = [directory] if is_new else [directory, path]
+    is_read_only = not all(os.access(each, os.W_OK) for each in used)
+    mode = "?mode=ro&immutable=1" if is_read_only else ""
+    connection = sqlite3.connect(
+        pathlib.Path(path).as_uri() + mode,
+        uri=True,
+        timeout=_PATIENCE,
+        isolation_level=None,
+        check_same_thread=False,
+    )
+    try:
+        _distrust(connection)
+        if is_read_only:
+            _check_schema(connection)
+        else:
+            _prepare(connection)
+    except BaseException:
+        close_file(connection)
+        raise
+    return connection, is_read_only
+
+
+def close_file(connection):
+    """Close a connection; SQLite's errors are of no use any more."""
+    with contextlib.suppress(sqlite3.Error):
+        connection.close()
+
+
+def _make_directory(directory):
+    try:
+        os.mkdir(directory)
+    except FileExistsError:
+        if not os.path.isdir(directory):
+            raise OSError("it isn't a directory") from None
+
+
+def _distrust(connection):
+    """Open a file that others may have written, as SQLite advises in such a case.
+
+    https://www.sqlite.org/security.html, "Untrusted SQLite Database Files"
+    """
+    for setting in ("trusted_schema = OFF", "cell_size_check = ON", "mmap_size = 0"):
+        connection.execute(f"PRAGMA {setting}")
+
+
+def _check_schema(connection):
+    """Refuse a file with tables, triggers, views or indexes that aren't ours."""
+    known = {statement.replace("IF NOT EXISTS ", "") for statement in _SCHEMA}
+    if {sql for (sql,) in connection.execute("SELECT sql FROM sqlite_master")} - known:
+        raise OSError(f"{FILE_NAME} in it has other tables than a cache")
+
+
+def _prepare(connection):
+    """Set the options of a file, and make the tables of a new one."""
+    deadline = time.monotonic() + _PATIENCE
+    while True:
+        try:
+            _check_schema(connection)
+            connection.execute(f"PRAGMA page_size = {_PAGE_SIZE}")
+            connection.execute("PRAGMA journal_mode = WAL")
+            connection.execute("PRAGMA synchronous = NORMAL")
+            for statement in _SCHEMA:
+                connection.execute(statement)
+            return
+        except sqlite3.OperationalError as error:
+            # SQLite doesn't wait by itself while another process makes the same file.
+            is_busy = error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_BUSY
+            if not is_busy or time.monotonic() > deadline:
+                raise
+            time.sleep(0.01)
