@@ -19,6 +19,7 @@ from skimgclf.images._decoding.pillow_repairs import (
     isolated,
     read_transparent_colour,
 )
+from skimgclf.images._decoding.png import read_png
 from skimgclf.images._decoding.reasons import (
     UnreadableImage,
     explain_start,
@@ -41,6 +42,9 @@ _ALLOWED_FORMATS = (
     "AVIF",
     "JPEG2000",
 )
+
+# Formats whose files are checked beside what Pillow checks.
+_CHECKED = {"TIFF", "PNG"}
 
 _JPEG_START = b"\xff\xd8\xff"
 
@@ -120,8 +124,9 @@ def _load_once(stream, max_pixels, draft):
             return _load_heif(stream, max_pixels)
         stream, n_pixels = unwrap_icon(stream)
         _check_n_pixels(n_pixels, max_pixels)
+        png = read_png(stream)
         try:
-            image = Image.open(stream, formats=_ALLOWED_FORMATS)
+            image = Image.open(png or stream, formats=_ALLOWED_FORMATS)
         except UnidentifiedImageError as error:
             raise UnreadableImage(explain_start(stream)) from error
         _check_n_pixels(image.width * image.height, max_pixels)
@@ -148,7 +153,8 @@ def _load_opened(image, margins=_NO_MARGINS):
     transparent = read_transparent_colour(image)
     # Before anything else touches the image, and never again if it fails: Pillow
     # (13.0) silently returns blank pixels at the second try.
-    image.load()
+    with close_if_failed(image):
+        image.load()
     image, margins = orient(image, margins, read_orientation(image))
     if transparent is not None:
         refuse_lost_bits(image, transparent)
@@ -191,11 +197,12 @@ def load_pil_image(image, max_pixels):
     # by two threads at once.
     with _pil_image_lock, isolated(max_pixels):
         _check_n_pixels(image.width * image.height, max_pixels)
-        with close_if_failed(image):
-            stream = find_stream(image) if image.format == "TIFF" else None
-            if stream is not None:
-                check_directory(image, stream)
-            return _load_opened(image)
+        stream = find_stream(image) if image.format in _CHECKED else None
+        if stream is not None and image.format == "TIFF":
+            check_directory(image, stream)
+        elif stream is not None:
+            read_png(stream)
+        return _load_opened(image)
 
 
 def _renew_lock():

@@ -115,8 +115,6 @@ def close_if_failed(pil_image):
     """
     try:
         yield
-    except UnreadableImage:
-        raise
     except BaseException:
         pil_image.close()
         raise

@@ -1,0 +1,92 @@
+"""Check the checksums of a PNG file as libpng does.
+
+Pillow (13.0) checks none of the pixels' data, and refuses files for damage in chunks
+that decide on no pixel. So it gets a copy of the chunks that do, when these are whole.
+"""
+
+import io
+import struct
+import zlib
+
+from skimgclf.images._decoding.reasons import UnreadableImage
+
+PNG_START = b"\x89PNG\r\n\x1a\n"
+
+# PNG specification (third edition), section 11.2.1: the colour type with a palette.
+_PALETTE = 3
+
+_CHUNK_START = struct.Struct(">I4s")
+
+_CRITICAL = {b"IHDR", b"PLTE", b"IDAT", b"IEND"}
+
+# XMP may turn the image. Pillow reads other texts as well, and refuses long ones.
+_XMP = b"XML:com.adobe.xmp\0\0"
+
+
+def read_png(stream):
+    """Check the chunks of a PNG file.
+
+    Parameters
+    ----------
+    stream : binary file
+        Any file.
+
+    Returns
+    -------
+    png : binary file or None
+        The chunks that decide on pixels, for Pillow; None for a file of another format.
+    """
+    stream.seek(0)
+    if stream.read(8) != PNG_START:
+        return None
+    chunks = _read_chunks(stream.read())
+    kind, body, whole = next(chunks)
+    if kind != b"IHDR" or len(body) != 13:
+        raise _damaged("it has no header")
+    colour_type = body[9]
+    kept, has_palette = [PNG_START, whole], False
+    for kind, body, whole in chunks:
+        has_palette |= kind == b"PLTE"
+        if kind in _CRITICAL or _decides(kind, body, colour_type):
+            kept.append(whole)
+    if colour_type == _PALETTE and not has_palette:
+        raise _damaged("its palette is missing")
+    return io.BytesIO(b"".join(kept))
+
+
+def _read_chunks(content):
+    """Yield kind, body and all bytes of each whole chunk; refuse damaged ones.
+
+    Damaged ancillary chunks, which decide on no pixel, are left out.
+    """
+    position, end, kind = 0, len(content), b""
+    while kind != b"IEND":
+        if position + 12 > end:
+            raise _damaged("it is cut short")
+        length, kind = _CHUNK_START.unpack_from(content, position)
+        stop = position + 12 + length
+        if not kind.isalpha():
+            raise _damaged(f"a chunk is called {kind!r}")
+        if stop > end:
+            raise _damaged(f"its chunk {kind.decode()} is cut short")
+        whole, body = content[position:stop], content[position + 8 : stop - 4]
+        position = stop
+        is_critical = not kind[0] & 32  # section 5.4: an upper-case first letter
+        if is_critical and kind not in _CRITICAL:
+            raise _damaged(f"it has an unknown chunk, {kind.decode()}")
+        if zlib.crc32(body, zlib.crc32(kind)) == int.from_bytes(whole[-4:], "big"):
+            yield kind, body, whole
+        elif is_critical:
+            raise _damaged(f"the checksum of its chunk {kind.decode()} is wrong")
+
+
+def _decides(kind, body, colour_type):
+    """Tell whether an ancillary chunk decides on pixels, and can be read."""
+    if kind == b"tRNS":
+        # Section 11.3.1.1; libpng drops it as well when its length is wrong.
+        return len(body) == {0: 2, 2: 6}.get(colour_type, len(body))
+    return kind == b"eXIf" or (kind == b"iTXt" and body.startswith(_XMP))
+
+
+def _damaged(what):
+    return UnreadableImage(f"it is a PNG file that is damaged: {what}")

@@ -1,0 +1,239 @@
+"""PNG files are checked as libpng checks them: checksums, and data for all rows."""
+
+import io
+import struct
+import zlib
+
+import numpy as np
+import pytest
+from image_corpus import FULL_SIZE, refuse
+from PIL import Image, PngImagePlugin
+from sample_images import (
+    HEIGHT,
+    WIDTH,
+    encode,
+    luma,
+    make_alpha,
+    make_exif,
+    make_icon,
+    make_png,
+    make_scene,
+    store,
+)
+
+from skimgclf.images import read_image
+
+
+def split_chunks(content):
+    """Return the chunks of a PNG file, as [kind, body]."""
+    chunks, position = [], 8
+    while position < len(content):
+        length, kind = struct.unpack_from(">I4s", content, position)
+        chunks.append([kind, content[position + 8 : position + 8 + length]])
+        position += 12 + length
+    return chunks
+
+
+def join_chunks(chunks, wrong=()):
+    """Write a PNG file; the checksums of chunks of the kinds in `wrong` are wrong."""
+    content = b"\x89PNG\r\n\x1a\n"
+    for kind, body in chunks:
+        check = zlib.crc32(kind + body) ^ (kind in wrong)
+        content += struct.pack(">I", len(body)) + kind + body + struct.pack(">I", check)
+    return content
+
+
+def add_chunks(content, *extra):
+    """Put chunks behind the header of a PNG file."""
+    chunks = split_chunks(content)
+    return [chunks[0], *map(list, extra), *chunks[1:]]
+
+
+def make_image(mode):
+    """Make an image of a mode from the scene."""
+    if mode == "RGBA":
+        return Image.fromarray(np.dstack([make_scene(), make_alpha()]))
+    if mode == "silhouette":
+        image = Image.new("RGBA", (WIDTH, HEIGHT))
+        image.paste((0, 0, 0, 255), (9, 5, 40, 30))
+        return image
+    if mode == "I;16":
+        return Image.fromarray(make_scene()[:, :, 0].astype(np.uint16) * 257)
+    return Image.fromarray(make_scene()).convert(mode)
+
+
+MODES = ["1", "L", "P", "RGB", "LA", "RGBA", "I;16", "silhouette"]
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("share", [0.5, 0.75])
+def test_png_whose_tail_is_zeros_is_refused(mode, share):
+    """A crash or a full disk leaves zeros: the checksum of the data tells."""
+    content = encode(make_image(mode), "PNG")
+    n_kept = int(len(content) * share)
+    assert "PNG" in refuse(content[:n_kept] + bytes(len(content) - n_kept)).reason
+
+
+def interlace(image):
+    """Write an interlaced PNG file of 8-bit gray or colours, without filters."""
+    pixels = np.asarray(image)
+    height, width = pixels.shape[:2]
+    passes = [(0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4)]
+    passes += [(0, 2, 2, 4), (1, 0, 2, 2), (0, 1, 1, 2)]
+    rows = [
+        b"\0" + row.tobytes()
+        for x, y, step_x, step_y in passes
+        for row in pixels[y::step_y, x::step_x]
+        if row.size
+    ]
+    colour_type = {2: 0, 3: 2}[pixels.ndim]
+    header = struct.pack(">IIBBBBB", width, height, 8, colour_type, 0, 0, 1)
+    data = zlib.compress(b"".join(rows))
+    return join_chunks([[b"IHDR", header], [b"IDAT", data], [b"IEND", b""]])
+
+
+def drop_bytes(content, n_bytes):
+    """Leave out the last bytes of the unpacked data, with all checksums right."""
+    chunks = split_chunks(content)
+    data = zlib.decompress(b"".join(body for kind, body in chunks if kind == b"IDAT"))
+    data = [b"IDAT", zlib.compress(data[:-n_bytes])]
+    first = [part for part in chunks if part[0] not in {b"IDAT", b"IEND"}]
+    return join_chunks([*first, data, [b"IEND", b""]])
+
+
+@pytest.mark.parametrize("mode", [*MODES, "interlaced"])
+@pytest.mark.parametrize("n_bytes", [1, 300])
+def test_png_whose_data_hold_too_few_rows_is_refused(mode, n_bytes):
+    """Right checksums over too few rows don't help, in an icon neither."""
+    if mode == "interlaced":
+        whole = interlace(make_image("RGB"))
+    else:
+        whole = encode(make_image(mode), "PNG")
+    n_bytes = min(n_bytes, 60 if mode in {"1", "L", "P"} else 300)
+    cut = drop_bytes(whole, n_bytes)
+    assert "cut short" in refuse(cut).reason
+    opened = Image.open(io.BytesIO(cut))
+    for _ in range(2):  # Pillow would give the rows that it has at the second try
+        refuse(opened)
+    icon = make_icon(cut, width=WIDTH, height=HEIGHT)
+    assert "cut short" in refuse(icon).reason
+
+
+@pytest.mark.parametrize("size", [(1, 1), (2, 1), (1, 2), (5, 5), (9, 8), (56, 40)])
+@pytest.mark.parametrize("mode", ["L", "RGB"])
+def test_png_interlaced_of_any_size_is_read(size, mode):
+    image = make_image(mode).crop((0, 0, *size))
+    options = {"image_size": size[::-1], "color_mode": "rgb", "dtype": "uint8"}
+    pixels = read_image(interlace(image), **options)
+    assert np.array_equal(pixels, np.asarray(image.convert("RGB")))
+    if size != (1, 1):
+        assert "cut short" in refuse(drop_bytes(interlace(image), 1)).reason
+
+
+@pytest.mark.parametrize("kind", [b"IHDR", b"PLTE", b"IDAT", b"IEND"])
+def test_png_with_a_wrong_checksum_of_a_critical_chunk_is_refused(kind):
+    chunks = split_chunks(encode(make_image("P"), "PNG"))
+    join_chunks(chunks)
+    assert f"chunk {kind.decode()}" in refuse(join_chunks(chunks, {kind})).reason
+
+
+def test_png_with_a_flipped_byte_in_a_remark_is_read():
+    """Libpng drops ancillary chunks with wrong checksums; Pillow refuses the file."""
+    scene = make_scene()
+    kinds = [b"gAMA", b"pHYs", b"tEXt", b"zTXt", b"iCCP", b"tRNS", b"eXIf", b"tIME"]
+    chunks = add_chunks(encode(scene, "PNG"), *[(kind, b"damaged") for kind in kinds])
+    image = read_image(join_chunks(chunks, kinds), image_size=FULL_SIZE)
+    assert np.abs(image[:, :, 0] - luma(scene)).max() < 0.003
+
+
+@pytest.mark.parametrize(
+    "chunk",
+    [
+        (b"zTXt", b"Comment\0\0" + zlib.compress(bytes(5_000_000))),
+        (b"iTXt", b"Note\0\1\0\0\0" + zlib.compress(bytes(5_000_000))),
+        (b"iTXt", b"XML:com.adobe.xmp\0\1\0\0\0" + zlib.compress(bytes(5_000_000))),
+        (b"zTXt", b"Comment\0\7" + b"not zlib"),
+        (b"iCCP", b"icc\0\0" + zlib.compress(bytes(5_000_000))),
+        (b"iCCP", b"icc\0\7" + b"not zlib"),
+        (b"tEXt", b"Comment\0" + bytes(70_000_000)),
+        (b"gAMA", b"\0"),
+        (b"cHRM", b"\0"),
+        (b"sRGB", b""),
+        (b"pHYs", b"\0"),
+        (b"tRNS", b"\0"),
+        (b"acTL", b"\0"),
+        (b"fcTL", b"\0"),
+    ],
+    ids=lambda chunk: chunk[0].decode() + f"-{len(chunk[1])}",
+)
+def test_png_with_long_or_odd_remarks_is_read(chunk):
+    """Texts and profiles above Pillow's limits, and broken ones, hide no pixels."""
+    scene = make_scene()
+    content = join_chunks(add_chunks(encode(scene, "PNG"), chunk))
+    limit = PngImagePlugin.MAX_TEXT_CHUNK
+    image = read_image(content, image_size=FULL_SIZE)
+    assert np.abs(image[:, :, 0] - luma(scene)).max() < 0.003
+    assert limit == PngImagePlugin.MAX_TEXT_CHUNK
+
+
+def test_png_is_turned_by_xmp_where_exif_says_nothing():
+    scene = make_scene()
+    xmp = b'<x:xmpmeta><rdf:Description tiff:Orientation="6"/></x:xmpmeta>'
+    chunk = (b"iTXt", b"XML:com.adobe.xmp\0\0\0\0\0" + xmp)
+    content = join_chunks(add_chunks(encode(store(scene, 6), "PNG"), chunk))
+    image = read_image(content, image_size=FULL_SIZE)
+    assert np.abs(image[:, :, 0] - luma(scene)).max() < 0.003
+
+
+def test_png_with_exif_of_a_wrong_checksum_is_not_turned():
+    content = encode(make_scene(), "PNG", exif=make_exif(6))
+    content = join_chunks(split_chunks(content), {b"eXIf"})
+    image = read_image(content, image_size=FULL_SIZE)
+    assert np.abs(image[:, :, 0] - luma(make_scene())).max() < 0.003
+
+
+def test_png_whose_first_frame_claims_to_be_small_is_read_whole():
+    """The default image of an animation has the size of the file, as libpng reads."""
+    scene = make_scene()
+    frame = struct.pack(">5I2H2B", 0, 9, 9, 5, 5, 1, 10, 0, 0)
+    chunks = add_chunks(
+        encode(scene, "PNG"), (b"acTL", struct.pack(">II", 2, 0)), (b"fcTL", frame)
+    )
+    image = read_image(join_chunks(chunks), image_size=FULL_SIZE)
+    assert np.abs(image[:, :, 0] - luma(scene)).max() < 0.003
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        (lambda chunks: chunks[1:], "no header"),
+        (lambda chunks: [part for part in chunks if part[0] != b"PLTE"], "palette"),
+        (lambda chunks: chunks[:-1], "cut short"),
+        (lambda chunks: [chunks[0], [b"CgBI", b"\0"], *chunks[1:]], "chunk, CgBI"),
+        (lambda chunks: [chunks[0], [b"a\0bc", b"\0"], *chunks[1:]], "is called"),
+    ],
+)
+def test_png_with_broken_structure_is_refused(change, reason):
+    chunks = split_chunks(encode(make_image("P"), "PNG"))
+    assert reason in refuse(join_chunks(change(chunks))).reason
+
+
+def test_png_with_bytes_behind_its_end_is_read():
+    content = encode(make_scene(), "PNG")
+    expected = read_image(content, image_size=(5, 5))
+    pixels = read_image(content + b"trailing bytes" * 9, image_size=(5, 5))
+    assert np.array_equal(pixels, expected)
+
+
+def test_png_data_in_many_chunks_are_read():
+    chunks = split_chunks(encode(make_scene(), "PNG"))
+    data = b"".join(body for kind, body in chunks if kind == b"IDAT")
+    parts = [[b"IDAT", data[start : start + 50]] for start in range(0, len(data), 50)]
+    content = join_chunks([chunks[0], *parts, [b"IDAT", b""], chunks[-1]])
+    pixels = read_image(content, image_size=(5, 5))
+    assert np.array_equal(
+        pixels, read_image(encode(make_scene(), "PNG"), image_size=(5, 5))
+    )
+    rows = [bytes([value] * 3) for value in range(9)]
+    tiny = make_png(rows, 8, 0, width=3)
+    assert read_image(tiny, image_size=(9, 3)).shape == (9, 3, 1)
