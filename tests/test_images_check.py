@@ -140,7 +140,7 @@ def test_check_images_verbose_shows_progress(capsys):
 
 @pytest.mark.parametrize(
     ("name", "value"),
-    [("max_pixels", 0), ("n_jobs", 0), ("n_jobs", 1.5), ("verbose", -1)],
+    [("max_pixels", 0), ("n_jobs", 0), ("n_jobs", 1.5), ("verbose", -1), ("strict", 1)],
 )
 def test_check_images_refuses_bad_parameters(name, value):
     """Each bad value is the one form of a parameter error."""

@@ -7,7 +7,7 @@ import os
 import numpy as np
 from PIL import Image
 
-from skimgclf._validation import ParameterTable
+from skimgclf._validation import TRUE_OR_FALSE, ParameterTable
 from skimgclf.images._decoding.colour import convert_eight_bits
 from skimgclf.images._decoding.load import load_array, load_pil_image, load_stream
 from skimgclf.images._decoding.open import open_source
@@ -23,7 +23,10 @@ from skimgclf.images._threads import run_chunks
 from skimgclf.images._urls import UrlReader
 
 _NAMES = ("max_pixels", "storage_options", "n_jobs", "verbose")
-_TABLE = ParameterTable("check_images", {name: TABLE.rules[name] for name in _NAMES})
+_TABLE = ParameterTable(
+    "check_images",
+    {**{name: TABLE.rules[name] for name in _NAMES}, "strict": TRUE_OR_FALSE},
+)
 
 # Up to this size a file is read into memory, so that its hash and its pixels come from
 # one reading; larger ones (stacks of pages, of which one is decoded) are read twice.
@@ -34,6 +37,7 @@ def check_images(
     paths,
     *,
     max_pixels=DEFAULT_MAX_PIXELS,
+    strict=False,
     storage_options=None,
     n_jobs=None,
     verbose=0,
@@ -50,6 +54,10 @@ def check_images(
         As in `ImageLoader.transform`.
     max_pixels : int, default=89_478_485
         Images with more pixels are reported and not decoded.
+    strict : bool, default=False
+        Whether to report also JPEG files, which `ImageLoader` reads, with more or fewer
+        data than their pixels need: damage in their middle, mostly, but some programs
+        write needless bytes into good files. It takes one or two more decodes.
     storage_options : dict, default=None
         Options of fsspec for URLs, by their names (see `ImageLoader`).
     n_jobs : int, default=None
@@ -64,7 +72,7 @@ def check_images(
         One row an image, in the order given, with the columns
 
         - path: the path as given (for bytes, PIL images and arrays: a description)
-        - ok: whether `ImageLoader` can read it
+        - ok: whether `ImageLoader` can read it, and `strict` finds nothing
         - reason: if not, why
         - width, height: in pixels, upright (after the EXIF orientation)
         - mode, format: Pillow's names for the kind of pixels and of file
@@ -108,7 +116,9 @@ def check_images(
 
     def check_chunk(chunk):
         for row in chunk:
-            reports[row] = probe_image(cells[row], plain["max_pixels"], url_reader)
+            reports[row] = probe_image(
+                cells[row], plain["max_pixels"], url_reader, strict=plain["strict"]
+            )
 
     run_chunks(
         check_chunk, len(cells), n_jobs=n_jobs, verbose=verbose, description="Checking"
@@ -142,7 +152,7 @@ def _find_duplicates(names, hashes):
     return duplicates
 
 
-def probe_image(cell, max_pixels, url_reader):
+def probe_image(cell, max_pixels, url_reader, *, strict=False):
     """Decode an image and report on it, instead of returning its pixels.
 
     Parameters
@@ -153,6 +163,8 @@ def probe_image(cell, max_pixels, url_reader):
         The most pixels that are decoded.
     url_reader : UrlReader
         The reader of URLs.
+    strict : bool, default=False
+        As in `check_images`.
 
     Returns
     -------
@@ -165,7 +177,7 @@ def probe_image(cell, max_pixels, url_reader):
         if isinstance(cell, str | bytes | os.PathLike):
             with open_source(cell, url_reader) as stream:
                 stream, report["sha256"] = _hash_stream(stream)
-                picture = load_stream(stream, max_pixels)
+                picture = load_stream(stream, max_pixels, strict=strict)
         elif isinstance(cell, Image.Image):
             picture = load_pil_image(cell, max_pixels)
         elif isinstance(cell, np.ndarray):

@@ -22,12 +22,12 @@ def is_heif(start):
     return brands[0] in _CONTAINER_BRANDS and not _AVIF_BRANDS.intersection(brands)
 
 
-def read_heif_header(stream):
+def read_heif_header(file):
     """Read the main image of a HEIC file, of which no pixels are decoded yet.
 
     Parameters
     ----------
-    stream : binary file
+    file : binary file
 
     Returns
     -------
@@ -42,10 +42,10 @@ def read_heif_header(stream):
             '`pip install "skimgclf[heif]"` installs it'
         ) from error
     try:
-        file = pillow_heif.open_heif(
-            stream, convert_hdr_to_8bit=False, hdr_to_16bit=False
+        heif = pillow_heif.open_heif(
+            file, convert_hdr_to_8bit=False, hdr_to_16bit=False
         )
-        return file[file.primary_index]
+        return heif[heif.primary_index]
     except Exception as error:
         raise _damaged(error) from error
 

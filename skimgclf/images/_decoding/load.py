@@ -12,9 +12,11 @@ from skimgclf.images._decoding.colour import read_sample_meaning, refuse_lost_bi
 from skimgclf.images._decoding.decoded_arrays import convert_array
 from skimgclf.images._decoding.heif import decode_heif, is_heif, read_heif_header
 from skimgclf.images._decoding.icon import unwrap_icon
+from skimgclf.images._decoding.jpeg import JPEG_START, read_jpeg, refuse_odd_data
 from skimgclf.images._decoding.pillow_repairs import (
     SettingsChanged,
     close_if_failed,
+    decoding_from,
     find_stream,
     isolated,
     read_transparent_colour,
@@ -44,9 +46,7 @@ _ALLOWED_FORMATS = (
 )
 
 # Formats whose files are checked beside what Pillow checks.
-_CHECKED = {"TIFF", "PNG"}
-
-_JPEG_START = b"\xff\xd8\xff"
+_CHECKED = {"TIFF", "PNG", "JPEG", "MPO"}
 
 _pil_image_lock = threading.Lock()
 
@@ -94,7 +94,7 @@ def load_file(stream, max_pixels, draft):
     -------
     picture : Picture
     """
-    if draft is not None and stream.read(3) == _JPEG_START:
+    if draft is not None and stream.read(3) == JPEG_START:
         try:
             return load_stream(stream, max_pixels, draft)
         except OSError:
@@ -103,20 +103,23 @@ def load_file(stream, max_pixels, draft):
     return load_stream(stream, max_pixels)
 
 
-def load_stream(stream, max_pixels, draft=None):
-    """Load the image of a stream, as `load_file` with a JPEG's draft."""
+def load_stream(stream, max_pixels, draft=None, *, strict=False):
+    """Load the image of a stream, as `load_file` with a JPEG's draft.
+
+    `strict` finds more kinds of damage, and takes longer.
+    """
     for _ in range(_MAX_TRIES):
         # Other threads may change Pillow's settings, or swap the list of warning
         # filters so that a remark becomes an exception: then it is opened again.
         with contextlib.suppress(SettingsChanged, Warning):
-            return _load_once(stream, max_pixels, draft)
+            return _load_once(stream, max_pixels, draft, strict)
     raise UnreadableImage(
         "other threads kept changing Pillow's LOAD_TRUNCATED_IMAGES or the warning "
         "filters while it was decoded"
     )
 
 
-def _load_once(stream, max_pixels, draft):
+def _load_once(stream, max_pixels, draft, strict):
     with isolated(max_pixels):
         start = _read_start(stream)
         refuse_start(start)
@@ -124,15 +127,18 @@ def _load_once(stream, max_pixels, draft):
             return _load_heif(stream, max_pixels)
         stream, n_pixels = unwrap_icon(stream)
         _check_n_pixels(n_pixels, max_pixels)
-        png = read_png(stream)
+        source = read_png(stream) or read_jpeg(stream) or stream
         try:
-            image = Image.open(png or stream, formats=_ALLOWED_FORMATS)
+            image = Image.open(source, formats=_ALLOWED_FORMATS)
         except UnidentifiedImageError as error:
             raise UnreadableImage(explain_start(stream)) from error
         _check_n_pixels(image.width * image.height, max_pixels)
         if image.format == "TIFF":
             check_directory(image, stream)
-        return _load_opened(image, _draft(image, draft))
+        picture = _load_opened(image, _draft(image, draft))
+        if strict:
+            refuse_odd_data(stream)
+        return picture
 
 
 def _read_start(stream):
@@ -200,9 +206,11 @@ def load_pil_image(image, max_pixels):
         stream = find_stream(image) if image.format in _CHECKED else None
         if stream is not None and image.format == "TIFF":
             check_directory(image, stream)
-        elif stream is not None:
-            read_png(stream)
-        return _load_opened(image)
+        jpeg = None
+        if stream is not None and not read_png(stream):
+            jpeg = read_jpeg(stream)
+        with decoding_from(jpeg, image):
+            return _load_opened(image)
 
 
 def _renew_lock():

@@ -107,6 +107,28 @@ def find_stream(pil_image):
 
 
 @contextmanager
+def decoding_from(stream, pil_image):
+    """Decode a PIL image from a stream instead of its own; from its own for None.
+
+    Cause: missing data of a JPEG file are found by leaving out its end marker, and a
+    user's PIL image keeps its file in the undocumented ``image.fp`` alone. It can go
+    when Pillow raises an error for them.
+    """
+    if stream is None:
+        yield
+        return
+    own = _read_attribute(pil_image, "fp")
+    pil_image.fp = stream
+    try:
+        yield
+    finally:
+        if pil_image.fp is not None:
+            pil_image.fp = own
+        if stream.closed:  # as Pillow does with files that it has opened
+            own.close()
+
+
+@contextmanager
 def close_if_failed(pil_image):
     """Close a PIL image that fails to decode, so that it can't be decoded again.
 

@@ -23,12 +23,12 @@ _CRITICAL = {b"IHDR", b"PLTE", b"IDAT", b"IEND"}
 _XMP = b"XML:com.adobe.xmp\0\0"
 
 
-def read_png(stream):
+def read_png(file):
     """Check the chunks of a PNG file.
 
     Parameters
     ----------
-    stream : binary file
+    file : binary file
         Any file.
 
     Returns
@@ -36,10 +36,10 @@ def read_png(stream):
     png : binary file or None
         The chunks that decide on pixels, for Pillow; None for a file of another format.
     """
-    stream.seek(0)
-    if stream.read(8) != PNG_START:
+    file.seek(0)
+    if file.read(8) != PNG_START:
         return None
-    chunks = _read_chunks(stream.read())
+    chunks = _read_chunks(file.read())
     kind, body, whole = next(chunks)
     if kind != b"IHDR" or len(body) != 13:
         raise _damaged("it has no header")

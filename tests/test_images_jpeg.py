@@ -1,0 +1,182 @@
+"""JPEG files whose data end before their pixels do, though an end marker follows."""
+
+import io
+
+import numpy as np
+import pytest
+from image_corpus import FULL_SIZE, refuse
+from PIL import Image
+from sample_images import encode, luma, make_exif, make_scene
+from sklearn.datasets import load_sample_image
+
+from skimgclf import ImageLoader
+from skimgclf.images import check_images, read_image
+
+END = b"\xff\xd9"
+
+# The ways in which cameras and programs write JPEG files.
+WAYS = {
+    "baseline": {},
+    "444": {"subsampling": 0},
+    "optimized": {"optimize": True},
+    "restart rows": {"restart_marker_rows": 1},
+    "restart blocks": {"restart_marker_blocks": 3},
+    "thumbnail": {"exif": b"Exif\0\0II*\0\x08\0\0\0" + b"\xff\xd8\xff\xda\xff\xd9" * 9},
+    "progressive": {"progressive": True},
+}
+
+
+@pytest.fixture(scope="module")
+def photo():
+    """Crop a photograph to a size that no block divides."""
+    return Image.fromarray(load_sample_image("china.jpg")[100:295, 200:503])
+
+
+@pytest.fixture(scope="module")
+def content(photo):
+    return encode(photo, "JPEG", quality=90)
+
+
+@pytest.mark.parametrize("mode", ["RGB", "L", "CMYK"])
+@pytest.mark.parametrize("way", WAYS)
+def test_repair_padding_finds_jpegs_that_were_cut_and_ended(photo, mode, way):
+    """Cut files that got an end marker are refused, whole ones aren't.
+
+    Half a progressive file lacks scans; a cut within its last one isn't found.
+    """
+    content = encode(photo.convert(mode), "JPEG", quality=90, **WAYS[way])
+    for size in [(28, 28), photo.size[::-1]]:
+        read_image(content, image_size=size)
+        for share in [0.3, 0.5] if way == "progressive" else [0.3, 0.5, 0.75, 0.95]:
+            cut = content[: int(len(content) * share)] + END
+            assert "cut short" in refuse(cut, image_size=size).reason
+
+
+def test_jpeg_whose_tail_is_zeros_is_refused(content):
+    for n_zeros in [4096, len(content) // 4, len(content) // 2]:
+        damaged = content[:-n_zeros] + bytes(n_zeros)
+        assert "end marker is missing" in refuse(damaged).reason
+
+
+def test_jpeg_with_a_stray_marker_in_its_data_is_refused(content):
+    """Libjpeg takes it for the end, and fills the rest with gray."""
+    middle = len(content) // 2
+    damaged = content[:middle] + b"\xff\xd8" + content[middle + 2 :]
+    assert "cut short" in refuse(damaged).reason
+
+
+def test_jpeg_with_trailing_bytes_is_read(content):
+    """Phones append depth maps, films and whole second images."""
+    expected = read_image(content, image_size=(9, 9))
+    for tail in [b"\0" * 5000, b"trailing bytes", content, END * 3]:
+        assert np.array_equal(read_image(content + tail, image_size=(9, 9)), expected)
+    cut = content[: len(content) // 2] + END + content
+    assert "cut short" in refuse(cut).reason
+
+
+def test_jpeg_with_bytes_before_its_end_or_its_segments_is_read(content):
+    """Libjpeg skips needless bytes, which some cameras write."""
+    expected = read_image(content, image_size=(9, 9))
+    for odd in [
+        content[:-2] + bytes(300) + END,
+        content[:-2] + b"\xff\xff" + END,
+        content[:2] + b"\xff\xff\xff" + content[2:],
+    ]:
+        assert np.array_equal(read_image(odd, image_size=(9, 9)), expected)
+
+
+def test_mpo_that_is_cut_is_refused(photo):
+    options = {"save_all": True, "append_images": [photo], "quality": 90}
+    content = encode(photo, "MPO", **options)
+    first = encode(photo, "JPEG", quality=90)
+    place = content.index(first[-200:])
+    assert check_images([content]).loc[0, "format"] == "MPO"
+    damaged = content[: place - 3000] + END + content[place - 2998 :]
+    assert "cut short" in refuse(damaged).reason
+
+
+def test_repair_decoding_from_finds_cut_jpegs_given_as_pil_images(content, tmp_path):
+    """An opened image is read as its file is, and stays as it was."""
+    path = tmp_path / "cut.jpg"
+    path.write_bytes(content[: len(content) // 2] + END)
+    for source in [path, io.BytesIO(path.read_bytes())]:
+        opened = Image.open(source)
+        assert "cut short" in refuse(opened).reason
+    path.write_bytes(content)
+    with Image.open(path) as opened:
+        image = read_image(opened, image_size=(9, 9))
+        assert np.array_equal(read_image(opened, image_size=(9, 9)), image)
+    opened = Image.open(path)  # closes its file by itself, once it is decoded
+    read_image(opened, image_size=(9, 9))
+    drafted = Image.open(io.BytesIO(content))
+    drafted.draft("L", (40, 40))
+    size = drafted.size
+    read_image(drafted, image_size=(9, 9))
+    assert drafted.size == size
+
+
+def test_jpeg_of_several_scans_is_read_and_checked():
+    """A sequential file may hold each component in a scan of its own."""
+    gray = encode(Image.fromarray(make_scene()[:, :, 0]), "JPEG", quality=95)
+    scene = make_scene()
+    progressive = encode(scene, "JPEG", progressive=True, quality=95)
+    image = read_image(progressive, image_size=FULL_SIZE)[:, :, 0]
+    assert np.abs(image - luma(scene)).mean() < 0.02
+    # A frame that claims a component of which no scan tells.
+    frame = gray.index(b"\xff\xc0")
+    length = int.from_bytes(gray[frame + 2 : frame + 4], "big")
+    header = gray[frame : frame + 2 + length]
+    wider = (
+        b"\xff\xc0"
+        + (length + 3).to_bytes(2, "big")
+        + header[4:9]
+        + b"\x02"
+        + header[10:]
+        + b"\x02\x11\x00"
+    )
+    lost = gray[:frame] + wider + gray[frame + 2 + length :]
+    assert "scans are missing" in refuse(lost).reason
+
+
+def damage(content, kind):
+    """Damage a file in its middle without changing its length."""
+    middle = len(content) // 2
+    if kind == "zeros":
+        return content[:middle] + bytes(2048) + content[middle + 2048 :]
+    return content[: int(len(content) * 0.9)] + END
+
+
+@pytest.mark.parametrize(
+    ("way", "kind"),
+    [(way, "zeros") for way in ["baseline", "444", "optimized"]]
+    + [("progressive", "cut")],
+)
+def test_check_images_strict_finds_damage_within(photo, way, kind):
+    """What `ImageLoader` reads with wrong pixels is found by more decodes."""
+    content = encode(photo, "JPEG", quality=95, **WAYS[way])
+    damaged = damage(content, kind)
+    report = check_images([content, damaged], strict=True)
+    assert report.ok.tolist() == [True, False]
+    assert "cut short" in report.reason[1] or "fewer data" in report.reason[1]
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("mode", ["RGB", "L", "CMYK"])
+def test_check_images_strict_passes_good_files(photo, way, mode):
+    content = encode(photo.convert(mode), "JPEG", **WAYS[way])
+    png = encode(photo, "PNG")
+    assert check_images([content, content + content, png], strict=True).ok.all()
+
+
+def test_loader_names_jpegs_that_were_cut(content, tmp_path):
+    paths = [tmp_path / "good.jpg", tmp_path / "cut.jpg"]
+    paths[0].write_bytes(content)
+    paths[1].write_bytes(content[: len(content) // 2] + END)
+    error = refuse(paths[1])
+    assert str(paths[1]) in str(error)
+    images = ImageLoader().transform([paths[0]])
+    turned = encode(Image.open(paths[0]), "JPEG", exif=make_exif(3), quality=95)
+    assert (
+        np.abs(ImageLoader().transform([turned])[0, ::-1, ::-1] - images[0]).mean()
+        < 0.02
+    )
