@@ -19,7 +19,7 @@ _ALPHA_MODES = {"RGBA", "LA", "PA", "La", "RGBa"}
 _EIGHT_BIT_MODES = {"1", "L", "P", "RGB", "RGBX", "CMYK", "YCbCr", "LAB", "HSV"}
 
 # TIFF 6.0, sections 3, 8 and 19: the tags on the meaning of a sample.
-_BITS_PER_SAMPLE, _PHOTOMETRIC, _SAMPLE_FORMAT = 258, 262, 339
+_BITS_PER_SAMPLE, _PHOTOMETRIC, _PLANES, _SAMPLE_FORMAT = 258, 262, 284, 339
 _WHITE_IS_ZERO, _SIGNED = 0, 2
 
 
@@ -38,6 +38,20 @@ def read_sample_meaning(image):
         scale runs from white to black; None for an 8-bit image.
     """
     tags = read_tags(image) if image.format == "TIFF" else {}
+    # A copy of a TIFF image keeps the name of its compression, which others give as a
+    # number or not at all.
+    is_copy = image.format is None and isinstance(image.info.get("compression"), str)
+    if image.mode.startswith("I;16") and (tags is None or is_copy):
+        raise UnreadableImage(
+            "it is a copy or a pickle of a TIFF image, which has lost the value that "
+            "is white: give the path of the file instead"
+        )
+    tags = tags or {}
+    if tags.get(_PLANES) == 2 and _are_mixed_up(image, tags):
+        raise UnreadableImage(
+            "it is a TIFF image whose separate planes Pillow has decoded wrongly: give "
+            "the path of the file instead"
+        )
     if image.mode.startswith("I;16"):
         bits = tags.get(_BITS_PER_SAMPLE, (16,))[0]
         white = 4095 if bits == 12 else 65535
@@ -63,6 +77,11 @@ def read_sample_meaning(image):
     if image.mode not in _EIGHT_BIT_MODES | _ALPHA_MODES:
         raise UnreadableImage(f"its pixels are of a kind not read ({image.mode})")
     return None
+
+
+def _are_mixed_up(image, tags):
+    n_bands = len(image.getbands())
+    return n_bands == 2 or (n_bands > 2 and tags.get(_BITS_PER_SAMPLE, (8,))[0] == 16)
 
 
 def refuse_lost_bits(image, colour):
@@ -144,6 +163,28 @@ def scale_deep(image, white):
         return gray[:, :, np.newaxis]
     alpha = (values != key).astype(np.float32)
     return np.stack([gray, gray, gray, alpha], axis=2)
+
+
+def straighten_alpha(pixels, is_premultiplied):
+    """Give gray with alpha three colours, and divide premultiplied ones by alpha.
+
+    Parameters
+    ----------
+    pixels : ndarray of shape (height, width, 1 to 4), float32
+        In [0, 1]; an even number of channels has alpha as the last one.
+    is_premultiplied : bool
+
+    Returns
+    -------
+    pixels : ndarray of shape (height, width, 1, 3 or 4), float32
+    """
+    if pixels.shape[2] == 2:
+        pixels = pixels[:, :, [0, 0, 0, 1]]
+    if is_premultiplied:
+        alpha = pixels[:, :, 3:]
+        np.divide(pixels[:, :, :3], alpha, out=pixels[:, :, :3], where=alpha > 0)
+        np.minimum(pixels, 1, out=pixels)
+    return pixels
 
 
 def convert_floats(pixels, color_mode, background):

@@ -3,6 +3,7 @@
 import numpy as np
 from PIL import Image
 
+from skimgclf.images._decoding.colour import straighten_alpha
 from skimgclf.images._decoding.reasons import UnreadableImage, read_brands
 
 # ISO/IEC 23008-12, annex B, and ISO/IEC 14496-12: an HEVC image, a collection or a
@@ -66,18 +67,7 @@ def decode_heif(heif_image):
         mode = heif_image.mode
         return Image.frombytes(mode, pixels.shape[1::-1], pixels.tobytes())
     floats = pixels.astype(np.float32) / (2 ** heif_image.info["bit_depth"] - 1)
-    return _straighten_alpha(np.atleast_3d(floats), heif_image.premultiplied_alpha)
-
-
-def _straighten_alpha(pixels, is_premultiplied):
-    """Give gray with alpha three colours, and divide premultiplied ones by alpha."""
-    if pixels.shape[2] == 2:
-        pixels = pixels[:, :, [0, 0, 0, 1]]
-    if is_premultiplied:
-        alpha = pixels[:, :, 3:]
-        np.divide(pixels[:, :, :3], alpha, out=pixels[:, :, :3], where=alpha > 0)
-        np.minimum(pixels, 1, out=pixels)
-    return pixels
+    return straighten_alpha(np.atleast_3d(floats), heif_image.premultiplied_alpha)
 
 
 def _damaged(error):

@@ -27,8 +27,20 @@ from skimgclf.images._decoding.reasons import (
     explain_start,
     refuse_start,
 )
-from skimgclf.images._decoding.resize import orient, read_orientation
-from skimgclf.images._decoding.tiff import check_directory
+from skimgclf.images._decoding.resize import orient, orient_floats, read_orientation
+from skimgclf.images._decoding.tiff import (
+    TIFF_STARTS,
+    check_directory,
+    explain_unread,
+    refuse_samples,
+)
+from skimgclf.images._decoding.tiff_directory import (
+    HEIGHT,
+    ORIENTATION,
+    WIDTH,
+    read_directory,
+)
+from skimgclf.images._decoding.tiff_planes import needs_planes, read_planes
 
 # Content decides, not the extension, and nothing else may be tried: EPS would reach
 # Ghostscript. Pillow finds MPO (which many phones write as .jpg) under JPEG.
@@ -127,14 +139,22 @@ def _load_once(stream, max_pixels, draft, strict):
             return _load_heif(stream, max_pixels)
         stream, n_pixels = unwrap_icon(stream)
         _check_n_pixels(n_pixels, max_pixels)
+        directory = None
+        if start.startswith(TIFF_STARTS):
+            directory = read_directory(stream)
+            refuse_samples(directory)
+            if needs_planes(directory):
+                return _load_planes(stream, directory, max_pixels)
         source = read_png(stream) or read_jpeg(stream) or stream
         try:
             image = Image.open(source, formats=_ALLOWED_FORMATS)
         except UnidentifiedImageError as error:
-            raise UnreadableImage(explain_start(stream)) from error
+            is_tiff = directory is not None
+            reason = explain_unread(directory) if is_tiff else explain_start(stream)
+            raise UnreadableImage(reason) from error
         _check_n_pixels(image.width * image.height, max_pixels)
-        if image.format == "TIFF":
-            check_directory(image, stream)
+        if directory is not None:
+            check_directory(image, directory)
         picture = _load_opened(image, _draft(image, draft))
         if strict:
             refuse_odd_data(stream)
@@ -150,6 +170,19 @@ def _load_heif(stream, max_pixels):
     header = read_heif_header(stream)
     _check_n_pixels(header.size[0] * header.size[1], max_pixels)
     return Picture(decode_heif(header), format="HEIF", mode=header.mode)
+
+
+def _load_planes(stream, directory, max_pixels):
+    _check_n_pixels(directory.get(WIDTH) * directory.get(HEIGHT), max_pixels)
+    stream.seek(0)
+    image = read_planes(stream.read(), directory)
+    orientation = directory.get(ORIENTATION, 1)
+    if isinstance(image, np.ndarray):
+        mode = {1: "I;16", 3: "RGB;16", 4: "RGBA;16"}[image.shape[2]]
+        return Picture(orient_floats(image, orientation), format="TIFF", mode=mode)
+    mode = image.mode
+    image, _ = orient(image, _NO_MARGINS, orientation)
+    return Picture(image, format="TIFF", mode=mode)
 
 
 def _load_opened(image, margins=_NO_MARGINS):
@@ -205,7 +238,11 @@ def load_pil_image(image, max_pixels):
         _check_n_pixels(image.width * image.height, max_pixels)
         stream = find_stream(image) if image.format in _CHECKED else None
         if stream is not None and image.format == "TIFF":
-            check_directory(image, stream)
+            directory = read_directory(stream)
+            refuse_samples(directory)
+            if needs_planes(directory):
+                return _load_planes(stream, directory, max_pixels)
+            check_directory(image, directory)
         jpeg = None
         if stream is not None and not read_png(stream):
             jpeg = read_jpeg(stream)

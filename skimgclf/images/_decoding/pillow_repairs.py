@@ -87,9 +87,13 @@ def count_stored_pixels(pil_image):
 def read_tags(pil_image):
     """Return the tags that Pillow has read from a TIFF file, by number.
 
+    A pickle has lost them (None), and then its pixels are all that it has.
+
     Cause: Pillow skips a tag that it can't read with a warning alone, which another
     thread may have filtered. It can go when Pillow raises an error.
     """
+    if getattr(pil_image, "tile", None) == [] and not hasattr(pil_image, "tag_v2"):
+        return None
     return _read_attribute(pil_image, "tag_v2")
 
 
@@ -102,8 +106,9 @@ def find_stream(pil_image):
     """
     if not isinstance(pil_image, ImageFile.ImageFile):
         return None
-    stream, tiles = _read_attribute(pil_image, "fp"), _read_attribute(pil_image, "tile")
-    return stream if tiles else None
+    return (
+        _read_attribute(pil_image, "fp") if _read_attribute(pil_image, "tile") else None
+    )
 
 
 @contextmanager

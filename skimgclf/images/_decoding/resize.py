@@ -55,10 +55,19 @@ def orient(image, margins, orientation):
     image : PIL.Image.Image
     margins : tuple of four float
     """
-    if orientation == 1:
+    if orientation not in _ORIENTATIONS:
         return image, margins
     method, edges = _ORIENTATIONS[orientation]
     return image.transpose(method), tuple(margins[edge] for edge in edges)
+
+
+def orient_floats(pixels, orientation):
+    """Turn an array of shape (height, width, n_channels) upright, as `orient` does."""
+    if orientation not in _ORIENTATIONS:
+        return pixels
+    method, _ = _ORIENTATIONS[orientation]
+    channels = [Image.fromarray(channel) for channel in np.moveaxis(pixels, 2, 0)]
+    return np.stack([np.asarray(each.transpose(method)) for each in channels], axis=2)
 
 
 def resize(image, margins, image_size, resize_mode, interpolation, background):

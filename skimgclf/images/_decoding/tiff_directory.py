@@ -1,0 +1,141 @@
+"""Read the first directory of a TIFF file: the tags that say what its pixels mean."""
+
+import os
+import struct
+from collections import namedtuple
+from typing import NamedTuple
+
+from skimgclf.images._decoding.reasons import UnreadableImage
+
+# The tags of TIFF 6.0 that are read here, by their numbers.
+WIDTH, HEIGHT, BITS, COMPRESSION, PHOTOMETRIC = 256, 257, 258, 259, 262
+STRIPS, ORIENTATION, N_SAMPLES, ROWS_PER_STRIP, STRIP_SIZES = 273, 274, 277, 278, 279
+PLANES, PREDICTOR, TILE_WIDTH, TILE_HEIGHT, TILES, TILE_SIZES = (
+    284,
+    317,
+    *range(322, 326),
+)
+EXTRA_SAMPLES, SAMPLE_FORMAT, JPEG_TABLES = 338, 339, 347
+
+# The tags without which pixels would be read wrongly: those, the order of bits, the
+# palette and the constants of YCbCr.
+PIXEL_TAGS = {
+    *(WIDTH, HEIGHT, BITS, COMPRESSION, PHOTOMETRIC, STRIPS, ORIENTATION, N_SAMPLES),
+    *(ROWS_PER_STRIP, STRIP_SIZES, PLANES, PREDICTOR, TILE_WIDTH, TILE_HEIGHT, TILES),
+    *(
+        TILE_SIZES,
+        EXTRA_SAMPLES,
+        SAMPLE_FORMAT,
+        JPEG_TABLES,
+        266,
+        320,
+        *range(529, 533),
+    ),
+}
+
+# TIFF 6.0, section 2: bytes of one value of each field type; 13 to 18 are BigTIFF's.
+_TYPE_SIZES = dict(
+    enumerate([1, 1, 2, 4, 8, 1, 1, 2, 4, 8, 4, 8, 4, 2, 2, 8, 8, 8], start=1)
+)
+_INTEGERS = {1: "B", 3: "H", 4: "I", 13: "I", 16: "Q", 18: "Q"}
+
+_Layout = namedtuple("_Layout", ["first", "count", "entry", "inline"])
+
+# After the byte order and the version: how the offset of the first directory, its
+# number of entries and an entry (tag, type, count, value or offset) are written, and
+# how many bytes of value an entry holds itself.
+_LAYOUTS = {
+    42: _Layout("4xI", "H", "HHI4s", 4),
+    43: _Layout("8xQ", "Q", "HHQ8s", 8),
+}
+
+_BYTE_ORDERS = {"<": "little", ">": "big"}
+
+
+class Directory(NamedTuple):
+    """The first directory of a TIFF file.
+
+    Attributes
+    ----------
+    order : {"<", ">"}
+        The order of bytes, as `struct` names it.
+    is_big : bool
+        Whether it is a BigTIFF file.
+    values : dict of int to tuple of int
+        By tag; empty for values that aren't integers.
+    """
+
+    order: str
+    is_big: bool
+    values: dict
+
+    def get(self, tag, default=None):
+        """Return the first value of a tag."""
+        return (self.values.get(tag) or (default,))[0]
+
+
+def read_directory(file):
+    """Read the first directory, and refuse lost values that decide on pixels.
+
+    Parameters
+    ----------
+    file : binary file
+        A TIFF file; its position is kept.
+
+    Returns
+    -------
+    directory : Directory
+    """
+    position = file.tell()
+    try:
+        return _read_directory(file, file.seek(0, os.SEEK_END))
+    except (struct.error, OverflowError) as error:
+        raise damaged("it is cut short") from error
+    finally:
+        file.seek(position)
+
+
+def _read_directory(stream, length):
+    stream.seek(0)
+    start = stream.read(16)
+    order = "<" if start.startswith(b"II") else ">"
+    (version,) = struct.unpack_from(f"{order}H", start, 2)
+    layout = _LAYOUTS.get(version, _LAYOUTS[42])
+    values = {}
+    for tag, kind, n_values, value in _read_entries(stream, start, order, layout):
+        n_bytes = _TYPE_SIZES.get(kind, 1) * n_values
+        if n_bytes > layout.inline:
+            offset = int.from_bytes(value, _BYTE_ORDERS[order])
+            if offset + n_bytes > length:
+                if tag in PIXEL_TAGS:
+                    raise damaged(f"tag {tag} leads out of the file")
+                continue
+            if tag in PIXEL_TAGS:
+                stream.seek(offset)
+                value = stream.read(n_bytes)
+        values[tag] = ()
+        if tag in PIXEL_TAGS and kind in _INTEGERS:
+            values[tag] = struct.unpack_from(
+                f"{order}{n_values}{_INTEGERS[kind]}", value
+            )
+    return Directory(order, version == 43, values)
+
+
+def _read_entries(stream, start, order, layout):
+    """Yield tag, type, number of values, and value or offset of each entry."""
+    (first,) = struct.unpack_from(order + layout.first, start)
+    stream.seek(first)
+    count = struct.Struct(order + layout.count)
+    entry = struct.Struct(order + layout.entry)
+    (n_entries,) = count.unpack(stream.read(count.size))
+    for number in range(n_entries):
+        stream.seek(first + count.size + number * entry.size)
+        yield entry.unpack(stream.read(entry.size))
+
+
+def damaged(what):
+    """Make the error of a TIFF file whose directory can't be trusted."""
+    return UnreadableImage(
+        "its TIFF directory, which says what its pixels mean, is damaged or cut short: "
+        f"{what}"
+    )

@@ -1,0 +1,211 @@
+"""Read TIFF files whose samples Pillow mixes up, or of which it drops bits.
+
+Pillow (13.0) reads samples of 16 bits in separate planes as noise, gray with alpha in
+planes as blank, and keeps 8 of 16 bits of colours. It reads gray rightly, whatever the
+compression: so it gets the same strips with a directory that calls them gray.
+"""
+
+import io
+import struct
+
+import numpy as np
+from PIL import Image
+
+from skimgclf.images._decoding.colour import straighten_alpha
+from skimgclf.images._decoding.pillow_repairs import count_stored_pixels
+from skimgclf.images._decoding.reasons import UnreadableImage
+from skimgclf.images._decoding.tiff_directory import (
+    BITS,
+    COMPRESSION,
+    EXTRA_SAMPLES,
+    HEIGHT,
+    N_SAMPLES,
+    PHOTOMETRIC,
+    PLANES,
+    PREDICTOR,
+    ROWS_PER_STRIP,
+    SAMPLE_FORMAT,
+    STRIP_SIZES,
+    STRIPS,
+    TILE_HEIGHT,
+    TILE_SIZES,
+    TILE_WIDTH,
+    TILES,
+    WIDTH,
+    damaged,
+)
+
+# TIFF 6.0, PhotometricInterpretation and its number of colours.
+_WHITE_IS_ZERO, _BLACK_IS_ZERO, _RGB, _SEPARATED = 0, 1, 2, 5
+_N_COLOURS = {_WHITE_IS_ZERO: 1, _BLACK_IS_ZERO: 1, _RGB: 3, _SEPARATED: 4}
+
+_ASSOCIATED, _UNASSOCIATED = 1, 2
+
+# Compressions that know nothing of samples: none, LZW, Deflate (two numbers), PackBits,
+# LZMA and Zstandard.
+_BY_ROWS = {1, 5, 8, 32773, 32946, 34925, 50000}
+
+
+def needs_planes(directory):
+    """Tell whether Pillow would read the samples of a file wrongly or in part."""
+    n_samples, photometric = directory.get(N_SAMPLES, 1), directory.get(PHOTOMETRIC)
+    bits = directory.values.get(BITS) or (1,)
+    if n_samples == 1:
+        # Pillow reads white as 0 in 16 bits in some orders of bytes alone.
+        return photometric == _WHITE_IS_ZERO and bits == (16,)
+    if photometric not in _N_COLOURS:
+        if directory.get(PLANES) == 2:
+            raise UnreadableImage(
+                "it is a TIFF file whose colours are stored in separate planes and "
+                "aren't gray, RGB or CMYK: save it as RGB"
+            )
+        return False
+    is_common = photometric > _BLACK_IS_ZERO and n_samples <= 4
+    if directory.get(PLANES) != 2 and bits[0] != 16 and is_common:
+        return False
+    if directory.get(SAMPLE_FORMAT, 1) not in {1, 4} or set(bits) not in ({8}, {16}):
+        raise UnreadableImage(
+            f"it is a TIFF file of {n_samples} samples a pixel of {bits[0]} bits, of a "
+            "kind that isn't read: save it as gray or RGB of 8 or 16 unsigned bits"
+        )
+    return True
+
+
+def read_planes(content, directory):
+    """Read the samples of a file for which `needs_planes` is true.
+
+    Parameters
+    ----------
+    content : bytes
+        The file.
+    directory : Directory
+
+    Returns
+    -------
+    pixels : PIL.Image.Image or ndarray of shape (height, width, n_channels)
+        As stored, not turned; float32 in [0, 1] for 16 bits.
+    """
+    n_samples = directory.get(N_SAMPLES, 1)
+    if directory.get(COMPRESSION, 1) not in _BY_ROWS:
+        raise UnreadableImage(
+            "it is a TIFF file of a compression that isn't read for its kind of "
+            "samples: save it uncompressed, or with LZW or Deflate"
+        )
+    _refuse_missing_parts(directory.values, len(content))
+    if directory.get(PLANES) == 2:
+        planes = [
+            _read_plane(content, directory, number) for number in range(n_samples)
+        ]
+        samples = np.stack(planes, axis=2)
+    else:
+        samples = _read_rows(content, directory)
+    return _choose_channels(samples, directory)
+
+
+def _refuse_missing_parts(values, length):
+    """Refuse strips outside of the file, which Pillow would look for in our copy."""
+    places, sizes = (TILES, TILE_SIZES) if TILES in values else (STRIPS, STRIP_SIZES)
+    parts = list(zip(values.get(places, ()), values.get(sizes, ()), strict=False))
+    if not parts or any(start + size > length for start, size in parts):
+        raise damaged("its strips lead out of the file")
+
+
+def _read_plane(content, directory, number):
+    """Read one plane as a gray image: its own part of the strips or tiles."""
+    values = directory.values
+    places, sizes = (TILES, TILE_SIZES) if TILES in values else (STRIPS, STRIP_SIZES)
+    n_parts = len(values[places]) // directory.get(N_SAMPLES)
+    own = slice(number * n_parts, (number + 1) * n_parts)
+    parts = {places: values[places][own], sizes: values[sizes][own]}
+    return _decode_gray(content, directory, parts)
+
+
+def _read_rows(content, directory):
+    """Read samples that stand side by side as a gray image that is as much wider."""
+    values, n_samples = directory.values, directory.get(N_SAMPLES, 1)
+    wider = {
+        tag: (n_samples * values[tag][0],)
+        for tag in (WIDTH, TILE_WIDTH)
+        if tag in values
+    }
+    gray = _decode_gray(content, directory, {**wider, PREDICTOR: (1,)})
+    samples = gray.reshape(len(gray), -1, n_samples)
+    predictor = directory.get(PREDICTOR, 1)
+    if predictor == 2:
+        _add_differences(samples, directory.get(TILE_WIDTH, directory.get(WIDTH)))
+    elif predictor != 1:
+        raise UnreadableImage("its pixels are predicted as floating-point numbers are")
+    return samples
+
+
+def _add_differences(samples, tile_width):
+    # TIFF 6.0, section 14: each row of a strip or tile holds differences to the left.
+    for left in range(0, samples.shape[1], tile_width):
+        tile = samples[:, left : left + tile_width]
+        np.cumsum(tile, axis=1, dtype=samples.dtype, out=tile)
+
+
+_KEPT = (WIDTH, HEIGHT, COMPRESSION, STRIPS, ROWS_PER_STRIP, STRIP_SIZES, PREDICTOR)
+_KEPT += (TILE_WIDTH, TILE_HEIGHT, TILES, TILE_SIZES)
+
+
+def _decode_gray(content, directory, changes):
+    """Decode strips or tiles of a file with Pillow, by a directory that says gray."""
+    values = {tag: directory.values[tag] for tag in _KEPT if tag in directory.values}
+    values |= {BITS: directory.values[BITS][:1], PHOTOMETRIC: (1,), N_SAMPLES: (1,)}
+    values |= changes
+    entries, longer = [], b""
+    n_bytes = 2 + 12 * len(values) + 4
+    order = directory.order
+    for tag in sorted(values):
+        kind, code = (3, "H") if tag == BITS else (4, "I")
+        packed = struct.pack(f"{order}{len(values[tag])}{code}", *values[tag])
+        value = packed.ljust(4, b"\0")
+        if len(packed) > 4:
+            place = len(content) + n_bytes + len(longer)
+            value, longer = struct.pack(f"{order}I", place), longer + packed
+        entries.append(struct.pack(f"{order}HHI", tag, kind, len(values[tag])) + value)
+    start = (b"II*\0" if order == "<" else b"MM\0*") + struct.pack(
+        f"{order}I", len(content)
+    )
+    count = struct.pack(f"{order}H", len(entries))
+    parts = [start, content[8:], count, *entries, b"\0\0\0\0", longer]
+    image = Image.open(io.BytesIO(b"".join(parts)), formats=["TIFF"])
+    n_pixels, _ = count_stored_pixels(image)
+    if n_pixels < image.width * image.height:
+        raise damaged("its strips hold only a part of the image")
+    image.load()
+    return np.array(image, dtype=np.uint8 if image.mode == "L" else np.uint16)
+
+
+def _choose_channels(samples, directory):
+    """Keep the colours and the alpha of all samples, and scale them."""
+    photometric = directory.get(PHOTOMETRIC)
+    n_colours = _N_COLOURS[photometric]
+    if samples.shape[2] < n_colours:
+        raise damaged("it has too few samples a pixel")
+    colours, alpha = samples[:, :, :n_colours], None
+    for number, meaning in enumerate(directory.values.get(EXTRA_SAMPLES, ())):
+        if (
+            meaning in {_ASSOCIATED, _UNASSOCIATED}
+            and n_colours + number < samples.shape[2]
+        ):
+            alpha = samples[:, :, n_colours + number :][:, :, :1]
+            break
+    if photometric == _WHITE_IS_ZERO:
+        colours = ~colours
+    if photometric == _SEPARATED:
+        alpha = None
+    is_associated = alpha is not None and meaning == _ASSOCIATED
+    channels = colours if alpha is None else np.concatenate([colours, alpha], axis=2)
+    if samples.dtype == np.uint8:
+        mode = {1: "L", 2: "LA", 3: "RGB", 4: "RGBA"}[channels.shape[2]]
+        if photometric == _SEPARATED:
+            mode = "CMYK"
+        elif is_associated:
+            mode = mode.replace("A", "a")
+        return Image.frombytes(mode, channels.shape[1::-1], channels.tobytes())
+    floats = channels.astype(np.float32) / 65535
+    if photometric == _SEPARATED:
+        floats = (1 - floats[:, :, :3]) * (1 - floats[:, :, 3:])
+    return straighten_alpha(floats, is_associated)

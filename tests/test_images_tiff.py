@@ -1,0 +1,297 @@
+"""TIFF files in every layout of samples, with tifffile as writer and second opinion."""
+
+import copy
+import io
+import itertools
+import pickle
+import struct
+
+import numpy as np
+import pytest
+import tifffile
+from image_corpus import FULL_SIZE, refuse
+from PIL import Image
+from sample_images import (
+    HEIGHT,
+    WIDTH,
+    encode,
+    luma,
+    make_alpha,
+    make_exif,
+    make_scene,
+    make_tiff,
+    pack_12_bits,
+    store,
+)
+
+from skimgclf import ImageLoader
+from skimgclf.exceptions import ImageLoadError
+from skimgclf.images import read_image
+
+# Colours, extra samples: what follows gray or RGB in a pixel.
+COLOURS = [
+    ("minisblack", ()),
+    ("miniswhite", ()),
+    ("minisblack", ("unassalpha",)),
+    ("minisblack", ("assocalpha",)),
+    ("minisblack", ("unspecified",)),
+    ("minisblack", ("unspecified", "unspecified")),
+    ("miniswhite", ("unassalpha",)),
+    ("rgb", ()),
+    ("rgb", ("unassalpha",)),
+    ("rgb", ("assocalpha",)),
+    ("rgb", ("unspecified",)),
+    ("rgb", ("unspecified", "unassalpha")),
+]
+BITS = [8, 16, 32]
+PLANES = ["contig", "separate"]
+# tifffile has no other compressions by itself.
+PACKING = [
+    {},
+    {"compression": "zlib"},
+    {"compression": "zlib", "predictor": True},
+    {"compression": "lzma"},
+]
+PARTS = [{}, {"rowsperstrip": 7}, {"tile": (16, 32)}]
+FILES = [
+    {"byteorder": "<"},
+    {"byteorder": ">"},
+    {"byteorder": "<", "bigtiff": True},
+    {"byteorder": ">", "bigtiff": True},
+]
+
+
+def make_samples(photometric, extra, bits):
+    """Paint as many samples a pixel as a file has; premultiplied if it says so."""
+    scene, alpha = make_scene() / 255, make_alpha() / 255
+    colours = scene if photometric == "rgb" else scene[:, :, :1]
+    others = [alpha if "alpha" in kind else scene[::-1, :, 1] for kind in extra]
+    if "assocalpha" in extra:
+        colours = colours * alpha[:, :, np.newaxis]
+    samples = np.dstack([colours, *others])
+    return np.rint(samples * (2**bits - 1)).astype(f"u{bits // 8}")
+
+
+def write_tiff(samples, photometric, extra, planes, **options):
+    """Write a file with tifffile."""
+    if samples.shape[2] == 1:
+        samples = samples[:, :, 0]
+    else:
+        options["planarconfig"] = planes
+        samples = np.moveaxis(samples, 2, 0) if planes == "separate" else samples
+    stream = io.BytesIO()
+    options = {"metadata": None, "extrasamples": extra or None, **options}
+    tifffile.imwrite(stream, samples, photometric=photometric, **options)
+    return stream.getvalue()
+
+
+def answer(content, photometric, extra, bits):
+    """Compute gray on white from the samples that tifffile reads, in [0, 1]."""
+    samples = tifffile.imread(io.BytesIO(content)) / (2**bits - 1)
+    n_colours = 3 if photometric == "rgb" else 1
+    if samples.ndim == 3 and samples.shape[2] != n_colours + len(extra):
+        samples = np.moveaxis(samples, 0, 2)
+    samples = np.atleast_3d(samples)
+    colours = samples[:, :, :n_colours]
+    colours = 1 - colours if photometric == "miniswhite" else colours
+    gray = luma(colours * 255) if n_colours == 3 else colours[:, :, 0]
+    for number, kind in enumerate(extra):
+        if "alpha" in kind:
+            alpha = samples[:, :, n_colours + number]
+            gray = (gray if kind == "assocalpha" else gray * alpha) + 1 - alpha
+    return gray
+
+
+def check_layout(colours, bits, planes, options):
+    """Read a file rightly or refuse it; return whether it was read."""
+    photometric, extra = colours
+    samples = make_samples(photometric, extra, bits)
+    content = write_tiff(samples, photometric, extra, planes, **options)
+    try:
+        gray = read_image(content, image_size=FULL_SIZE)[:, :, 0]
+    except ImageLoadError:
+        return False
+    difference = np.abs(gray - answer(content, photometric, extra, bits))
+    assert difference.max() < 0.006, (colours, bits, planes, options)
+    if bits == 16:
+        assert difference.mean() < 1e-3, (colours, bits, planes, options)
+    return True
+
+
+def list_layouts():
+    for colours, bits, planes in itertools.product(COLOURS, BITS, PLANES):
+        if not colours[1] and colours[0] != "rgb" and planes == "separate":
+            continue
+        for packing, parts, file in itertools.product(PACKING, PARTS, FILES):
+            yield colours, bits, planes, {**packing, **parts, **file}
+
+
+@pytest.mark.slow
+def test_tiff_of_every_layout_is_read_rightly_or_refused():
+    """Over 3,000 files: only 32 bits and big-endian BigTIFF are refused."""
+    layouts = list(list_layouts())
+    assert len(layouts) >= 3000
+    for layout in layouts:
+        _, bits, _, options = layout
+        is_big_endian = options.get("bigtiff") and options["byteorder"] == ">"
+        assert check_layout(*layout) == (bits < 32 and not is_big_endian), layout
+
+
+@pytest.mark.parametrize("bits", [8, 16])
+@pytest.mark.parametrize("planes", PLANES)
+def test_repair_needs_planes_reads_every_layout_of_samples(planes, bits):
+    """Pillow gives noise, blank images or 8 of 16 bits for a third of them."""
+    for number, colours in enumerate(COLOURS[2:]):
+        options = {**PACKING[number % 4], **PARTS[number % 3], **FILES[number % 3]}
+        assert check_layout(colours, bits, planes, options)
+        assert check_layout(colours, bits, planes, {})
+
+
+@pytest.mark.parametrize("shape", [(3, HEIGHT, WIDTH), (HEIGHT, WIDTH, 3)])
+def test_tiff_colours_of_sixteen_bits_keep_all_bits(shape, tmp_path):
+    """What tifffile writes by its defaults, with the values 255 and 300 of 65535."""
+    deep = np.full(shape, 255, dtype=np.uint16)
+    deep[..., WIDTH // 2 :] if shape[0] == 3 else deep[:, WIDTH // 2 :]
+    tifffile.imwrite(tmp_path / "deep.tif", deep, photometric="rgb")
+    image = read_image(tmp_path / "deep.tif", image_size=(8, 8), color_mode="rgb")
+    assert image == pytest.approx(255 / 65535)
+
+
+@pytest.mark.parametrize("compression", ["tiff_lzw", "packbits", "tiff_adobe_deflate"])
+def test_tiff_that_pillow_wrote_in_other_compressions_is_read(compression):
+    """Gray with alpha, and LZW with differences, which tifffile alone can't write."""
+    levels = make_scene()[:, :, 0]
+    image = Image.fromarray(np.dstack([levels, make_alpha()]), "LA")
+    options = {"compression": compression}
+    expected = read_image(image, image_size=FULL_SIZE)
+    for predictor in [{}, {"tiffinfo": {317: 2}}]:
+        if compression == "packbits" and predictor:
+            continue
+        content = encode(image, "TIFF", **options, **predictor)
+        assert np.array_equal(read_image(content, image_size=FULL_SIZE), expected)
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("bits", [8, 16])
+def test_tiff_planes_are_turned_upright(orientation, bits):
+    scene = make_scene()
+    stored = store(scene, orientation).astype(f"u{bits // 8}")
+    stored *= 257 if bits == 16 else 1
+    tag = (274, "H", 1, orientation, True)
+    content = write_tiff(stored, "rgb", (), "separate", extratags=[tag])
+    gray = read_image(content, image_size=FULL_SIZE)[:, :, 0]
+    assert np.abs(gray - luma(scene)).max() < 0.005
+
+
+@pytest.mark.parametrize("bits", [8, 16])
+def test_tiff_cmyk_in_planes_is_read_as_side_by_side(bits):
+    cmyk = np.asarray(Image.fromarray(make_scene()).convert("CMYK"))
+    expected = read_image(Image.fromarray(cmyk, "CMYK"), image_size=FULL_SIZE)
+    deep = cmyk.astype(f"u{bits // 8}") * (257 if bits == 16 else 1)
+    for planes in PLANES:
+        content = write_tiff(deep, "separated", (), planes)
+        image = read_image(content, image_size=FULL_SIZE)
+        assert np.abs(image - expected).max() < 0.01
+
+
+def test_tiff_planes_are_refused_where_they_can_not_be_read():
+    scene = make_scene()
+    planar = [(284, 3, [2])]
+    planes = np.moveaxis(scene, 2, 0).tobytes()
+    options = {"bits": [8] * 3, "n_strips": 3, "tags": planar}
+    lab = make_tiff(planes, photometric=8, **options)
+    assert "separate planes" in refuse(lab).reason
+    whole = make_tiff(planes, photometric=2, **options)
+    for n_bytes in [1, WIDTH, len(planes) // 2]:
+        assert "out of the file" in refuse(whole[:-n_bytes]).reason
+    signed = write_tiff(scene.astype("i2"), "rgb", (), "contig")
+    assert "3 samples" in refuse(signed).reason
+    content = write_tiff(scene.astype("u2"), "rgb", (), "separate")
+    assert "2240 pixels" in refuse(content, max_pixels=2239).reason
+    sizes, other = struct.pack("<HHI", 279, 4, 3), struct.pack("<HHI", 280, 4, 3)
+    assert "directory" in refuse(whole.replace(sizes, other)).reason
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (
+            lambda: write_tiff(make_scene() / np.float32(255), "rgb", (), "contig"),
+            "float",
+        ),
+        (lambda: write_tiff(make_scene() / 255, "rgb", (), "separate"), "64 bits"),
+        (lambda: write_tiff(np.ones((9, 9, 1), "f2"), "minisblack", (), ""), "16 bits"),
+        (lambda: write_tiff(np.ones((9, 9, 1), "c8"), "minisblack", (), ""), "complex"),
+        (
+            lambda: make_tiff(bytes(100), bits=[10], photometric=1, size=(8, 8)),
+            "10 bits",
+        ),
+        (
+            lambda: make_tiff(bytes(200), bits=[14], photometric=1, size=(8, 8)),
+            "14 bits",
+        ),
+        (
+            lambda: write_tiff(
+                make_scene(), "rgb", (), "contig", bigtiff=True, byteorder=">"
+            ),
+            "big-endian BigTIFF",
+        ),
+    ],
+)
+def test_tiff_that_is_not_read_is_refused_by_its_own_reason(content, reason):
+    assert reason in refuse(content()).reason
+
+
+def make_twelve_bits():
+    """Write a 12-bit file of one gray, 2000 of 4095."""
+    values = np.full((HEIGHT, WIDTH), 2000)
+    return make_tiff(pack_12_bits(values), bits=[12], photometric=1)
+
+
+@pytest.mark.parametrize("lose", [copy.copy, copy.deepcopy, Image.Image.copy])
+def test_tiff_copies_of_deep_gray_are_refused(lose):
+    """A copy has lost the value that is white: it would be 16 times too dark."""
+    opened = Image.open(io.BytesIO(make_twelve_bits()))
+    expected = read_image(opened, image_size=(2, 2))
+    assert expected == pytest.approx(2000 / 4095)
+    copied = lose(opened)
+    if hasattr(copied, "tag_v2"):
+        assert np.array_equal(read_image(copied, image_size=(2, 2)), expected)
+    else:
+        assert "give the path" in refuse(copied).reason
+
+
+def test_tiff_pickles_of_eight_bits_are_read_by_several_processes():
+    """Joblib pickles the cells of a search: their tags get lost, their pixels don't."""
+    for image in [make_scene(), make_scene()[:, :, 0]]:
+        opened = Image.open(io.BytesIO(encode(image, "TIFF")))
+        expected = ImageLoader().transform([opened])
+        sent = pickle.loads(pickle.dumps(opened))
+        assert np.array_equal(ImageLoader().transform([sent]), expected)
+        assert np.array_equal(ImageLoader().transform([opened.copy()]), expected)
+    deep = Image.open(io.BytesIO(make_twelve_bits()))
+    assert "give the path" in refuse(pickle.loads(pickle.dumps(deep))).reason
+
+
+def test_deep_images_that_are_no_tiff_may_be_copied():
+    deep = np.full((4, 4), 1000, dtype=np.uint16)
+    for image in [Image.fromarray(deep), Image.open(io.BytesIO(encode(deep, "PNG")))]:
+        for each in [image, image.copy(), pickle.loads(pickle.dumps(image))]:
+            assert read_image(each, image_size=(1, 1)) == pytest.approx(1000 / 65535)
+
+
+def test_tiff_pil_images_in_planes_are_read_from_their_file():
+    scene = make_scene()
+    content = write_tiff(scene.astype("u2") * 257, "rgb", (), "separate")
+    opened = Image.open(io.BytesIO(content))
+    gray = read_image(opened, image_size=FULL_SIZE)[:, :, 0]
+    assert np.abs(gray - luma(scene)).max() < 0.003
+    opened.load()  # noise
+    assert "separate planes" in refuse(opened).reason
+
+
+def test_tiff_turned_by_exif_in_planes_stays_turned_once():
+    scene = make_scene()
+    content = encode(store(scene, 6), "TIFF", exif=make_exif(6))
+    gray = read_image(content, image_size=FULL_SIZE)[:, :, 0]
+    assert np.abs(gray - luma(scene)).max() < 0.003
