@@ -102,6 +102,15 @@ def refuse_lost_bits(image, colour):
         )
 
 
+def clear_outside(image, box):
+    """Make the pixels outside of a box transparent."""
+    image = _convert_to_rgba(image)
+    inside = Image.new("L", image.size, 0)
+    inside.paste(image.getchannel("A").crop(box), box)
+    image.putalpha(inside)
+    return image
+
+
 def convert_eight_bits(image, color_mode, background):
     """Convert an image of at most 8 bits to mode L, RGB or RGBA.
 

@@ -8,7 +8,11 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
-from skimgclf.images._decoding.colour import read_sample_meaning, refuse_lost_bits
+from skimgclf.images._decoding.colour import (
+    clear_outside,
+    read_sample_meaning,
+    refuse_lost_bits,
+)
 from skimgclf.images._decoding.decoded_arrays import convert_array
 from skimgclf.images._decoding.heif import decode_heif, is_heif, read_heif_header
 from skimgclf.images._decoding.icon import unwrap_icon
@@ -19,6 +23,7 @@ from skimgclf.images._decoding.pillow_repairs import (
     decoding_from,
     find_stream,
     isolated,
+    read_frame_box,
     read_transparent_colour,
 )
 from skimgclf.images._decoding.png import read_png
@@ -190,10 +195,13 @@ def _load_opened(image, margins=_NO_MARGINS):
     file_format, mode = image.format, image.mode
     white = read_sample_meaning(image)
     transparent = read_transparent_colour(image)
+    frame_box = read_frame_box(image)
     # Before anything else touches the image, and never again if it fails: Pillow
     # (13.0) silently returns blank pixels at the second try.
     with close_if_failed(image):
         image.load()
+    if frame_box is not None:
+        image = clear_outside(image, frame_box)
     image, margins = orient(image, margins, read_orientation(image))
     if transparent is not None:
         refuse_lost_bits(image, transparent)

@@ -84,6 +84,27 @@ def count_stored_pixels(pil_image):
     return n_pixels, len(tiles)
 
 
+def read_frame_box(pil_image):
+    """Return the part of a GIF file's canvas that its first frame fills, or None.
+
+    Cause: Pillow gives the rest the first colour of the palette, and browsers leave it
+    transparent; the box stands in the undocumented ``image.dispose_extent`` alone. It
+    can go when Pillow leaves the rest transparent.
+
+    Returns
+    -------
+    box : tuple of four int or None
+        Left, top, right and bottom; None for a frame that fills the canvas, and for
+        other formats. A pickle has lost it.
+    """
+    if pil_image.format != "GIF" or _is_pickle(pil_image, "dispose_extent"):
+        return None
+    if pil_image.tell() != 0:
+        return None
+    box = _read_attribute(pil_image, "dispose_extent")
+    return None if box == (0, 0, *pil_image.size) else box
+
+
 def read_tags(pil_image):
     """Return the tags that Pillow has read from a TIFF file, by number.
 
@@ -92,7 +113,7 @@ def read_tags(pil_image):
     Cause: Pillow skips a tag that it can't read with a warning alone, which another
     thread may have filtered. It can go when Pillow raises an error.
     """
-    if getattr(pil_image, "tile", None) == [] and not hasattr(pil_image, "tag_v2"):
+    if _is_pickle(pil_image, "tag_v2"):
         return None
     return _read_attribute(pil_image, "tag_v2")
 
@@ -145,6 +166,11 @@ def close_if_failed(pil_image):
     except BaseException:
         pil_image.close()
         raise
+
+
+def _is_pickle(image, name):
+    """Tell whether an image was pickled, and has lost all but its pixels."""
+    return getattr(image, "tile", None) == [] and not hasattr(image, name)
 
 
 def _read_attribute(image, name):
