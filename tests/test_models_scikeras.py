@@ -1,5 +1,6 @@
 """The seam: what scikeras would leave behind, and doesn't."""
 
+import contextlib
 import os
 import random
 import threading
@@ -7,8 +8,10 @@ import threading
 import keras
 import numpy as np
 import pytest
+from sklearn.base import clone
 
 from skimgclf import KerasImageClassifier
+from skimgclf.models._training import shared_programs
 
 
 def quick(**parameters):
@@ -93,28 +96,36 @@ def test_learning_rate_may_be_a_schedule(digits):
 
 
 @pytest.mark.parametrize("parameters", [{}, {"dropout": 0.3, "batch_norm": True}])
-def test_steps_per_execution_change_no_bit(digits, parameters, monkeypatch):
+@pytest.mark.parametrize("batch_size", [7, 32, 400])
+def test_a_loop_over_batches_changes_no_bit(
+    digits, parameters, batch_size, monkeypatch
+):
+    """Against Keras' own functions, which read the batches one by one."""
     from skimgclf.models._training import scikeras_adapter
+
+    def looping(network, *parts, one_by_one):
+        return contextlib.nullcontext(parts)
 
     X, y = digits
     given = {"X_val": X[:50], "y_val": y[:50], "sample_weight": np.arange(1, 301)}
-    several = quick(epochs=2, **parameters).fit(X, y, **given)
-    monkeypatch.setattr(scikeras_adapter, "_STEPS_PER_EXECUTION", 1)
-    single = quick(epochs=2, **parameters).fit(X, y, **given)
-    assert several.model_.steps_per_execution == 16
-    assert single.model_.steps_per_execution == 1
+    classifier = quick(epochs=2, batch_size=batch_size, **parameters)
+    several = clone(classifier).fit(X, y, **given)
+    assert several.model_.steps_per_execution == 1
+    shared_programs._stand_ins.clear()  # they have loops
+    monkeypatch.setattr(scikeras_adapter, "looping", looping)
+    single = clone(classifier).fit(X, y, **given)
     np.testing.assert_array_equal(weights_of(several), weights_of(single))
     assert several.history_ == single.history_
 
 
 @pytest.mark.parametrize("batch_size", [7, 32, 400])
-def test_batches_fetched_together_change_no_bit(digits, batch_size, monkeypatch):
-    from skimgclf.models._training import batches
+def test_joined_batches_change_no_bit(digits, batch_size, monkeypatch):
+    from skimgclf.models._training import loop
 
     X, y = digits
     given = {"X_val": X[:50], "y_val": y[:50], "sample_weight": np.arange(1, 301)}
     several = quick(epochs=2, batch_size=batch_size).fit(X, y, **given)
-    monkeypatch.setattr(batches, "_N_JOINED", 1)
+    monkeypatch.setattr(loop, "_N_JOINED", 1)
     single = quick(epochs=2, batch_size=batch_size).fit(X, y, **given)
     np.testing.assert_array_equal(weights_of(several), weights_of(single))
     assert several.history_ == single.history_

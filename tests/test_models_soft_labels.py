@@ -10,7 +10,7 @@ from PIL import Image
 from skimgclf import ImageLoader, KerasImageClassifier, load_model, save_model
 from skimgclf.exceptions import InvalidParameterError
 from skimgclf.images import LazyImages
-from skimgclf.models._training import batches, scikeras_adapter, shared_programs
+from skimgclf.models._training import loop, scikeras_adapter, shared_programs
 from skimgclf.models._training.loss import (
     Partners,
     SoftLabels,
@@ -202,7 +202,7 @@ def test_batches_are_mixed_alike_however_they_come(
     expected = quick(**parameters).fit(as_bytes, y)
     for other in (as_bytes / np.float32(255), lazy_images(as_bytes, tmp_path)):
         assert_equal_fits(quick(**parameters).fit(other, y), expected)
-    monkeypatch.setattr(batches, "_N_JOINED", 1)
+    monkeypatch.setattr(loop, "_N_JOINED", 1)
     assert_equal_fits(quick(**parameters).fit(as_bytes, y), expected)
 
 

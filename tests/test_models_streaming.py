@@ -178,7 +178,7 @@ def test_streaming_warns_once_of_each_image_that_is_filled(files):
 
 
 @pytest.mark.parametrize("lazy", [False, True])
-def test_repair_close_lets_samples_go_after_a_fit(files, lazy):
+def test_samples_are_let_go_after_a_fit(files, lazy):
     """Or a search would hold those of all its folds; also after a fit that fails."""
     paths, y = files
 

@@ -268,27 +268,44 @@ def _warn_of_leak(function, version):
 def trains_on_several_devices():
     """Tell whether a strategy of TensorFlow spreads the training over devices.
 
-    Cause: Keras 3.15 can't loop over the data of several devices within one call of the
-    training program, so that batches must run one by one.
+    Cause: TensorFlow 2.21 spreads what an iterator yields over the devices, so that
+    batches that are joined in one array wouldn't be batches any more; Keras must read
+    them one by one.
 
     Gone: uses public names only.
 
-    Can go: when Keras' steps_per_execution works under MirroredStrategy.
+    Can go: when a strategy spreads the parts of an array.
     """
-    return tensorflow.distribute.has_strategy()
+    return tensorflow.distribute.get_strategy().num_replicas_in_sync > 1
 
 
-def loses_rebatching():
-    """Tell whether a strategy of TensorFlow would train on joined batches as on one.
+def replace_function(network, name, function):
+    """Let Keras call a function of ours for the batches of `fit` and `evaluate`.
 
-    Cause: TensorFlow 2.21 removes `tf.data.Dataset.rebatch` where a strategy has one
-    device, so that batches that were joined for speed stay joined.
+    Cause: Keras 3.15 reads batches one by one from an iterator. Which function runs
+    them is an attribute of the network that no documentation names.
 
-    Gone: uses public names only.
+    Gone: raises RuntimeError. Where Keras calls another function, that gets numbers
+    instead of samples, which no network takes.
 
-    Can go: when batches aren't joined in a data set any more.
+    Can go: when Keras runs joined batches in one call.
+
+    Parameters
+    ----------
+    network : keras.Model
+        Compiled.
+    name : {"train", "test"}
+        The kind of function.
+    function : callable or None
+        Takes Keras' iterator and returns logs; None for Keras' function.
     """
-    return tensorflow.distribute.has_strategy()
+    if not hasattr(network, f"{name}_function"):
+        raise RuntimeError(
+            f"Keras {keras.__version__} has no '{name}_function' of a network, which "
+            "skimgclf.models._repairs.replace_function sets. Use Keras 3.15, or a "
+            "newer skimgclf."
+        )
+    setattr(network, f"{name}_function", function)
 
 
 def refuse_renamed(base, names):

@@ -1,4 +1,4 @@
-"""Make batches of samples, and hand them to TensorFlow."""
+"""Make batches of samples."""
 
 import contextlib
 import copy
@@ -6,15 +6,9 @@ import dataclasses
 
 import keras
 import numpy as np
-import tensorflow
 
-from skimgclf.models._repairs import loses_rebatching
 from skimgclf.models._training.loss import draw_partners, soften
 from skimgclf.models._training.read_ahead import BatchReader
-
-# At most so many batches, and so many bytes, are fetched at once.
-_N_JOINED = 16
-_N_BYTES = 4 * 2**20
 
 
 @dataclasses.dataclass(frozen=True)
@@ -67,7 +61,7 @@ class Batches(keras.utils.PyDataset):
         self.reader = BatchReader(samples.X, batch_size)
         self._samples = samples
         self.is_peeked = False
-        self._batch_size = batch_size
+        self.batch_size = batch_size
         self._order = order
         self._soft = soft
         self._partners = None
@@ -91,17 +85,31 @@ class Batches(keras.utils.PyDataset):
             rows = order.permutation(n_samples)
         if self._soft is not None and self._soft.mixup:
             # For all batches at once, so that joined ones are mixed alike.
-            mixup, size = self._soft.mixup, self._batch_size
+            mixup, size = self._soft.mixup, self.batch_size
             self._partners = draw_partners(n_samples, size, mixup, order)
         self.reader.start(rows)
         self._has_begun = True
 
     def __getitem__(self, index):
-        if not self._has_begun:
-            # Before the first epoch, Keras looks for shapes and types only.
-            X = self.reader.make_blank()
-            return self._soften(self._add_labels(X, slice(len(X))))
-        return self.read(index)
+        # Before the first epoch, Keras looks for shapes and types only.
+        return self.read(index) if self._has_begun else self.make_blank()
+
+    def make_blank(self):
+        """Return a batch of the right shapes and types, without reading anything."""
+        X = self.reader.make_blank()
+        return self._soften(self._add_labels(X, slice(len(X))))
+
+    def join(self, n_joined):
+        """Yield the batches of one epoch, several joined into one.
+
+        Parameters
+        ----------
+        n_joined : int
+            Number of batches that are joined; fewer at the end of the epoch.
+        """
+        self.on_epoch_begin()
+        for start in range(0, self.num_batches, n_joined):
+            yield self.read(start, n_joined)
 
     def read(self, index, n_joined=1):
         """Return several batches joined into one.
@@ -120,14 +128,14 @@ class Batches(keras.utils.PyDataset):
         batch = self._add_labels(X, self.reader.key_of(index, n_joined))
         if self._partners is None:
             return self._soften(batch)
-        start = index * self._batch_size
+        start = index * self.batch_size
         return self._soften(batch, self._partners.select(slice(start, start + len(X))))
 
     def close(self):
         """Release the samples, and stop reading ahead.
 
-        TensorFlow 2.21 never releases the data sets that it made of generators, nor
-        this object with them.
+        TensorFlow 2.21 never releases the data sets that it made of generators, as it
+        does for several devices, nor this object with them.
         """
         self.reader.close()
         self._samples = None
@@ -145,7 +153,8 @@ class Batches(keras.utils.PyDataset):
 def reading(*parts):
     """Close batches after a training, and raise the reader's own errors.
 
-    TensorFlow 2.21 turns the error of an image that can't be read into an UnknownError.
+    Keras 3.15 drops the cause of an error, and on several devices TensorFlow 2.21 turns
+    the error of an image that can't be read into an UnknownError.
 
     Parameters
     ----------
@@ -158,51 +167,8 @@ def reading(*parts):
         failures = [part.reader.failure for part in parts if part.reader.failure]
         if not failures:
             raise
-        raise failures[0] from failures[0].__cause__
+        error, cause = failures[0]
+        raise error from cause
     finally:
         for part in parts:
             part.close()
-
-
-def feed(batches):
-    """Turn batches into a data set that `keras.Model.fit` reads quickly.
-
-    Parameters
-    ----------
-    batches : Batches or None
-        All of one size, except for the last one.
-
-    Returns
-    -------
-    fed : tensorflow.data.Dataset, Batches or None
-        The same batches in the same order; the object `batches` if they are large.
-    """
-    if batches is None:
-        return None
-    if loses_rebatching():
-        batches.is_peeked = True
-        return batches
-    first = batches[0]
-    n_joined = min(_N_JOINED, _N_BYTES // sum(part.nbytes for part in first))
-    if n_joined < 2:
-        return batches
-    signature = tuple(
-        tensorflow.TensorSpec((None, *part.shape[1:]), part.dtype) for part in first
-    )
-    dataset = tensorflow.data.Dataset.from_generator(
-        lambda: _join_batches(batches, n_joined), output_signature=signature
-    )
-    n_batches = tensorflow.data.experimental.assert_cardinality(batches.num_batches)
-    dataset = dataset.rebatch(len(first[0])).apply(n_batches)
-    # Left to tune itself, TensorFlow begins each epoch with a short queue and spends a
-    # thread on lengthening it, which shows in a fit of many short epochs.
-    options = tensorflow.data.Options()
-    options.autotune.enabled = False
-    return dataset.prefetch(n_joined).with_options(options)
-
-
-def _join_batches(batches, n_joined):
-    """Yield the batches of one epoch, several joined into one."""
-    batches.on_epoch_begin()
-    for start in range(0, batches.num_batches, n_joined):
-        yield batches.read(start, n_joined)

@@ -32,9 +32,7 @@ class OptimizerSettings:
     weight_decay: float | None
 
 
-def compile_network(
-    network, optimizer, settings, *, loss=HARD_LOSS, steps_per_execution=1
-):
+def compile_network(network, optimizer, settings, *, loss=HARD_LOSS):
     """Make a network ready to be trained.
 
     Parameters
@@ -47,15 +45,11 @@ def compile_network(
         Those that the optimizer is of; its schedule and its weight decay are set here.
     loss : str, default="sparse_categorical_crossentropy"
         Keras' name of the loss.
-    steps_per_execution : int, default=1
-        Number of batches that TensorFlow runs in one call.
     """
     leave_out_all_reduce(optimizer)
     _set_decay(optimizer, settings.weight_decay, network)
     _set_schedule(optimizer, settings.learning_rate_schedule)
-    network.compile(
-        optimizer, loss, metrics=METRICS, steps_per_execution=steps_per_execution
-    )
+    network.compile(optimizer, loss, metrics=METRICS)
     optimizer.build(network.trainable_variables)
     build_metrics(network)
 

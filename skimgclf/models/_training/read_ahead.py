@@ -24,8 +24,8 @@ class BatchReader:
     ----------
     filled : dict of int to tuple (int, str, str)
         By row, the unreadable images that were replaced by background.
-    failure : Exception or None
-        The error of a read, which TensorFlow turns into another one.
+    failure : tuple (Exception, Exception) or None
+        The error of a read and its cause, which Keras drops.
     """
 
     def __init__(self, X, batch_size):
@@ -105,7 +105,7 @@ class BatchReader:
         try:
             return self._pending.pop(index).result()
         except Exception as error:
-            self.failure = error
+            self.failure = error, error.__cause__
             raise
 
     def _decode(self, key):

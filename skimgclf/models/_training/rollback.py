@@ -33,13 +33,12 @@ def restored_on_failure(network):
     saved = copy_values(network.variables)
     # A network that was loaded has no optimizer before it is trained further.
     optimizer, loss = getattr(network, "optimizer", None), network.loss
-    steps = network.steps_per_execution
     try:
         yield saved
     except BaseException:
         for variable, value in saved:
             variable.assign(value)
-        network.compile(optimizer, loss, metrics=METRICS, steps_per_execution=steps)
+        network.compile(optimizer, loss, metrics=METRICS)
         raise
 
 

@@ -38,10 +38,9 @@ from skimgclf.models._repairs import (
     forget_kernels,
     quiet_about_retracing,
     refuse_renamed,
-    trains_on_several_devices,
 )
-from skimgclf.models._training.batches import feed
 from skimgclf.models._training.callbacks import EpochPrinter, has_batch_hook
+from skimgclf.models._training.loop import looping
 from skimgclf.models._training.optimizer import (
     OptimizerSettings,
     as_float,
@@ -56,9 +55,6 @@ from skimgclf.models._training.shared_programs import describe_program, stand_in
 
 # The variables that were trained in this process, by id, as long as they live.
 _trained = weakref.WeakValueDictionary()
-
-# Batches that TensorFlow runs in one call: saves about a millisecond a batch.
-_STEPS_PER_EXECUTION = 16
 
 # Callbacks that keep no network after the training.
 _HARMLESS = {keras.callbacks.EarlyStopping, EpochPrinter}
@@ -116,7 +112,7 @@ def train_network(blueprint, plan, batches, validation_batches=None, *, seed):
     trainer = _Trainer(build_new, **_scikeras_parameters(plan))
     trainer.prepare(plan, batches, blueprint)
     with seeded(seed), quiet_about_retracing():
-        trainer.fit(feed(batches), None, validation_data=feed(validation_batches))
+        trainer.fit(batches, None, validation_data=validation_batches)
         refuse_divergence(trainer.model_)
         forget_kernels(is_shared=trainer.is_shared)
     return trainer.model_, _history_of(trainer)
@@ -150,9 +146,9 @@ def resume_training(
         trainer.resume(network, keep_optimizer=keep_optimizer)
         saved += copy_values(list_variables(network.optimizer))
         trainer.fit(
-            feed(batches),
+            batches,
             None,
-            validation_data=feed(validation_batches),
+            validation_data=validation_batches,
             initial_epoch=initial_epoch,
         )
         refuse_divergence(network)
@@ -204,29 +200,25 @@ class _Trainer(KerasClassifier):
     def _ensure_compiled_model(self):
         network = self.model_
         optimizer = getattr(network, "optimizer", None) if self.keep_optimizer else None
-        one_by_one = any(map(has_batch_hook, self.callbacks))
-        one_by_one |= trains_on_several_devices()
-        steps = 1 if one_by_one else _STEPS_PER_EXECUTION
-        # A traced program is for an optimizer, a loss and a number of steps.
-        compiled = network.loss, network.steps_per_execution
-        if optimizer is None or compiled != (self.loss, steps):
+        # A traced program is for an optimizer and a loss.
+        if optimizer is None or network.loss != self.loss:
             optimizer = optimizer or self._get_compile_kwargs()["optimizer"]
-            compile_network(
-                network,
-                optimizer,
-                self.settings,
-                loss=self.loss,
-                steps_per_execution=steps,
-            )
+            compile_network(network, optimizer, self.settings, loss=self.loss)
         self.keep_optimizer = True
 
-    def _fit_keras_model(self, *arguments, **keywords):
+    def _fit_keras_model(self, X, *arguments, validation_data, **keywords):
         network, kind = self.model_, self._kind_of_program()
         self._start_schedule()
         self.is_shared = kind is not None
-        with stand_in(network, kind, self._build_alike) as trained:
+        one_by_one = any(map(has_batch_hook, self.callbacks))
+        with (
+            stand_in(network, kind, self._build_alike) as trained,
+            looping(trained, X, validation_data, one_by_one=one_by_one) as fed,
+        ):
             self.model_ = trained
-            super()._fit_keras_model(*arguments, **keywords)
+            super()._fit_keras_model(
+                fed[0], *arguments, validation_data=fed[1], **keywords
+            )
         self.model_ = network
 
     def _start_schedule(self):
@@ -245,16 +237,9 @@ class _Trainer(KerasClassifier):
 
     def _build_alike(self):
         optimizer = copy_without_schedule(self.model_.optimizer)
-        steps = self.model_.steps_per_execution
         with seeded(0):  # the weights drawn here are replaced
             network = self.model()
-        compile_network(
-            network,
-            optimizer,
-            self.settings,
-            loss=self.loss,
-            steps_per_execution=steps,
-        )
+        compile_network(network, optimizer, self.settings, loss=self.loss)
         return network
 
     def resume(self, network, *, keep_optimizer):

@@ -103,7 +103,6 @@ def describe_program(network, blueprint):
         network.loss,
         getattr(rate, "shape", None),
         read_decayed(optimizer, network.trainable_variables),
-        network.steps_per_execution,
         keras.config.dtype_policy().name,
         keras.config.floatx(),
         keras.config.epsilon(),

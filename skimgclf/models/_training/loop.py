@@ -1,0 +1,184 @@
+"""Train and evaluate on many batches in one call of a traced program."""
+
+import contextlib
+import math
+
+import tensorflow
+
+from skimgclf.models._repairs import replace_function, trains_on_several_devices
+
+# At most so many batches, and so many bytes, are joined for one call.
+_N_JOINED = 64
+_N_BYTES = 4 * 2**20
+
+# Multiplications in the forward passes of one call, which then lasts half a second on
+# two slow cores, so that Ctrl-C is heard soon.
+_N_MULTIPLICATIONS = 10**9
+
+
+@contextlib.contextmanager
+def looping(network, batches, validation_batches=None, *, one_by_one=False):
+    """Let Keras' `fit` run several batches in one call.
+
+    Parameters
+    ----------
+    network : keras.Model
+        Compiled.
+    batches, validation_batches : Batches
+        The training data, and the validation data or None.
+    one_by_one : bool, default=False
+        Whether a callback must be called after each batch.
+
+    Yields
+    ------
+    data, validation_data : object
+        The arguments of `fit`.
+    """
+    parts = {"train": batches, "test": validation_batches}
+    if trains_on_several_devices():
+        for name, part in parts.items():
+            replace_function(network, name, None)
+            if part is not None:
+                part.is_peeked = True
+        yield batches, validation_batches
+        return
+    n_joined = 1 if one_by_one else count_joined(network, batches)
+    loops = [
+        _start_loop(network, name, part, n_joined)
+        for name, part in parts.items()
+        if part is not None
+    ]
+    network.steps_per_execution = n_joined
+    try:
+        # Keras counts these elements only; as batches they would be errors.
+        yield [
+            part if part is None else _count(part.num_batches)
+            for part in parts.values()
+        ]
+    finally:
+        network.steps_per_execution = 1
+        for loop in loops:
+            loop.stop()
+
+
+def _count(n_batches):
+    return tensorflow.data.Dataset.range(n_batches).batch(1)
+
+
+def _start_loop(network, name, batches, n_joined):
+    loop = getattr(network, f"{name}_function")
+    if not isinstance(loop, BatchLoop):  # never trained, or compiled since
+        loop = BatchLoop(network, name)
+        replace_function(network, name, loop)
+    loop.start(batches, n_joined)
+    return loop
+
+
+def count_joined(network, batches):
+    """Return the number of batches for one call of a network's program.
+
+    It depends on nothing but the network and the batches, so that fits with the same
+    seed do the same everywhere.
+    """
+    blank = batches.make_blank()
+    n_bytes = sum(part.nbytes for part in blank)
+    cost = len(blank[0]) * (count_multiplications(network) + 1)
+    return max(1, min(_N_JOINED, _N_BYTES // n_bytes, _N_MULTIPLICATIONS // cost))
+
+
+def count_multiplications(network):
+    """Estimate the multiplications of one sample's forward pass."""
+    total = 0
+    for layer in network.layers:
+        if hasattr(layer, "layers"):
+            total += count_multiplications(layer)
+        elif layer.weights:
+            # A convolution uses its weights at each place of its feature maps.
+            total += layer.count_params() * math.prod(layer.output.shape[1:-1])
+    return total
+
+
+class BatchLoop:
+    """Run a step of a network on each of several joined batches, in one call.
+
+    Keras takes each batch from an iterator of TensorFlow, which costs more than a small
+    network's step. Here the batches of an array are cut within the traced program.
+    Keras calls this object in place of its own function, once for
+    `steps_per_execution` batches.
+
+    Parameters
+    ----------
+    network : keras.Model
+        Compiled.
+    name : {"train", "test"}
+        The step, such as ``network.train_step``.
+    """
+
+    def __init__(self, network, name):
+        self._network = network
+        self._name = name
+        self._step = getattr(network, f"{name}_step")
+        if network.jit_compile:
+            self._step = tensorflow.function(
+                self._step, jit_compile=True, reduce_retracing=True
+            )
+        self._traced = tensorflow.function(self._run, autograph=False)
+        self._batches = None
+
+    def start(self, batches, n_joined):
+        """Begin a training: take the batches of all its epochs from `batches`."""
+        self._batches, self._n_joined = batches, n_joined
+        self._parts = iter(())
+        self._batch_size = tensorflow.constant(batches.batch_size)
+        self._program = self._traced.get_concrete_function(
+            self._batch_size,
+            *(
+                tensorflow.TensorSpec((None, *part.shape[1:]), part.dtype)
+                for part in batches.make_blank()
+            ),
+        )
+
+    def stop(self):
+        """End a training, and release the samples."""
+        self._batches = self._parts = None
+
+    def __call__(self, iterator):
+        """Run the next batches.
+
+        Parameters
+        ----------
+        iterator : object
+            Keras' iterator, which only counts the batches here.
+
+        Returns
+        -------
+        logs : dict of str to tensor
+            The loss and the metrics since the beginning of the epoch.
+        """
+        if self._batches is None:  # the user calls a method of Keras
+            replace_function(self._network, self._name, None)
+            getattr(self._network, f"make_{self._name}_function")()
+            return getattr(self._network, f"{self._name}_function")(iterator)
+        part = next(self._parts, None)
+        if part is None:
+            self._parts = self._batches.join(self._n_joined)
+            part = next(self._parts)
+        return self._program(self._batch_size, *map(tensorflow.convert_to_tensor, part))
+
+    def _run(self, batch_size, *arrays):
+        n_samples = tensorflow.shape(arrays[0])[0]
+        strategy = self._network.distribute_strategy
+
+        def run_batch(start):
+            stop = tensorflow.minimum(start + batch_size, n_samples)
+            batch = tuple(array[start:stop] for array in arrays)
+            strategy.run(self._step, args=(batch,))
+            return (stop,)
+
+        tensorflow.while_loop(
+            lambda start: start < n_samples,
+            run_batch,
+            (tensorflow.constant(0),),
+            parallel_iterations=1,
+        )
+        return self._network.get_metrics_result()

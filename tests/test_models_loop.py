@@ -1,0 +1,116 @@
+"""Batches that are joined for one call of a program."""
+
+import keras
+import numpy as np
+import pytest
+
+from skimgclf import KerasImageClassifier
+from skimgclf.models._networks.architectures import build_network
+from skimgclf.models._training import loop
+from skimgclf.models._training.batches import Batches, Samples
+
+
+def quick(**parameters):
+    defaults = {"hidden_layer_sizes": (6,), "epochs": 2, "random_state": 0}
+    return KerasImageClassifier(**{**defaults, **parameters})
+
+
+def make_batches(shape, batch_size=32):
+    samples = Samples(np.zeros((500, *shape), "float32"), np.zeros(500, int), None)
+    return Batches(samples, batch_size=batch_size)
+
+
+def make_network(shape, **layers):
+    network = keras.Sequential(
+        [keras.Input(shape), *layers.values(), keras.layers.Dense(2)]
+    )
+    network.compile("sgd", "sparse_categorical_crossentropy")
+    return network
+
+
+@pytest.mark.parametrize(
+    ("shape", "expected"),
+    [
+        ((784,), 41),  # 4 MiB of 32 rows
+        ((8,), 64),
+        ((3000,), 10),
+        ((10**6,), 1),
+    ],
+)
+def test_batches_are_joined_up_to_some_megabytes(shape, expected):
+    network = make_network(shape)
+    assert loop.count_joined(network, make_batches(shape)) == expected
+
+
+def test_costly_networks_join_fewer_batches():
+    shape = (16, 16, 3)
+    costly = keras.layers.Conv2D(200, 5, padding="same")
+    one = costly.compute_output_shape((None, *shape))
+    network = make_network(shape, first=costly, pool=keras.layers.Flatten())
+    products = 16 * 16 * 200 * (5 * 5 * 3 + 1) + 2 * (one[1] * one[2] * one[3] + 1)
+    assert loop.count_multiplications(network) == products
+    assert loop.count_joined(network, make_batches(shape)) == 7
+    assert loop.count_joined(network, make_batches(shape, 500)) == 1
+
+
+def test_layers_in_layers_count():
+    shape = (8, 8, 1)
+    inner = keras.Sequential([keras.Input(shape), keras.layers.Conv2D(2, 3)])
+    network = make_network(shape, inner=inner, pool=keras.layers.Flatten())
+    assert loop.count_multiplications(network) == 20 * 36 + 2 * (72 + 1)
+
+
+def test_callbacks_see_the_true_number_of_batches(digits):
+    class Counts(keras.callbacks.Callback):
+        def on_train_end(self, logs=None):
+            counted.append(self.params["steps"])
+
+    counted = []
+    quick(batch_size=7, callbacks=[Counts()]).fit(*digits)
+    assert counted == [43]
+
+
+def test_the_network_can_be_used_with_keras_afterwards(digits):
+    X, y = digits
+    codes = np.unique(y, return_inverse=True)[1]
+    classifier = quick().fit(X, y, X_val=X[:50], y_val=y[:50])
+    network = classifier.model_
+    loss, accuracy = network.evaluate(X, codes, verbose=0)
+    assert accuracy == pytest.approx(classifier.score(X, y))
+    history = network.fit(X, codes, epochs=3, verbose=0).history
+    assert history["loss"][-1] < loss
+    assert quick(warm_start=True).fit(X, y).partial_fit(X, y).n_iter_ == 3
+
+
+def test_a_compiled_step_gives_the_same_numbers(digits, monkeypatch):
+    """As on a GPU, where Keras compiles the step."""
+    X, y = digits
+    plain = quick().fit(X, y)
+    compiled = keras.Model.compile
+    monkeypatch.setattr(
+        keras.Model,
+        "compile",
+        lambda self, *given, **named: compiled(self, *given, **named, jit_compile=True),
+    )
+    other = quick(batch_size=32, architecture=lambda image_shape: flat(image_shape))
+    other = other.fit(X, y)
+    assert other.model_.jit_compile
+    assert not plain.model_.jit_compile
+    assert other.history_["loss"][1] < other.history_["loss"][0]
+
+
+def flat(image_shape):
+    inputs = keras.Input(image_shape)
+    return keras.Model(inputs, keras.layers.Flatten()(inputs))
+
+
+def test_repair_replace_function_tells_where_the_name_is_gone(digits, monkeypatch):
+    network = build_network("dense", (8, 8, 1), 10, {})
+    with pytest.raises(RuntimeError, match=r"has no 'other_function'"):
+        loop.replace_function(network, "other", None)
+
+
+def test_repair_replace_function_is_needed_for_any_fit(digits, monkeypatch):
+    monkeypatch.setattr(loop, "replace_function", lambda *_: None)
+    with pytest.raises(ValueError, match="Invalid input shape"):
+        quick(architecture=flat).fit(*digits)
