@@ -12,12 +12,12 @@ _SECOND = 1_000_000_000
 _COARSE_TICKS = 2 * _SECOND + _TICKS
 
 
-def identify_file(path):
+def identify_file(file):
     """Return values of a file that differ once it has been changed or replaced.
 
     Parameters
     ----------
-    path : str, bytes or os.PathLike
+    file : str, bytes or os.PathLike
         The file.
 
     Returns
@@ -38,7 +38,7 @@ def identify_file(path):
     True
     """
     now = time.time_ns()  # before the look at the file, which may take long
-    status = os.stat(path)
+    status = os.stat(file)
     if now - _time_of_change(status) < _resolution(status):
         return None
     return (
@@ -50,12 +50,12 @@ def identify_file(path):
     )
 
 
-def wait_for_identity(path, patience):
+def wait_for_identity(file, patience):
     """Wait until a file has been left alone for long enough, and identify it.
 
     Parameters
     ----------
-    path : str, bytes or os.PathLike
+    file : str, bytes or os.PathLike
         The file.
     patience : float
         The longest time to wait, in seconds.
@@ -67,7 +67,7 @@ def wait_for_identity(path, patience):
         clock of another machine.
     """
     deadline = time.monotonic() + patience
-    while (identity := identify_file(path)) is None and time.monotonic() < deadline:
+    while (identity := identify_file(file)) is None and time.monotonic() < deadline:
         time.sleep(0.005)
     return identity
 
