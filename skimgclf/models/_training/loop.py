@@ -6,6 +6,7 @@ import math
 import tensorflow
 
 from skimgclf.models._repairs import replace_function, trains_on_several_devices
+from skimgclf.models._training.interrupt import hear_interrupt
 
 # At most so many batches, and so many bytes, are joined for one call.
 _N_JOINED = 64
@@ -48,6 +49,7 @@ def looping(network, batches, validation_batches=None, *, one_by_one=False):
         for name, part in parts.items()
         if part is not None
     ]
+    hear_interrupt()  # tracing may have taken seconds
     network.steps_per_execution = n_joined
     try:
         # Keras counts these elements only; as batches they would be errors.
@@ -163,7 +165,9 @@ class BatchLoop:
         if part is None:
             self._parts = self._batches.join(self._n_joined)
             part = next(self._parts)
-        return self._program(self._batch_size, *map(tensorflow.convert_to_tensor, part))
+        logs = self._program(self._batch_size, *map(tensorflow.convert_to_tensor, part))
+        hear_interrupt()
+        return logs
 
     def _run(self, batch_size, *arrays):
         n_samples = tensorflow.shape(arrays[0])[0]

@@ -6,6 +6,7 @@ predict meanwhile see the old network or the new one.
 
 import contextlib
 
+from skimgclf.models._training.interrupt import hear_interrupt
 from skimgclf.models._training.loss import METRICS
 
 
@@ -35,6 +36,7 @@ def restored_on_failure(network):
     optimizer, loss = getattr(network, "optimizer", None), network.loss
     try:
         yield saved
+        hear_interrupt()
     except BaseException:
         for variable, value in saved:
             variable.assign(value)

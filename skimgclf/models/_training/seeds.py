@@ -5,6 +5,7 @@ import threading
 
 from skimgclf.models._fork_guard import use_tensorflow
 from skimgclf.models._repairs import own_draws
+from skimgclf.models._training.interrupt import holding_interrupts
 
 # The modules that Keras draws seeds in are global, and tracing in TensorFlow isn't safe
 # across threads: one fit at a time in a process.
@@ -21,5 +22,6 @@ def seeded(seed):
         Seed of everything that Keras draws inside. No global generator is touched.
     """
     use_tensorflow()
-    with _TRAINING_LOCK, own_draws(seed):
+    # In this order: whoever waits for another thread's fit is interrupted at once.
+    with _TRAINING_LOCK, holding_interrupts(), own_draws(seed):
         yield
