@@ -432,8 +432,10 @@ def test_partial_fit_refuses_balanced_weights(digits):
 
 FORKED = """
 import multiprocessing, sys
+import keras
 import numpy as np
-from skimgclf import KerasImageClassifier
+from sklearn.base import clone
+from skimgclf import ImageEmbedder, KerasImageClassifier
 
 X, y = np.eye(20), np.repeat([0, 1], 10)
 fitted = KerasImageClassifier(epochs=1).fit(X, y)
@@ -451,10 +453,59 @@ for action in ("predict", "fit"):
     process.start()
     print(queue.get(timeout=30))
     process.join()
+
+images = np.zeros((2, 8, 8, 3))
+inputs = keras.Input(images.shape[1:])
+network = keras.Model(inputs, keras.layers.GlobalAveragePooling2D()(inputs))
+embedder = ImageEmbedder(network).fit(images)
+instance = KerasImageClassifier(
+    epochs=1, warm_start=True, optimizer=keras.optimizers.SGD(0.1)
+).fit(X, y)
+
+def predict(model):
+    return model.predict(X)
+
+def fit(model):
+    return model.fit(X, y)
+
+def transform(model):
+    return model.transform(images)
+
+def give_back(model):
+    return model
+
+with context.Pool(2) as pool:
+    for function, model in [
+        (predict, fitted), (fit, instance), (fit, clone(instance)),
+        (transform, embedder)
+    ]:
+        try:
+            pool.apply_async(function, [model]).get(timeout=30)
+        except RuntimeError as error:
+            print("task:", error)
+    for model in (fitted, instance, embedder):
+        back = pool.apply_async(give_back, [model]).get(timeout=30)
+        if model is embedder:
+            print("back:", np.array_equal(back.transform(images), transform(model)))
+        else:
+            print("back:", np.array_equal(back.predict(X), predict(model)))
 """
 
 
-def test_repair_fork_guard_refuses_a_forked_process(run_python):
+@pytest.fixture(scope="module")
+def printed_with_forks(run_python):
     # Python itself warns of forks in processes that have threads, as TensorFlow's has.
-    printed = run_python(FORKED, PYTHONWARNINGS="ignore::DeprecationWarning")
-    assert printed.count("forked from one that had used TensorFlow") == 2
+    return run_python(FORKED, PYTHONWARNINGS="ignore::DeprecationWarning")
+
+
+def test_repair_fork_guard_refuses_a_forked_process(printed_with_forks):
+    refusals = printed_with_forks.splitlines()[:2]
+    assert all("forked from one that had used TensorFlow" in line for line in refusals)
+
+
+def test_forked_pool_gets_the_error_of_a_model_it_can_not_use(printed_with_forks):
+    """A worker that fails while it unpickles a task would let the pool wait for it."""
+    lines = printed_with_forks.splitlines()[2:]
+    assert [line.partition(":")[0] for line in lines] == ["task"] * 4 + ["back"] * 3
+    assert all("forked from one that had used TensorFlow" in line for line in lines[:4])
+    assert lines[4:] == ["back: True"] * 3

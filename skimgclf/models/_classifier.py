@@ -1,12 +1,20 @@
 """Train a Keras network as a scikit-learn classifier: KerasImageClassifier."""
 
+import contextlib
+
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils.validation import check_is_fitted
 
 from skimgclf.models._checks.images import check_samples
 from skimgclf.models._checks.labels import warn_of_unknown_labels
 from skimgclf.models._checks.parameters import TABLE
-from skimgclf.models._predict import make_predict_function, predict_in_batches
+from skimgclf.models._fork_guard import (
+    bring_back,
+    is_forked,
+    missing_error,
+    postpone,
+)
+from skimgclf.models._predict import Predictor, predict_in_batches
 from skimgclf.models._state import pack_state, unpack_state
 from skimgclf.models._training.fit import learn
 from skimgclf.models._training.optimizer_copy import pack_optimizer
@@ -372,7 +380,8 @@ default=None
             The most probable of `classes_`.
         """
         check_is_fitted(self)
-        return self.classes_[self.predict_proba(X).argmax(axis=1)]
+        seen = detach(self)  # of one fit, whatever other threads do
+        return seen.classes_[seen.predict_proba(X).argmax(axis=1)]
 
     def predict_proba(self, X):
         """Predict the probability of each class.
@@ -389,9 +398,11 @@ default=None
             In the order of `classes_`; each row sums to 1.
         """
         check_is_fitted(self)
-        TABLE.check({"batch_size": self.batch_size})
-        X = check_samples(self, X, reset=False)
-        return predict_in_batches(self._predict, X, batch_size=self.batch_size)
+        seen = detach(self)  # of one fit, whatever other threads do
+        TABLE.check({"batch_size": seen.batch_size})
+        X = check_samples(seen, X, reset=False)
+        predict = seen._predictor.start()
+        return predict_in_batches(predict, X, batch_size=seen.batch_size)
 
     def score(self, X, y, sample_weight=None):
         """Compute the accuracy: the fraction of samples with the right predicted label.
@@ -413,18 +424,21 @@ default=None
             In [0, 1].
         """
         check_is_fitted(self)
-        warn_of_unknown_labels(y, self.classes_)
-        return super().score(X, y, sample_weight)
+        seen = detach(self)  # of one fit, whatever other threads do
+        warn_of_unknown_labels(y, seen.classes_)
+        return super(KerasImageClassifier, seen).score(X, y, sample_weight)
 
     def _fit(self, *data, **options):
         # get_params of a subclass returns only the parameters of its own __init__.
         parameters = TABLE.read(self)
         previous = vars(self).get("_training")
-        self._learn(learn(self, data, parameters, previous, **options))
+        # Other threads predict with the network that is trained further.
+        with self._predictor.held() if previous else contextlib.nullcontext():
+            self._learn(learn(self, data, parameters, previous, **options))
 
     def _learn(self, training):
         if vars(self).get("model_") is not training.network:
-            self._predict = make_predict_function(training.network)
+            self._predictor = Predictor(training.network)
         self.classes_ = training.classes
         self.model_ = training.network
         self.history_ = training.history
@@ -433,9 +447,16 @@ default=None
         self._training = training
 
     def __getstate__(self):
-        return pack_state(super().__getstate__(), with_optimizer=self.warm_start)
+        state = bring_back(super().__getstate__())
+        return pack_state(state, with_optimizer=self.warm_start)
+
+    def __getattr__(self, name):
+        raise missing_error(self, name)
 
     def __setstate__(self, state):
+        if is_forked():
+            hidden = {"optimizer": ["optimizer"], "_packed": ["model_", "_predictor"]}
+            return super().__setstate__(postpone(state, **hidden))
         state, training = unpack_state(state)
         super().__setstate__(state)
         if training is not None:

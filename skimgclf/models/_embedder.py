@@ -29,6 +29,12 @@ from skimgclf.images._cache import (
 )
 from skimgclf.models._checks.images import check_samples
 from skimgclf.models._feature_cache import FeatureCache
+from skimgclf.models._fork_guard import (
+    bring_back,
+    is_forked,
+    missing_error,
+    postpone,
+)
 from skimgclf.models._networks.kinds import BACKBONE_NAMES, Kind, kind_of
 from skimgclf.models._networks.pretrained import (
     WEIGHTS,
@@ -216,7 +222,7 @@ class ImageEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstim
         return X
 
     def _embed(self, X):
-        predict, cache = self._load_fitted().predict, self._open_cache()
+        predict, cache = self._load_fitted().predictor.start(), self._open_cache()
         if cache is not None:
             predict = cache.complete(predict)
         features = predict_in_batches(predict, X, batch_size=self.batch_size)
@@ -278,12 +284,17 @@ class ImageEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstim
         return cloned
 
     def __getstate__(self):
-        state = {**super().__getstate__()}
-        if isinstance(self.backbone, keras.Model):
-            state["backbone"] = pack_network(self.backbone)
+        state = bring_back({**super().__getstate__()})
+        if isinstance(state["backbone"], keras.Model):
+            state["backbone"] = pack_network(state["backbone"])
         return state
 
+    def __getattr__(self, name):
+        raise missing_error(self, name)
+
     def __setstate__(self, state):
+        if is_forked():
+            return super().__setstate__(postpone(state, backbone=["backbone"]))
         if isinstance(state["backbone"], tuple):
             state = {**state, "backbone": unpack_network(*state["backbone"])}
         super().__setstate__(state)

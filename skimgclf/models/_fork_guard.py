@@ -29,3 +29,53 @@ def use_tensorflow():
             "by multiprocessing's 'spawn' instead of 'fork'."
         )
     _process.has_used_tensorflow = True
+
+
+def is_forked():
+    """Tell whether TensorFlow can't be used, since it would hang."""
+    return _process.is_forked_from_user
+
+
+def postpone(state, **hidden):
+    """Leave out of an estimator's state what only TensorFlow can unpack.
+
+    A pool of processes would wait for ever for a task that can't be unpickled. So the
+    error is raised when the estimator is used.
+
+    Parameters
+    ----------
+    state : dict of str to object
+        The state of a pickle.
+    **hidden : list of str
+        By the name of a part of the state, the attributes that it would become.
+
+    Returns
+    -------
+    state : dict of str to object
+    """
+    # A string, such as the name of an optimizer, needs no unpacking.
+    kept = {n: state[n] for n in hidden if not isinstance(state.get(n, ""), str)}
+    missing = {attribute for name in kept for attribute in hidden[name]}
+    rest = {name: value for name, value in state.items() if name not in kept}
+    return {**rest, "_postponed": (kept, missing)}
+
+
+def bring_back(state):
+    """Undo `postpone` in a state, so that it can be pickled again."""
+    kept, _ = state.pop("_postponed", ({}, ()))
+    return {**state, **kept}
+
+
+def missing_error(estimator, name):
+    """Make the error on an attribute that an estimator doesn't have.
+
+    Raises
+    ------
+    RuntimeError
+        If it was left out by `postpone`.
+    """
+    _, missing = vars(estimator).get("_postponed", ((), ()))
+    if name in missing:
+        use_tensorflow()
+    kind = type(estimator).__name__
+    return AttributeError(f"{kind!r} object has no attribute {name!r}")

@@ -1,5 +1,11 @@
 """Compute the output of a network for many samples, batch by batch."""
 
+import contextlib
+import functools
+import threading
+import weakref
+
+import keras
 import numpy as np
 import tensorflow
 
@@ -7,8 +13,8 @@ from skimgclf.models._fork_guard import use_tensorflow
 from skimgclf.models._training.read_ahead import BatchReader, warn_of_filled
 
 
-def make_predict_function(network):
-    """Make the function that computes a network's output for one batch.
+class Predictor:
+    """Compute a network's output for one batch.
 
     `keras.Model.predict` builds a data set for each call, which costs more than 50 ms,
     and `predict` and `predict_on_batch` trace the network anew for other batch sizes,
@@ -19,24 +25,78 @@ def make_predict_function(network):
     ----------
     network : keras.Model
         Maps samples to rows of numbers.
-
-    Returns
-    -------
-    predict : callable
-        Takes an array (n_samples, ...) and returns one (n_samples, n_outputs).
     """
-    use_tensorflow()
-    samples = network.inputs[0]
-    signature = tensorflow.TensorSpec(samples.shape, samples.dtype)
-    traced = tensorflow.function(
-        lambda X: network(X, training=False), autograph=False
-    ).get_concrete_function(signature)
 
-    def predict(X):
+    def __init__(self, network):
         use_tensorflow()
-        return traced(tensorflow.constant(X, signature.dtype)).numpy()
+        samples = network.inputs[0]
+        self.samples = tensorflow.TensorSpec(samples.shape, samples.dtype)
+        self.compute = _trace(lambda X: network(X, training=False), self.samples)
+        self._network = network
+        self._lock = threading.Lock()
+        self._running, self._held = weakref.WeakSet(), None
 
-    return predict
+    def start(self):
+        """Start a prediction, in which the network stays as it is now.
+
+        Returns
+        -------
+        predict : callable
+            Takes an array (n_samples, ...) and returns one (n_samples, n_outputs).
+        """
+        use_tensorflow()
+        with self._lock:
+            prediction = _Prediction(self, self._held)
+            self._running.add(prediction)
+        return prediction
+
+    @contextlib.contextmanager
+    def held(self):
+        """Let predictions see the network as it is now while it is trained further."""
+        values = [tensorflow.identity(each.value) for each in self._network.variables]
+        with self._lock:
+            self._held = values
+            for prediction in self._running:
+                prediction.values = prediction.values or values
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._held = None
+
+    @functools.cached_property
+    def compute_with(self):
+        """The function of the values of variables and samples, traced at first use."""
+        network = self._network
+        variables = network.variables
+        specs = [tensorflow.TensorSpec(each.shape, each.dtype) for each in variables]
+
+        def compute(values, X):
+            with keras.StatelessScope(zip(variables, values, strict=True)):
+                return network(X, training=False)
+
+        return _trace(compute, specs, self.samples)
+
+
+class _Prediction:
+    """Compute the output for batches, all with the same values of variables."""
+
+    def __init__(self, predictor, values):
+        self._predictor, self.values = predictor, values
+
+    def __call__(self, X):
+        X = tensorflow.constant(X, self._predictor.samples.dtype)
+        if self.values is None:
+            outputs = self._predictor.compute(X).numpy()
+            if self.values is None:
+                return outputs
+            # A training has begun meanwhile, and may have changed some variables.
+        return self._predictor.compute_with(self.values, X).numpy()
+
+
+def _trace(function, *signature):
+    traced = tensorflow.function(function, autograph=False)
+    return traced.get_concrete_function(*signature)
 
 
 def predict_in_batches(predict, X, *, batch_size):
@@ -45,7 +105,7 @@ def predict_in_batches(predict, X, *, batch_size):
     Parameters
     ----------
     predict : callable
-        Made by `make_predict_function`.
+        Made by `Predictor.start`.
     X : ndarray or LazyImages of shape (n_samples, ...)
         Samples: floats, or uint8 images, which are divided by 255.
     batch_size : int

@@ -146,7 +146,7 @@ def pack_state(state, *, with_optimizer):
         "network": pack_network(network, training.blueprint, optimizer),
         "optimizer": optimizer and pack_optimizer(copy_without_schedule(optimizer)),
     }
-    del packed["model_"], packed["_predict"]
+    del packed["model_"], packed["_predictor"]
     return packed
 
 

@@ -31,7 +31,7 @@ from skimgclf.models._networks.efficientnet_lite import (
 )
 from skimgclf.models._networks.kinds import Kind, kind_of
 from skimgclf.models._networks.layers import DATA_FORMAT, pool_features
-from skimgclf.models._predict import make_predict_function
+from skimgclf.models._predict import Predictor
 from skimgclf.models._repairs import (
     parse_failed_download,
     quiet_about_input_shape,
@@ -62,14 +62,14 @@ class Backbone:
     network : keras.Model
         Maps pixels (n_samples, height, width, n_channels) in [0, 1] to features
         (n_samples, n_features).
-    predict : callable
-        Computes the features of one batch, from `make_predict_function`.
+    predictor : Predictor
+        Computes the features of one batch.
     digest : str or None
         Hash of the file or weights of the network; None for a model that was given.
     """
 
     network: keras.Model
-    predict: object
+    predictor: Predictor
     digest: str
 
 
@@ -128,7 +128,7 @@ def load_backbone(source):
     with seeded(0):  # random weights are the same in every process
         network = build_backbone(source)
         digest = _digest(source.backbone, network)
-        loaded = Backbone(network, make_predict_function(network), digest)
+        loaded = Backbone(network, Predictor(network), digest)
     with _kept_lock:
         _kept[key] = loaded
         while len(_kept) > _N_KEPT:

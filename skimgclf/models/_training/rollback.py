@@ -19,9 +19,8 @@ def detach(estimator):
 
 def adopt(estimator, learner):
     """Take over all attributes of the trained estimator, and return the first one."""
-    for name in vars(estimator).keys() - vars(learner).keys():
-        delattr(estimator, name)
-    vars(estimator).update(vars(learner))
+    # In one step: another thread sees all old attributes or all new ones.
+    estimator.__dict__ = vars(learner)
     return estimator
 
 

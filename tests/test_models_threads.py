@@ -1,0 +1,104 @@
+"""Threads that predict while others fit see one network, the old or the new one."""
+
+import keras
+import numpy as np
+import pytest
+
+from skimgclf import ImageEmbedder, KerasImageClassifier
+
+X, Y = np.eye(8, dtype="float32"), np.arange(8) % 2
+
+
+def quick(**parameters):
+    small = {"hidden_layer_sizes": (4,), "epochs": 1, "random_state": 0}
+    return KerasImageClassifier(**small | parameters)
+
+
+@pytest.mark.parametrize("is_partial", [False, True])
+def test_prediction_beside_further_training_is_that_of_the_old_network(is_partial):
+    seen = []
+
+    class Look(keras.callbacks.Callback):
+        def on_epoch_end(self, epoch, logs=None):
+            seen.append(classifier.predict_proba(X))
+
+    classifier = quick(learning_rate=0.1).fit(X, Y)
+    before = classifier.predict_proba(X)
+    classifier.set_params(callbacks=Look, warm_start=True, epochs=3)
+    if is_partial:
+        classifier.partial_fit(X, Y)
+    else:
+        classifier.fit(X, Y)
+    assert len(seen) == (1 if is_partial else 3)
+    assert all(np.array_equal(before, each) for each in seen)
+    assert not np.allclose(before, classifier.predict_proba(X), atol=1e-3)
+
+
+def test_prediction_that_began_before_further_training_ends_with_the_old_network():
+    """Batch by batch, a long prediction reads the network for a long time."""
+    classifier = quick(learning_rate=0.1, warm_start=True, batch_size=4).fit(X, Y)
+    before = classifier.predict_proba(X)
+
+    predict = classifier._predictor.start()
+    first = predict(X[:4])
+    classifier.fit(X, Y)
+    assert np.array_equal(np.concatenate([first, predict(X[4:])]), before)
+
+
+def test_failed_further_training_leaves_predictions_as_they_were():
+    class Fail(keras.callbacks.Callback):
+        def on_epoch_end(self, epoch, logs=None):
+            raise RuntimeError("on purpose")
+
+    classifier = quick(learning_rate=0.1, warm_start=True).fit(X, Y)
+    before = classifier.predict_proba(X)
+    with pytest.raises(RuntimeError, match="on purpose"):
+        classifier.set_params(callbacks=Fail).fit(X, Y)
+    assert np.array_equal(classifier.predict_proba(X), before)
+
+
+def test_weights_that_a_user_sets_count():
+    classifier = quick().fit(X, Y)
+    weights = classifier.model_.get_weights()
+    classifier.model_.set_weights([np.zeros_like(values) for values in weights])
+    np.testing.assert_allclose(classifier.predict_proba(X), 0.5)
+
+
+@pytest.mark.parametrize("method", ["predict", "predict_proba", "score"])
+def test_a_refit_with_other_classes_beside_a_prediction_changes_nothing_in_it(method):
+    class Samples:
+        """Samples that let a refit happen when they are looked at."""
+
+        def __array__(self, dtype=None, copy=None):
+            if classifier.classes_.size == 2:
+                classifier.fit(X, np.arange(8))
+            return X.astype(dtype or X.dtype)
+
+    classifier = quick().fit(X, Y)
+    more = [Y] if method == "score" else []
+    expected = getattr(classifier, method)(X, *more)
+    assert np.array_equal(getattr(classifier, method)(Samples(), *more), expected)
+    assert classifier.classes_.size == 8
+
+
+def test_fit_changes_all_attributes_in_one_step():
+    class Look(dict):
+        """A history that looks at the estimator when it is replaced."""
+
+        def __del__(self):
+            seen.append((classifier.classes_.size, classifier.n_iter_))
+
+    seen, classifier = [], quick().fit(X, Y)
+    classifier.history_ = Look()
+    classifier.set_params(epochs=2).fit(X, np.arange(8))
+    assert seen == [(8, 2)]
+
+
+def test_an_embedder_follows_the_weights_of_its_model():
+    inputs = keras.Input((4, 4, 3))
+    features = keras.layers.Conv2D(2, 4)(inputs)
+    network = keras.Model(inputs, keras.layers.Flatten()(features))
+    embedder, images = ImageEmbedder(network), np.ones((2, 4, 4, 3), "float32")
+    before = embedder.fit_transform(images)
+    network.set_weights([2 * values for values in network.get_weights()])
+    np.testing.assert_allclose(embedder.transform(images), 2 * before, rtol=1e-5)
