@@ -5,6 +5,7 @@ import os
 import re
 
 import skimgclf
+from skimgclf._terminal import escape_line
 
 _EXIT_CODES = """exit codes:
   0 success, 1 the job failed (bad data, images or model), 2 wrong usage,
@@ -31,7 +32,7 @@ class _Parser(argparse.ArgumentParser):
         super().__init__(allow_abbrev=False, **arguments)
 
     def error(self, message):
-        message = message[:1].upper() + message[1:]
+        message = escape_line(message[:1].upper() + message[1:])
         self.exit(
             2, f"{self.prog}: {message.rstrip('.')} (try '{self.prog} --help').\n"
         )

@@ -17,6 +17,7 @@ from sklearn.pipeline import Pipeline
 
 from skimgclf._report import check_not_read, check_output, write_csv
 from skimgclf._store import list_files
+from skimgclf._terminal import escape_line, print_text
 from skimgclf.datasets import load_image_csv, load_image_folder
 from skimgclf.exceptions import SkimgclfError
 from skimgclf.images import ImageLoader, check_images
@@ -67,10 +68,9 @@ def _fit(options):
             "classifier needs two."
         )
     train, test = _split(data, options.test_size, options.seed)
-    print(
+    print_text(
         f"{_count_images(data.filenames)} of {len(data.target_names)} classes: "
-        f"{len(train)} to train on, {len(test)} to test with",
-        flush=True,
+        f"{len(train)} to train on, {len(test)} to test with"
     )
     pipeline = _make_pipeline(options)
     pipeline.fit(data.filenames[train], data.target[train])
@@ -79,7 +79,7 @@ def _fit(options):
     # A loaded model shouldn't print progress because this command did.
     pipeline.set_params(load__verbose=0, classify__verbose=0)
     _import_quietly("skimgclf.saving").save_model(pipeline, options.output)
-    print(f"Saved as {options.output}")
+    print_text(f"Saved as {escape_line(options.output)}")
     return 0
 
 
@@ -152,9 +152,20 @@ def _print_scores(pipeline, paths, target):
     if unknown:
         labels = _shorten(unknown)
         _note(f"the model doesn't know the labels {labels}: they count as wrong")
-    print(classification_report(target, predicted, digits=3, zero_division=0))
+    labels = sorted({*target, *predicted})
+    names = [escape_line(label) for label in labels]
+    print_text(
+        classification_report(
+            target,
+            predicted,
+            labels=labels,
+            target_names=names,
+            digits=3,
+            zero_division=0,
+        )
+    )
     accuracy = accuracy_score(target, predicted)
-    print(f"Accuracy on {_count_images(paths)}: {accuracy:.4f}", flush=True)
+    print_text(f"Accuracy on {_count_images(paths)}: {accuracy:.4f}")
 
 
 def _predict(options):
@@ -201,7 +212,7 @@ def _check(options):
         write_csv(report, options.output)
     bad = report[~report["ok"]]
     lines = [
-        f"{path!r}: {reason}"
+        f"{path!r}: {escape_line(reason)}"
         for path, reason in zip(bad["path"], bad["reason"], strict=True)
     ]
     copies = report[report["duplicate_of"].notna()]
@@ -215,7 +226,8 @@ def _check(options):
         summary += f" and {len(copies)} have the content of an earlier one"
     lines.append(f"{summary}.")
     # With --output -, standard output holds the table and nothing else.
-    print("\n".join(lines), file=sys.stderr if options.output == "-" else sys.stdout)
+    file = sys.stderr if options.output == "-" else sys.stdout
+    print_text("\n".join(lines), file=file)
     return 1 if len(bad) else 0
 
 
@@ -234,20 +246,22 @@ def _list_images(options):
 def _info(options):
     model = _load_model(options.model)
     size = os.path.getsize(options.model)
-    print(f"{options.model} ({size:,} bytes)")
+    print_text(f"{escape_line(options.model)} ({size:,} bytes)")
     steps = model.steps if isinstance(model, Pipeline) else [("classify", model)]
     for name, step in steps:
-        # A stranger's file may hold control characters of terminals in a name.
         shown = name if name.isprintable() else ascii(name)
-        print(f"{shown}: {' '.join(repr(step).split())}")
+        print_text(f"{shown}: {' '.join(repr(step).split())}")
     last = steps[-1][1]
     classes = np.asarray(getattr(last, "classes_", ())).tolist()
-    print(f"{len(classes)} classes: {', '.join(map(repr, classes))}")
+    print_text(f"{len(classes)} classes: {', '.join(map(repr, classes))}")
     if hasattr(last, "image_shape_"):
-        print(f"image shape: {' x '.join(map(str, last.image_shape_))}")
-        print(f"weights: {last.model_.count_params():,}")
-        values = [f"{name} {part[-1]:.4f}" for name, part in last.history_.items()]
-        print(f"trained: {last.n_iter_} epochs; at the end {', '.join(values)}")
+        print_text(f"image shape: {' x '.join(map(str, last.image_shape_))}")
+        print_text(f"weights: {last.model_.count_params():,}")
+        values = [
+            f"{escape_line(name)} {part[-1]:.4f}"
+            for name, part in last.history_.items()
+        ]
+        print_text(f"trained: {last.n_iter_} epochs; at the end {', '.join(values)}")
     return 0
 
 
@@ -333,7 +347,7 @@ def _is_watched():
 
 
 def _note(text):
-    print(f"skimgclf: {text}", file=sys.stderr, flush=True)
+    print_text(f"skimgclf: {text}", file=sys.stderr)
 
 
 def _count_images(images):

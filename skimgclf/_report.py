@@ -6,6 +6,7 @@ import re
 import sys
 
 from skimgclf._atomic import find_replaced, replace_atomically
+from skimgclf._terminal import escape_line
 from skimgclf.exceptions import SkimgclfError
 from skimgclf.images._urls import local_files
 
@@ -81,12 +82,15 @@ def write_csv(frame, path):
     ----------
     frame : DataFrame
         The table; its index isn't written. Cells and column names that a spreadsheet
-        would take for a formula get an apostrophe in front.
+        would take for a formula get an apostrophe in front. On a terminal, control
+        characters in them are escaped.
     path : str
         The file; "-" for standard output.
     """
-    escaped = frame.set_axis([escape_cell(name) for name in frame.columns], axis=1)
-    text = escaped.map(escape_cell).to_csv(
+    is_shown = path == "-" and sys.stdout.isatty()
+    escape = _escape_for_terminal if is_shown else escape_cell
+    escaped = frame.set_axis([escape(name) for name in frame.columns], axis=1)
+    text = escaped.map(escape).to_csv(
         index=False, float_format="%.6g", lineterminator="\n"
     )
     # File names that aren't UTF-8 keep their bytes on disk.
@@ -122,3 +126,8 @@ def escape_cell(value):
     if not isinstance(value, str) or not _FORMULA.match(value):
         return value
     return value if _NUMBER.fullmatch(value) else f"'{value}"
+
+
+def _escape_for_terminal(value):
+    value = escape_cell(value)
+    return escape_line(value) if isinstance(value, str) else value

@@ -11,6 +11,7 @@ import traceback
 import warnings
 
 from skimgclf._arguments import check_usage, make_parser
+from skimgclf._terminal import print_text
 
 
 def main(argv=None):
@@ -64,7 +65,7 @@ def main(argv=None):
         return 1
     except Exception as error:
         if options.debug:
-            traceback.print_exc()
+            print_text(traceback.format_exc(), file=sys.stderr)
         _print_line(f"error: {_describe_error(error)}")
         return 1
 
@@ -100,4 +101,4 @@ def _print_warning(message, category, filename, lineno, file=None, line=None):
 
 
 def _print_line(text):
-    print(f"skimgclf: {text}", file=sys.stderr, flush=True)
+    print_text(f"skimgclf: {text}", file=sys.stderr)

@@ -11,6 +11,7 @@ import sys
 import numpy as np
 import pandas as pd
 import pytest
+from PIL import Image
 from sklearn.base import clone
 from sklearn.utils import Bunch
 
@@ -23,6 +24,7 @@ from skimgclf import (
     save_model,
 )
 from skimgclf._arguments import EXAMPLES, make_parser
+from skimgclf.saving._classifier import SavedArchitecture
 
 README = pathlib.Path(__file__).parent.parent / "README.md"
 SMALL = ["--image-size", "8x8", "--hidden-layer-sizes", "4", "--epochs", "2"]
@@ -233,6 +235,52 @@ def test_info_escapes_what_a_terminal_would_obey(run_command, digit_model):
     assert code == 0
     assert "\x1b" not in out
     assert "'\\x1b[2J': ImageLoader" in out
+
+
+EVIL = "\x1b[2J\nAccuracy: 1.0\r\x9b\u202e"
+
+
+def test_nothing_that_is_printed_changes_a_terminal(
+    run_command, digit_folder, digit_model, monkeypatch
+):
+    """Class folders, labels, history, functions, steps, files and options."""
+    for row in range(8):
+        name = ("1", f"a{EVIL}")[row % 2]
+        pathlib.Path("data", name).mkdir(parents=True, exist_ok=True)
+        source = digit_folder / "1" / "digit_0001.png"
+        image = Image.open(source).point(lambda value, row=row: value + row)
+        image.save(f"data/{name}/{row}{EVIL}.png")
+    broken = pathlib.Path(f"bad{EVIL}.png")
+    broken.write_bytes(b"no image")
+    model = f"model{EVIL}"
+    pipeline = load_model(digit_model)
+    pipeline.steps[0] = (EVIL, pipeline.steps[0][1])
+    classifier = pipeline[-1]
+    classifier.architecture = SavedArchitecture(EVIL)
+    classifier.history_ = {EVIL: [0.5], **classifier.history_}
+    image = sorted(map(str, pathlib.Path("data").rglob("0*.png")))[0]
+    monkeypatch.setattr(_commands, "_load_model", lambda path: pipeline)
+    pathlib.Path(model).touch()
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True, raising=False)
+    codes = []
+    for arguments in [
+        ["fit", "data", *SMALL, "--output", f"new{EVIL}"],
+        ["evaluate", model, "data"],
+        ["info", model],
+        ["predict", model, image, "--top-k", "2"],
+        ["predict", model, broken],
+        ["predict", model, broken, "--on-error", "fill"],
+        ["predict", f"none{EVIL}", image],
+        ["check", broken],
+        ["check", broken, image, image],
+        ["info", model, f"--none{EVIL}"],
+        ["fit", EVIL, "--debug", "--output", "m"],
+    ]:
+        code, out, err = run_command(*arguments)
+        codes.append(code)
+        assert (out + err).replace("\n", "").isprintable(), arguments
+        assert "\nAccuracy: 1.0" not in out + err, arguments
+    assert codes == [0, 0, 0, 0, 1, 0, 0, 1, 1, 2, 1]
 
 
 def test_predict_prints_paths_as_given(

@@ -35,6 +35,7 @@ PUBLIC_MODULES = [
 # A room may use itself and the rooms to its left.
 LAYERS = [
     "exceptions",
+    "_terminal",
     "_validation",
     "_atomic",
     "_file_identity",
@@ -162,6 +163,18 @@ def test_no_module_is_large_or_named_for_nothing():
         assert count_lines(path.read_text()) <= 360, path
         forbidden = {"utils", "helpers", "misc", "common", "base"}
         assert path.stem.strip("_") not in forbidden, path
+
+
+def test_one_module_prints():
+    """So that no terminal obeys what a stranger has written."""
+    printing = {
+        path.relative_to(PACKAGE).as_posix()
+        for path in source_files()
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "print"
+    }
+    # The line of an epoch holds numbers, and names of Keras' and of the user's metrics.
+    assert printing == {"_terminal.py", "models/_training/callbacks.py"}
 
 
 def test_every_error_and_warning_belongs_to_the_family():

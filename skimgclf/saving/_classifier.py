@@ -7,6 +7,7 @@ import os
 import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
+from skimgclf._terminal import escape_line
 from skimgclf._validation import check_keys
 from skimgclf.models import KerasImageClassifier
 from skimgclf.models._checks.parameters import (
@@ -84,7 +85,7 @@ class SavedArchitecture:
         return hash(self.name)
 
     def __repr__(self):
-        return f"<function {self.name}, not saved>"
+        return f"<function {escape_line(self.name)}, not saved>"
 
 
 def describe_classifier(classifier, *, include_optimizer=False):

@@ -11,6 +11,7 @@ import tensorflow
 from sklearn.pipeline import Pipeline
 
 import skimgclf
+from skimgclf._terminal import escape_line
 from skimgclf._validation import (
     check_bool,
     check_keys,
@@ -210,8 +211,7 @@ def load_model(path, *, trusted=False):
 def _first_line(error):
     """Return the start of a message, which may quote what a stranger wrote."""
     line = (str(error).splitlines() or [type(error).__name__])[0][:_MAX_MESSAGE]
-    # Escaped, since a terminal would obey control characters.
-    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in line)
+    return escape_line(line)
 
 
 def _list_versions():
