@@ -10,6 +10,15 @@ import stat
 import threading
 import zlib
 
+from skimgclf._platform import (
+    is_alive,
+    is_folder_name,
+    is_reserved,
+    keep_mode,
+    replace,
+    sync_all,
+)
+
 # Readers of image folders and of models pass over names that start with a dot.
 _PREFIX = ".skimgclf"
 _TEMPORARY = re.compile(
@@ -55,6 +64,9 @@ def replace_atomically(destination, *, folder=False):
     >>> os.listdir(folder)
     ['report.csv']
     """
+    if is_folder_name(destination) and not folder:
+        name = os.fspath(destination)
+        raise IsADirectoryError(f"{name!r} is a folder. Give the path of a file.")
     path = os.path.realpath(destination)
     old_mode = None if folder else _check_target(path)
     parent = os.path.dirname(path)
@@ -123,7 +135,7 @@ def _new_file(path, mode):
     with open(path, "xb") as file:
         yield file
         if mode is not None:
-            os.fchmod(file.fileno(), mode)
+            keep_mode(file, mode)
         file.flush()
         os.fsync(file.fileno())
 
@@ -133,12 +145,12 @@ def _new_folder(path):
     os.mkdir(path)
     yield path
     # One call for all files: fsync for each of a million takes hours.
-    os.sync()
+    sync_all()
 
 
 def _move(source, target):
     try:
-        os.replace(source, target)
+        replace(source, target)
     except OSError:
         if not (os.path.isdir(source) and os.path.isdir(target)):
             raise
@@ -146,7 +158,7 @@ def _move(source, target):
             into = os.path.join(target, os.path.relpath(folder, source))
             os.makedirs(into, exist_ok=True)
             for name in names:
-                os.replace(os.path.join(folder, name), os.path.join(into, name))
+                replace(os.path.join(folder, name), os.path.join(into, name))
 
 
 def _remove(path):
@@ -178,23 +190,13 @@ def _is_stray(name, process):
     if process == os.getpid():
         with _lock:
             return name not in _being_written
-    return not _is_alive(process)
-
-
-def _is_alive(process):
-    if os.name == "nt":  # where os.kill(process, 0) ends it
-        return True
-    try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return False
-    except (OSError, OverflowError):  # another user's, or too large a number
-        return True
-    return True
+    return not is_alive(process)
 
 
 def _check_target(path):
     """Refuse what isn't a file that may be written; return an old file's mode."""
+    if is_reserved(path):
+        raise OSError(f"{path!r} is the name of a device on Windows.")
     try:
         status = os.stat(path)
     except FileNotFoundError:

@@ -6,6 +6,7 @@ import re
 import sys
 
 from skimgclf._atomic import find_replaced, replace_atomically
+from skimgclf._platform import is_folder_name, is_reserved
 from skimgclf._terminal import escape_line
 from skimgclf.exceptions import SkimgclfError
 from skimgclf.images._urls import local_files
@@ -35,10 +36,12 @@ def check_output(path, *, device=True):
     """
     if path == "-":
         return
-    if not path or path.endswith(os.sep) or os.path.isdir(path):
+    if not path or is_folder_name(path) or os.path.isdir(path):
         raise SkimgclfError(f"The output {path!r} must be a file, not a folder.")
     if "\0" in path:
         raise SkimgclfError(f"The name of the output {path!r} holds a NUL character.")
+    if is_reserved(path):
+        raise SkimgclfError(f"The output {path!r} is the name of a device on Windows.")
     folder = os.path.dirname(os.path.realpath(path))
     if not os.path.isdir(folder):
         raise SkimgclfError(f"There is no folder {folder!r} for the output {path!r}.")

@@ -13,6 +13,7 @@ import threading
 import time
 import zlib
 
+from skimgclf._platform import after_fork
 from skimgclf._store_file import FILE_NAME, close_file, open_file
 
 # Seconds until the time of last use of an entry is written again, so that reading
@@ -226,8 +227,7 @@ def _leave_stores_to_parent():
 
 
 atexit.register(_close_stores)
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_leave_stores_to_parent)
+after_fork(_leave_stores_to_parent)
 
 
 def _identify(path):

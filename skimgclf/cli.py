@@ -77,7 +77,7 @@ def _prepare_streams():
         if stream is None:  # closed by `>&-`: the next open file would get its number
             os.dup2(os.open(os.devnull, os.O_RDWR), number)
             setattr(sys, name, open(number, "w", closefd=False))
-        elif isinstance(stream, io.TextIOWrapper) and stream.errors == "strict":
+        elif isinstance(stream, io.TextIOWrapper):
             # Names may not be valid text, or not fit the encoding of the terminal.
             stream.reconfigure(errors="backslashreplace")
 

@@ -8,6 +8,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("MPLBACKEND", "Agg")
 
 import pathlib
+import re
 import subprocess
 import sys
 
@@ -17,6 +18,18 @@ from sklearn.datasets import load_digits
 from skimgclf import cli
 from skimgclf.datasets import load_digit_images
 from skimgclf.images import _load_many
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_pyfunc_call(pyfuncitem):
+    """Skip a test by what only POSIX has, such as `os.mkfifo`, on Windows."""
+    try:
+        return (yield)
+    except (AttributeError, ValueError) as error:
+        lacks = r"module '(os|signal|select|time)' has no|preexec_fn is not supported"
+        if os.name == "nt" and re.match(lacks, str(error)):
+            pytest.skip(f"not on Windows: {error}")
+        raise
 
 
 @pytest.fixture(scope="session")

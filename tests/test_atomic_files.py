@@ -1,7 +1,6 @@
 """Replacing a file in one step: kills, full disks and interrupts tear nothing."""
 
 import os
-import resource
 import signal
 import subprocess
 import sys
@@ -11,6 +10,8 @@ import numpy as np
 import pytest
 
 from skimgclf._atomic import replace_atomically
+
+resource = pytest.importorskip("resource", reason="not on Windows")
 
 OLD, NEW = b"old" * 1000, b"new" * 2000
 
@@ -183,7 +184,9 @@ def test_links_and_permissions_of_the_old_file_stay(tmp_path):
     assert (tmp_path / "fresh").stat().st_mode & 0o777 == 0o666 & ~umask
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everything")
+@pytest.mark.skipif(
+    getattr(os, "geteuid", int)() == 0, reason="root may write everything"
+)
 def test_a_write_protected_file_is_not_replaced(tmp_path):
     path = make_old(tmp_path)
     path.chmod(0o400)

@@ -190,12 +190,20 @@ def test_closed_or_full_streams_change_no_file(digit_folder, closed):
     assert len(pd.read_csv("r.csv")) == 10
 
 
-def test_names_of_any_bytes_go_through_pipes(digit_folder):
+@pytest.mark.parametrize(
+    "environment",
+    [
+        {"PYTHONIOENCODING": "ascii:strict"},
+        {"PYTHONIOENCODING": "cp1252:strict"},  # as in a pipe on Windows
+        {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"},
+    ],
+)
+def test_names_of_any_bytes_go_through_pipes(digit_folder, environment):
     content = (digit_folder / "1" / "digit_0001.png").read_bytes()
     names = [b"a\xff.png", "é.png".encode()]
     for name in names:
         pathlib.Path(os.fsdecode(name)).write_bytes(content)
-    settings = {**os.environ, "PYTHONIOENCODING": "ascii:strict"}
+    settings = {**os.environ, **environment}
     process = subprocess.run(
         [
             sys.executable,

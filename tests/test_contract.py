@@ -35,6 +35,7 @@ PUBLIC_MODULES = [
 # A room may use itself and the rooms to its left.
 LAYERS = [
     "exceptions",
+    "_platform",
     "_terminal",
     "_validation",
     "_atomic",

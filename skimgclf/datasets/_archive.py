@@ -11,11 +11,18 @@ from sklearn.datasets import get_data_home
 
 from skimgclf._atomic import replace_atomically
 from skimgclf._file_identity import wait_for_identity
-from skimgclf._validation import TRUE_OR_FALSE, ParameterTable, Rule, optional
+from skimgclf._platform import locked
+from skimgclf._validation import (
+    TRUE_OR_FALSE,
+    ParameterTable,
+    Rule,
+    optional,
+    warn_user,
+)
 from skimgclf.datasets._download import download_file, download_from_drive
 from skimgclf.datasets._paths import a_path
 from skimgclf.datasets._unpack import unpack_archive
-from skimgclf.exceptions import DatasetError
+from skimgclf.exceptions import DatasetError, DatasetWarning
 
 
 def _is_hash(value):
@@ -167,11 +174,13 @@ def _make_stem(path):
 @contextlib.contextmanager
 def _locked(path):
     """Wait until no other process fetches the same; a killed one doesn't count."""
-    with open(path, "ab") as file:
-        with contextlib.suppress(ImportError, OSError):  # not on every file system
-            import fcntl
-
-            fcntl.flock(file, fcntl.LOCK_EX)
+    with open(path, "ab") as file, locked(file) as is_locked:
+        if not is_locked:
+            warn_user(
+                f"The file system of {path!r} has no locks: don't fetch the same "
+                "archive into it by two processes at once.",
+                DatasetWarning,
+            )
         yield
 
 

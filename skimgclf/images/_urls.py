@@ -13,6 +13,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
 from skimgclf._file_identity import wait_for_identity
+from skimgclf._platform import after_fork
 from skimgclf._validation import Rule
 from skimgclf.images._fsspec_repairs import (
     copy_web_file,
@@ -325,8 +326,7 @@ def _leave_archives_to_parent():
     _archives_lock, _memory_lock = threading.Lock(), threading.Lock()
 
 
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_leave_archives_to_parent)
+after_fork(_leave_archives_to_parent)
 
 
 def _ask(place):

@@ -4,7 +4,7 @@ The threads of TensorFlow 2.21 don't survive a fork: a child that uses TensorFlo
 its parent did would hang.
 """
 
-import os
+from skimgclf._platform import after_fork
 
 
 class _Process:
@@ -16,8 +16,7 @@ class _Process:
 
 
 _process = _Process()
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_process.note_fork)
+after_fork(_process.note_fork)
 
 
 def use_tensorflow():

@@ -15,6 +15,7 @@ import numpy as np
 import safetensors.numpy
 
 from skimgclf._atomic import replace_atomically
+from skimgclf._platform import open_without_waiting
 from skimgclf.exceptions import ModelFileError
 
 _ZEROS = "0" * 64
@@ -77,7 +78,7 @@ def read_model_file(path):
     OSError
         If it can't be read at all.
     """
-    with open(path, "rb", opener=_open_without_waiting) as file:
+    with open(path, "rb", opener=open_without_waiting) as file:
         status = os.fstat(file.fileno())
         if not stat.S_ISREG(status.st_mode):
             raise OSError(f"{os.fspath(path)!r} isn't a regular file.")
@@ -119,11 +120,6 @@ def _read_header(file, start, size):
     if end != size - 8 - length:
         raise ValueError(f"it should have {8 + length + end:,} bytes")
     return metadata["model"]
-
-
-def _open_without_waiting(path, flags):
-    # A named pipe would be waited for.
-    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
 
 
 def _check_digest(content):

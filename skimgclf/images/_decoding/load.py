@@ -1,13 +1,13 @@
 """Load one image with Pillow, upright and not yet converted."""
 
 import contextlib
-import os
 import threading
 from dataclasses import dataclass
 
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
+from skimgclf._platform import after_fork
 from skimgclf.images._decoding.colour import (
     clear_outside,
     read_sample_meaning,
@@ -264,5 +264,4 @@ def _renew_lock():
     _pil_image_lock = threading.Lock()
 
 
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_renew_lock)
+after_fork(_renew_lock)

@@ -6,7 +6,6 @@ since its pixels may be wrong. Only the warning filter is left out silently then
 under ``-W error`` a remark of Pillow's makes an image unreadable.
 """
 
-import os
 import threading
 import warnings
 from contextlib import contextmanager
@@ -14,6 +13,7 @@ from contextlib import contextmanager
 import PIL
 from PIL import Image, ImageFile
 
+from skimgclf._platform import after_fork
 from skimgclf.images._decoding.reasons import UnreadableImage
 
 _thread = threading.local()
@@ -283,8 +283,7 @@ class _PillowSettings:
 
 
 _settings = _PillowSettings()
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_settings.after_fork)
+after_fork(_settings.after_fork)
 
 
 def _globals_suit(max_pixels):
