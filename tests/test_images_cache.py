@@ -84,6 +84,7 @@ def test_cache_decodes_each_file_once(paths, tmp_path, decodes):
         ("interpolation", "box"),
         ("background", "black"),
         ("max_pixels", 10_000),
+        ("color_management", False),
     ],
 )
 def test_cache_tells_options_apart(paths, tmp_path, decodes, name, value):

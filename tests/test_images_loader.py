@@ -38,6 +38,7 @@ OTHER_VALUES = {
     "flatten": True,
     "on_error": "fill",
     "max_pixels": 10_000,
+    "color_management": False,
     "storage_options": {"anon": True},
     "cache": "cache",
     "cache_limit": 1_000_000,
@@ -68,6 +69,7 @@ BAD_VALUES = [
     ("flatten", 1),
     ("on_error", "skip"),
     ("max_pixels", 0),
+    ("color_management", 1),
     ("cache", ""),
     ("cache_limit", 0),
     ("lazy", 1),
@@ -206,6 +208,7 @@ def test_loader_rows_are_what_read_image_reads(paths):
             "background",
             "dtype",
             "max_pixels",
+            "color_management",
         ]
     }
     X = ImageLoader(**options).transform(paths)

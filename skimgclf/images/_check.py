@@ -12,6 +12,7 @@ from skimgclf.images._decoding.colour import convert_eight_bits
 from skimgclf.images._decoding.load import load_array, load_pil_image, load_stream
 from skimgclf.images._decoding.open import open_source
 from skimgclf.images._decoding.options import DEFAULT_MAX_PIXELS
+from skimgclf.images._decoding.profile import find_transform
 from skimgclf.images._decoding.reasons import (
     describe_source,
     explain_error,
@@ -201,13 +202,10 @@ def _hash_stream(stream):
 
 def _describe_picture(picture):
     """Describe a loaded image, having tried that its colours can be converted."""
-    image = picture.image
-    if isinstance(image, np.ndarray):
-        height, width = image.shape[:2]
-    else:
-        width, height = image.size
-        if picture.white is None:
-            convert_eight_bits(image, "rgb", (255, 255, 255))
+    height, width = picture.image_size
+    find_transform(picture.notes, picture.mode)
+    if not picture.is_deep:
+        convert_eight_bits(picture.image, "rgb", (255, 255, 255))
     return {
         "width": width,
         "height": height,

@@ -74,6 +74,10 @@ default="bilinear"
         all, or become `background` with one `ImageLoadWarning` that lists them.
     max_pixels : int, default=89_478_485
         Images with more pixels are refused before they are decoded.
+    color_management : bool, default=True
+        Whether to convert colours to sRGB where the file says that they are others (by
+        an ICC profile, as iPhones and cameras write them, or as PNG files say it).
+        False gives the numbers as they are stored.
     storage_options : dict, default=None
         Options of fsspec for URLs, by their names, as ``fsspec.open`` takes them:
         ``{"endpoint_url": ...}``, or for a chain of protocols
@@ -150,6 +154,7 @@ default="bilinear"
         flatten=False,
         on_error="raise",
         max_pixels=DEFAULT_MAX_PIXELS,
+        color_management=True,
         storage_options=None,
         cache=None,
         cache_limit=DEFAULT_CACHE_LIMIT,
@@ -166,6 +171,7 @@ default="bilinear"
         self.flatten = flatten
         self.on_error = on_error
         self.max_pixels = max_pixels
+        self.color_management = color_management
         self.storage_options = storage_options
         self.cache = cache
         self.cache_limit = cache_limit

@@ -141,6 +141,18 @@ def convert_eight_bits(image, color_mode, background):
     return image if image.mode == target else image.convert(target)
 
 
+def keep_colours(image):
+    """Convert an image of at most 8 bits to mode L, RGB, RGBA or CMYK, as it is stored.
+
+    Colours and transparency stay as they are, for a conversion of colours.
+    """
+    if image.has_transparency_data or "transparency" in image.info:
+        return _convert_to_rgba(image)
+    if image.mode in {"L", "RGB", "CMYK"}:
+        return image
+    return image.convert("L" if image.mode == "1" else "RGB")
+
+
 def _convert_to_rgba(image):
     if image.mode == "La":
         image = image.convert("LA")

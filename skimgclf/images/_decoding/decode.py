@@ -11,22 +11,24 @@ from skimgclf.images._decoding.colour import (
     convert_background,
     convert_eight_bits,
     convert_floats,
+    keep_colours,
     scale_deep,
 )
-from skimgclf.images._decoding.load import load_array, load_file, load_pil_image
+from skimgclf.images._decoding.load import Draft, load_array, load_file, load_pil_image
 from skimgclf.images._decoding.open import open_source
 from skimgclf.images._decoding.options import (
     DECODE_RULES,
     DEFAULT_MAX_PIXELS,
     DecodeOptions,
 )
+from skimgclf.images._decoding.profile import find_transform
 from skimgclf.images._decoding.reasons import (
     UnreadableImage,
     describe_source,
     explain_error,
     refuse_type,
 )
-from skimgclf.images._decoding.resize import resize, resize_floats
+from skimgclf.images._decoding.resize import fill_padding, resize, resize_floats
 from skimgclf.images._decoding.scale import scale_pixels
 from skimgclf.images._urls import UrlReader
 
@@ -43,6 +45,7 @@ def read_image(
     background="white",
     dtype="float32",
     max_pixels=DEFAULT_MAX_PIXELS,
+    color_management=True,
     storage_options=None,
 ):
     """Read one image as an array.
@@ -79,6 +82,10 @@ default="bilinear"
         the values of float32 are exactly those of uint8 / 255.
     max_pixels : int, default=89_478_485
         Images with more pixels are refused before they are decoded.
+    color_management : bool, default=True
+        Whether to convert colours to sRGB where the file says that they are others, by
+        an ICC profile or as PNG and HEIC files say it. False gives the numbers as they
+        are stored.
     storage_options : dict, default=None
         Options of fsspec for URLs, by their names (see `ImageLoader`).
 
@@ -160,7 +167,7 @@ def _find_cause(error):
 
 
 def _plan_draft(options):
-    """Give the mode to decode a JPEG to, and the side of the square it must fill."""
+    """Plan how a JPEG is decoded at a fraction of its size."""
     # A square, so that no orientation can undercut it. It is enough for every resize
     # mode: "crop" keeps one side of the image whole and "pad" shrinks more than both.
     # Box and Hamming pass more of the detail that the draft has lost: with 2 the mean
@@ -170,20 +177,52 @@ def _plan_draft(options):
     factor = 4 if options.interpolation in {"box", "hamming"} else 2
     # Gray is the file's own luma: its colours needn't be decoded first.
     mode = "L" if options.color_mode == "grayscale" else None
-    return mode, factor * max(options.image_size)
+    return Draft(mode, factor * max(options.image_size), options.color_management)
 
 
 def _convert_picture(picture, options):
     """Bring a loaded image to the channels and size asked for."""
-    image, margins, white = picture.image, picture.margins, picture.white
+    if options.color_management and picture.notes is not None:
+        transform = find_transform(picture.notes, picture.mode)
+        if transform is not None:
+            return _convert_managed(picture, options, transform)
+    image, margins = picture.image, picture.margins
     how = options.image_size, options.resize_mode, options.interpolation
     mode = options.color_mode
     colour = convert_background(options.background, mode)
-    if white is None and isinstance(image, Image.Image):
-        image = convert_eight_bits(image, mode, options.background)
-        colour = colour if len(colour) > 1 else colour[0]
-        image = resize(image, margins, *how, colour)
-        return np.asarray(image).reshape(*options.image_size, -1)
-    pixels = image if white is None else scale_deep(image, white)
-    pixels = convert_floats(pixels, mode, options.background)
-    return resize_floats(pixels, *how, colour)
+    if picture.is_deep:
+        pixels = convert_floats(_scale(picture), mode, options.background)
+        return resize_floats(pixels, *how, colour)
+    image = convert_eight_bits(image, mode, options.background)
+    image = resize(image, margins, *how, colour if len(colour) > 1 else colour[0])
+    return np.asarray(image).reshape(*options.image_size, -1)
+
+
+def _convert_managed(picture, options, transform):
+    """Do the same for an image in other colours, which are converted once it is small.
+
+    Only then is it put on the background, whose colour is in sRGB.
+    """
+    how = options.image_size, options.resize_mode, options.interpolation
+    mode, background = options.color_mode, options.background
+    colour = np.array(convert_background(background, mode))
+    if picture.is_deep:
+        pixels = resize_floats(_scale(picture), *how, (0, 0, 0, 0))
+        height, width = picture.image_size
+        pixels = convert_floats(transform.convert_floats(pixels), mode, background)
+        colour = colour / 255
+    else:
+        image = keep_colours(picture.image)
+        left, top, right, bottom = picture.margins
+        width, height = image.width - left - right, image.height - top - bottom
+        image = transform.convert(resize(image, picture.margins, *how, 0))
+        image = convert_eight_bits(image, mode, background)
+        pixels = np.array(image).reshape(*options.image_size, -1)
+    if options.resize_mode == "pad":
+        fill_padding(pixels, (width, height), colour)
+    return pixels
+
+
+def _scale(picture):
+    is_scaled = isinstance(picture.image, np.ndarray)
+    return picture.image if is_scaled else scale_deep(picture.image, picture.white)

@@ -70,6 +70,15 @@ def decode_heif(heif_image):
     return straighten_alpha(np.atleast_3d(floats), heif_image.premultiplied_alpha)
 
 
+def read_code(heif_image):
+    """Read the numbers that stand for the colours of an image, or return None."""
+    code = heif_image.info.get("nclx_profile")
+    if code is None:
+        return None
+    # libheif has converted YCbCr to all values of RGB, whatever the range was.
+    return code["color_primaries"], code["transfer_characteristics"], 1
+
+
 def _damaged(error):
     return UnreadableImage(
         "it is a HEIC file that is damaged, cut short or of a kind that libheif can't "

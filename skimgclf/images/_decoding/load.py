@@ -3,6 +3,7 @@
 import contextlib
 import threading
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from PIL import Image, UnidentifiedImageError
@@ -14,7 +15,12 @@ from skimgclf.images._decoding.colour import (
     refuse_lost_bits,
 )
 from skimgclf.images._decoding.decoded_arrays import convert_array
-from skimgclf.images._decoding.heif import decode_heif, is_heif, read_heif_header
+from skimgclf.images._decoding.heif import (
+    decode_heif,
+    is_heif,
+    read_code,
+    read_heif_header,
+)
 from skimgclf.images._decoding.icon import unwrap_icon
 from skimgclf.images._decoding.jpeg import JPEG_START, read_jpeg, refuse_odd_data
 from skimgclf.images._decoding.pillow_repairs import (
@@ -27,6 +33,7 @@ from skimgclf.images._decoding.pillow_repairs import (
     read_transparent_colour,
 )
 from skimgclf.images._decoding.png import read_png
+from skimgclf.images._decoding.profile import ColourNotes, find_transform
 from skimgclf.images._decoding.reasons import (
     UnreadableImage,
     explain_start,
@@ -42,6 +49,7 @@ from skimgclf.images._decoding.tiff import (
 from skimgclf.images._decoding.tiff_directory import (
     HEIGHT,
     ORIENTATION,
+    PROFILE,
     WIDTH,
     read_directory,
 )
@@ -87,6 +95,8 @@ class Picture:
         From `read_sample_meaning`.
     format, mode : str or None
         Pillow's names for the kind of file and of pixels, as the file declares them.
+    notes : ColourNotes or None
+        What the file says of its colours.
     """
 
     image: Image.Image | np.ndarray
@@ -94,6 +104,36 @@ class Picture:
     white: int | None = None
     format: str | None = None
     mode: str | None = None
+    notes: ColourNotes | None = None
+
+    @property
+    def is_deep(self):
+        """Whether the image has more than 8 bits a channel."""
+        return self.white is not None or isinstance(self.image, np.ndarray)
+
+    @property
+    def image_size(self):
+        """Height and width of the image."""
+        is_array = isinstance(self.image, np.ndarray)
+        return self.image.shape[:2] if is_array else self.image.size[::-1]
+
+
+class Draft(NamedTuple):
+    """How a JPEG is decoded at a fraction of its size.
+
+    Attributes
+    ----------
+    mode : {"L", None}
+        The mode to decode to; None for the file's own.
+    side : int
+        The side of the square it must fill.
+    is_managed : bool
+        Whether colours are converted to sRGB, which takes the file's own mode.
+    """
+
+    mode: str | None
+    side: int
+    is_managed: bool
 
 
 def load_file(stream, max_pixels, draft):
@@ -103,9 +143,8 @@ def load_file(stream, max_pixels, draft):
     ----------
     stream : binary file
     max_pixels : int
-    draft : tuple of str or None and int, or None
-        The mode to decode a JPEG to, and the side of the square it must fill; None to
-        decode all pixels.
+    draft : Draft or None
+        None to decode all pixels.
 
     Returns
     -------
@@ -150,7 +189,8 @@ def _load_once(stream, max_pixels, draft, strict):
             refuse_samples(directory)
             if needs_planes(directory):
                 return _load_planes(stream, directory, max_pixels)
-        source = read_png(stream) or read_jpeg(stream) or stream
+        png = read_png(stream)
+        source = png.stream if png else read_jpeg(stream) or stream
         try:
             image = Image.open(source, formats=_ALLOWED_FORMATS)
         except UnidentifiedImageError as error:
@@ -160,7 +200,11 @@ def _load_once(stream, max_pixels, draft, strict):
         _check_n_pixels(image.width * image.height, max_pixels)
         if directory is not None:
             check_directory(image, directory)
-        picture = _load_opened(image, _draft(image, draft))
+        notes = png.notes if png else _read_notes(image)
+        mode = image.mode
+        margins = _draft(image, notes, draft)
+        # Notes are on colours, of which a draft may give the luma alone.
+        picture = _load_opened(image, notes if image.mode == mode else None, margins)
         if strict:
             refuse_odd_data(stream)
         return picture
@@ -174,23 +218,35 @@ def _read_start(stream):
 def _load_heif(stream, max_pixels):
     header = read_heif_header(stream)
     _check_n_pixels(header.size[0] * header.size[1], max_pixels)
-    return Picture(decode_heif(header), format="HEIF", mode=header.mode)
+    profile = header.info.get("icc_profile")
+    # ISO/IEC 23008-12, section 6.5.5: numbers are for what a profile doesn't say.
+    notes = ColourNotes(profile, None if profile else read_code(header))
+    return Picture(decode_heif(header), format="HEIF", mode=header.mode, notes=notes)
 
 
 def _load_planes(stream, directory, max_pixels):
     _check_n_pixels(directory.get(WIDTH) * directory.get(HEIGHT), max_pixels)
     stream.seek(0)
-    image = read_planes(stream.read(), directory)
+    content = stream.read()
+    image = read_planes(content, directory)
+    notes = ColourNotes(directory.find_bytes(PROFILE, content))
     orientation = directory.get(ORIENTATION, 1)
     if isinstance(image, np.ndarray):
         mode = {1: "I;16", 3: "RGB;16", 4: "RGBA;16"}[image.shape[2]]
-        return Picture(orient_floats(image, orientation), format="TIFF", mode=mode)
+        image = orient_floats(image, orientation)
+        return Picture(image, format="TIFF", mode=mode, notes=notes)
     mode = image.mode
     image, _ = orient(image, _NO_MARGINS, orientation)
-    return Picture(image, format="TIFF", mode=mode)
+    return Picture(image, format="TIFF", mode=mode, notes=notes)
 
 
-def _load_opened(image, margins=_NO_MARGINS):
+def _read_notes(image):
+    """Read what an opened image that isn't PNG says of its colours."""
+    profile = image.info.get("icc_profile")
+    return ColourNotes(profile) if isinstance(profile, bytes) else None
+
+
+def _load_opened(image, notes, margins=_NO_MARGINS):
     # Declarations of the file are read first: images that were turned have lost them.
     file_format, mode = image.format, image.mode
     white = read_sample_meaning(image)
@@ -207,15 +263,17 @@ def _load_opened(image, margins=_NO_MARGINS):
         refuse_lost_bits(image, transparent)
         image = image.copy()
         image.info["transparency"] = transparent
-    return Picture(image, margins, white, file_format, mode)
+    return Picture(image, margins, white, file_format, mode, notes)
 
 
-def _draft(image, draft):
+def _draft(image, notes, draft):
     """Have a JPEG decoded at a fraction of its size, and return its margins."""
     if draft is None or image.format not in {"JPEG", "MPO"}:
         return _NO_MARGINS
-    mode, side = draft
-    drafted = image.draft(mode, (side, side))
+    mode = draft.mode
+    if draft.is_managed and find_transform(notes, image.mode):
+        mode = None
+    drafted = image.draft(mode, (draft.side, draft.side))
     if drafted is None:
         return _NO_MARGINS
     _, (_, _, width, height) = drafted
@@ -251,11 +309,11 @@ def load_pil_image(image, max_pixels):
             if needs_planes(directory):
                 return _load_planes(stream, directory, max_pixels)
             check_directory(image, directory)
-        jpeg = None
-        if stream is not None and not read_png(stream):
-            jpeg = read_jpeg(stream)
+        png = read_png(stream) if stream is not None else None
+        jpeg = read_jpeg(stream) if stream is not None and png is None else None
+        notes = png.notes if png else _read_notes(image)
         with decoding_from(jpeg, image):
-            return _load_opened(image)
+            return _load_opened(image, notes)
 
 
 def _renew_lock():

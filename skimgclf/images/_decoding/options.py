@@ -4,7 +4,7 @@ import dataclasses
 
 from PIL import ImageColor
 
-from skimgclf._validation import Rule, an_int, ints, is_int, one_of
+from skimgclf._validation import TRUE_OR_FALSE, Rule, an_int, ints, is_int, one_of
 from skimgclf.images._decoding.colour import N_CHANNELS
 from skimgclf.images._decoding.resize import RESAMPLING, RESIZE_MODES
 from skimgclf.images._urls import STORAGE_OPTIONS
@@ -40,6 +40,7 @@ DECODE_RULES = {
     ),
     "dtype": one_of("float32", "uint8"),
     "max_pixels": an_int(1),
+    "color_management": TRUE_OR_FALSE,
     "storage_options": STORAGE_OPTIONS,
 }
 
@@ -56,6 +57,7 @@ class DecodeOptions:
     background : tuple of three int
         Red, green and blue.
     max_pixels : int
+    color_management : bool
     storage_options : dict
     """
 
@@ -66,4 +68,5 @@ class DecodeOptions:
     background: tuple
     dtype: str
     max_pixels: int
+    color_management: bool
     storage_options: dict

@@ -7,7 +7,9 @@ that decide on no pixel. So it gets a copy of the chunks that do, when these are
 import io
 import struct
 import zlib
+from typing import NamedTuple
 
+from skimgclf.images._decoding.profile import ColourNotes
 from skimgclf.images._decoding.reasons import UnreadableImage
 
 PNG_START = b"\x89PNG\r\n\x1a\n"
@@ -19,8 +21,28 @@ _CHUNK_START = struct.Struct(">I4s")
 
 _CRITICAL = {b"IHDR", b"PLTE", b"IDAT", b"IEND"}
 
+_COLOUR_CHUNKS = {b"cICP", b"iCCP", b"sRGB", b"gAMA", b"cHRM"}
+
+# No profile of a printer or scanner that is in use is longer.
+_MAX_PROFILE = 2**24
+
 # XMP may turn the image. Pillow reads other texts as well, and refuses long ones.
 _XMP = b"XML:com.adobe.xmp\0\0"
+
+
+class PngFile(NamedTuple):
+    """A PNG file whose critical chunks are whole.
+
+    Attributes
+    ----------
+    stream : binary file
+        The chunks that decide on pixels, for Pillow.
+    notes : ColourNotes or None
+        What the others say of its colours.
+    """
+
+    stream: io.BytesIO
+    notes: ColourNotes | None
 
 
 def read_png(file):
@@ -33,8 +55,8 @@ def read_png(file):
 
     Returns
     -------
-    png : binary file or None
-        The chunks that decide on pixels, for Pillow; None for a file of another format.
+    png : PngFile or None
+        None for a file of another format.
     """
     file.seek(0)
     if file.read(8) != PNG_START:
@@ -44,14 +66,47 @@ def read_png(file):
     if kind != b"IHDR" or len(body) != 13:
         raise _damaged("it has no header")
     colour_type = body[9]
-    kept, has_palette = [PNG_START, whole], False
+    kept, has_palette, colours = [PNG_START, whole], False, {}
     for kind, body, whole in chunks:
         has_palette |= kind == b"PLTE"
         if kind in _CRITICAL or _decides(kind, body, colour_type):
             kept.append(whole)
+        elif kind in _COLOUR_CHUNKS:
+            colours[kind] = body
     if colour_type == _PALETTE and not has_palette:
         raise _damaged("its palette is missing")
-    return io.BytesIO(b"".join(kept))
+    notes = _read_colours(colours) if colours else None
+    return PngFile(io.BytesIO(b"".join(kept)), notes)
+
+
+def _read_colours(chunks):
+    """Read what a file says of its colours, leaving out what can't be read."""
+    code = gamma = primaries = None
+    if len(chunks.get(b"cICP", b"")) == 4:
+        # Section 11.3.2.6; the third number, the matrix, must be 0 (RGB).
+        first, transfer, _, is_full = chunks[b"cICP"]
+        code = first, transfer, is_full
+    if b"sRGB" not in chunks:
+        if len(chunks.get(b"gAMA", b"")) == 4:
+            gamma = int.from_bytes(chunks[b"gAMA"], "big") or None
+        if len(chunks.get(b"cHRM", b"")) == 32:
+            # Section 11.3.2.1: white comes first, and all times 100,000.
+            values = [value / 1e5 for value in struct.unpack(">8I", chunks[b"cHRM"])]
+            primaries = (*values[2:], *values[:2])
+    return ColourNotes(
+        _unpack_profile(chunks.get(b"iCCP", b"")), code, gamma, primaries
+    )
+
+
+def _unpack_profile(body):
+    # Section 11.3.2.3: a name, a zero, the method (0), and compressed data.
+    _, _, packed = body.partition(b"\0")
+    unpacker = zlib.decompressobj()
+    try:
+        profile = unpacker.decompress(packed[1:], _MAX_PROFILE)
+    except zlib.error:
+        return None
+    return profile if unpacker.eof and packed[:1] == b"\0" else None
 
 
 def _read_chunks(content):

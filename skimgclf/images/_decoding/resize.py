@@ -113,16 +113,31 @@ def _crop_box(box, aspect):
 
 def _pad(image, box, image_size, resample, background):
     height, width = image_size
-    box_width, box_height = box[2] - box[0], box[3] - box[1]
-    scale = min(width / box_width, height / box_height)
-    inner_width = min(width, max(1, round(box_width * scale)))
-    inner_height = min(height, max(1, round(box_height * scale)))
-    inner = image.resize((inner_width, inner_height), resample, box=box)
+    left, top, right, bottom = _find_inner(box[2] - box[0], box[3] - box[1], image_size)
+    inner = image.resize((right - left, bottom - top), resample, box=box)
     if inner.size == (width, height):
         return inner
     canvas = Image.new(image.mode, (width, height), background)
-    canvas.paste(inner, ((width - inner_width) // 2, (height - inner_height) // 2))
+    canvas.paste(inner, (left, top))
     return canvas
+
+
+def _find_inner(box_width, box_height, image_size):
+    """Find left, top, right and bottom of what isn't padding."""
+    height, width = image_size
+    scale = min(width / box_width, height / box_height)
+    inner_width = min(width, max(1, round(box_width * scale)))
+    inner_height = min(height, max(1, round(box_height * scale)))
+    left, top = (width - inner_width) // 2, (height - inner_height) // 2
+    return left, top, left + inner_width, top + inner_height
+
+
+def fill_padding(pixels, size, colour):
+    """Give the padding of an image that was `size` (width, height) a colour."""
+    left, top, right, bottom = _find_inner(*size, pixels.shape[:2])
+    inner = pixels[top:bottom, left:right].copy()
+    pixels[:] = colour
+    pixels[top:bottom, left:right] = inner
 
 
 def resize_floats(pixels, image_size, resize_mode, interpolation, background):

@@ -15,7 +15,7 @@ PLANES, PREDICTOR, TILE_WIDTH, TILE_HEIGHT, TILES, TILE_SIZES = (
     317,
     *range(322, 326),
 )
-EXTRA_SAMPLES, SAMPLE_FORMAT, JPEG_TABLES = 338, 339, 347
+EXTRA_SAMPLES, SAMPLE_FORMAT, JPEG_TABLES, PROFILE = 338, 339, 347, 34675
 
 # The tags without which pixels would be read wrongly: those, the order of bits, the
 # palette and the constants of YCbCr.
@@ -63,15 +63,25 @@ class Directory(NamedTuple):
         Whether it is a BigTIFF file.
     values : dict of int to tuple of int
         By tag; empty for values that aren't integers.
+    places : dict of int to tuple of two int
+        By tag, the offset and number of bytes of values that an entry doesn't hold.
     """
 
     order: str
     is_big: bool
     values: dict
+    places: dict
 
     def get(self, tag, default=None):
         """Return the first value of a tag."""
         return (self.values.get(tag) or (default,))[0]
+
+    def find_bytes(self, tag, content):
+        """Return a value of several bytes out of the file's content, or None."""
+        if tag not in self.places:
+            return None
+        offset, n_bytes = self.places[tag]
+        return content[offset : offset + n_bytes]
 
 
 def read_directory(file):
@@ -101,7 +111,7 @@ def _read_directory(stream, length):
     order = "<" if start.startswith(b"II") else ">"
     (version,) = struct.unpack_from(f"{order}H", start, 2)
     layout = _LAYOUTS.get(version, _LAYOUTS[42])
-    values = {}
+    values, places = {}, {}
     for tag, kind, n_values, value in _read_entries(stream, start, order, layout):
         n_bytes = _TYPE_SIZES.get(kind, 1) * n_values
         if n_bytes > layout.inline:
@@ -110,6 +120,7 @@ def _read_directory(stream, length):
                 if tag in PIXEL_TAGS:
                     raise damaged(f"tag {tag} leads out of the file")
                 continue
+            places[tag] = offset, n_bytes
             if tag in PIXEL_TAGS:
                 stream.seek(offset)
                 value = stream.read(n_bytes)
@@ -118,7 +129,7 @@ def _read_directory(stream, length):
             values[tag] = struct.unpack_from(
                 f"{order}{n_values}{_INTEGERS[kind]}", value
             )
-    return Directory(order, version == 43, values)
+    return Directory(order, version == 43, values, places)
 
 
 def _read_entries(stream, start, order, layout):

@@ -1,0 +1,335 @@
+"""Colours that a file says aren't sRGB: ICC profiles, and the chunks of PNG."""
+
+import io
+import struct
+import zlib
+
+import numpy as np
+import pillow_heif
+import pytest
+import tifffile
+from image_corpus import refuse
+from PIL import Image, ImageCms
+from sample_images import encode, make_exif, make_scene
+from test_images_png import add_chunks, join_chunks
+
+from skimgclf import ImageLoader
+from skimgclf.images import check_images, read_image
+from skimgclf.images._decoding import profile as profile_module
+from skimgclf.images._decoding.profile import write_profile
+
+D65 = (0.3127, 0.3290)
+SRGB = (0.64, 0.33, 0.30, 0.60, 0.15, 0.06, *D65)
+ADOBE = (0.64, 0.33, 0.21, 0.71, 0.15, 0.06, *D65)
+P3 = (0.68, 0.32, 0.265, 0.69, 0.15, 0.06, *D65)
+SRGB_CURVE = (2.4, 1 / 1.055, 0.055 / 1.055, 1 / 12.92, 0.04045)
+
+COLOUR = (180, 120, 90)
+
+
+def find_matrix(primaries):
+    """Compute the matrix from linear RGB to XYZ (SMPTE RP 177)."""
+    x, y = np.array(primaries).reshape(4, 2).T
+    columns = np.stack([x, y, 1 - x - y])[:, :3]
+    white = np.array([x[3] / y[3], 1, (1 - x[3] - y[3]) / y[3]])
+    return columns * np.linalg.solve(columns, white)
+
+
+def encode_srgb(linear):
+    """Encode linear values (IEC 61966-2-1)."""
+    linear = np.clip(linear, 0, 1)
+    return np.where(
+        linear <= 0.0031308, 12.92 * linear, 1.055 * linear ** (1 / 2.4) - 0.055
+    )[()]
+
+
+def decode_srgb(value):
+    return np.where(value <= 0.04045, value / 12.92, ((value + 0.055) / 1.055) ** 2.4)
+
+
+def convert_colour(colour, primaries, decode):
+    """Convert a colour to sRGB by the formulas of its space, also of white D65."""
+    linear = decode(np.array(colour) / 255)
+    matrix = np.linalg.solve(find_matrix(SRGB), find_matrix(primaries))
+    return encode_srgb(matrix @ linear)
+
+
+def power(exponent):
+    return lambda value: value**exponent
+
+
+ADOBE_PROFILE = write_profile(ADOBE, (563 / 256,), "RGB")
+P3_PROFILE = write_profile(P3, SRGB_CURVE, "RGB")
+SRGB_PROFILE = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+IN_ADOBE = convert_colour(COLOUR, ADOBE, power(563 / 256))
+IN_P3 = convert_colour(COLOUR, P3, decode_srgb)
+
+
+def read_colour(source, **options):
+    """Read the one colour of an image."""
+    options = {"image_size": (2, 2), "color_mode": "rgb", **options}
+    return read_image(source, **options)[0, 0]
+
+
+def encode_flat(image_format, profile, mode="RGB", colour=COLOUR):
+    image = Image.new(mode, (40, 40), colour)
+    options = {"JPEG": {"quality": 100}, "WEBP": {"lossless": True}}
+    options = options.get(
+        image_format, {"AVIF": {"quality": 100}}.get(image_format, {})
+    )
+    return encode(image, image_format, icc_profile=profile, **options)
+
+
+def test_formulas_give_known_colours():
+    """As the sheets of colour spaces have it: Adobe RGB (180, 120, 90) in sRGB."""
+    assert IN_ADOBE == pytest.approx([0.78, 0.47, 0.35], abs=0.006)
+
+
+@pytest.mark.parametrize("image_format", ["PNG", "JPEG", "TIFF", "WEBP", "AVIF"])
+@pytest.mark.parametrize(
+    ("profile", "expected"), [(ADOBE_PROFILE, IN_ADOBE), (P3_PROFILE, IN_P3)]
+)
+def test_profile_is_honoured_in_every_format(image_format, profile, expected):
+    content = encode_flat(image_format, profile)
+    assert read_colour(content) == pytest.approx(expected, abs=0.008)
+    luma = expected @ [0.299, 0.587, 0.114]
+    gray = read_image(content, image_size=(2, 2))
+    assert gray == pytest.approx(luma, abs=0.008)
+    stored = read_colour(content, color_management=False)
+    assert stored * 255 == pytest.approx(COLOUR, abs=2)
+    opened = Image.open(io.BytesIO(content))
+    assert np.array_equal(read_colour(opened), read_colour(content))
+
+
+def test_profile_of_heic_is_honoured():
+    image = Image.new("RGB", (40, 40), COLOUR)
+    image.info["icc_profile"] = P3_PROFILE
+    stream = io.BytesIO()
+    pillow_heif.from_pillow(image).save(stream, quality=-1, chroma=444)
+    assert read_colour(stream.getvalue()) == pytest.approx(IN_P3, abs=0.015)
+
+
+@pytest.mark.parametrize("planes", ["contig", "separate"])
+@pytest.mark.parametrize("bits", [8, 16])
+def test_profile_of_deep_and_planar_tiff_is_honoured(bits, planes):
+    scale = 257 if bits == 16 else 1
+    pixels = np.full((40, 40, 3), COLOUR, dtype=f"u{bits // 8}") * scale
+    pixels = np.moveaxis(pixels, 2, 0) if planes == "separate" else pixels
+    stream = io.BytesIO()
+    options = {"photometric": "rgb", "planarconfig": planes}
+    tifffile.imwrite(stream, pixels, iccprofile=ADOBE_PROFILE, **options)
+    assert read_colour(stream.getvalue()) == pytest.approx(IN_ADOBE, abs=0.005)
+
+
+def test_profile_of_deep_gray_is_honoured():
+    """Linear light of 0.2 is 0.4845 in sRGB, and a step of 16 bits is kept."""
+    profile = write_profile(None, (1.0,), "GRAY")
+    deep = np.full((40, 40), 13107, dtype=np.uint16)
+    for value in [13107, 13117]:
+        deep[:] = value
+        for image_format in ["TIFF", "PNG"]:
+            image = read_image(
+                encode(deep, image_format, icc_profile=profile), image_size=(2, 2)
+            )
+            expected = float(encode_srgb(value / 65535))
+            assert image == pytest.approx(expected, abs=0.003)
+
+
+@pytest.mark.parametrize("mode", ["L", "LA", "1"])
+def test_profile_of_gray_is_honoured(mode):
+    profile = write_profile(None, (1.0,), "GRAY")
+    colour = {"L": 51, "LA": (51, 255), "1": 1}[mode]
+    image = Image.new(mode, (40, 40), colour)
+    expected = 1 if mode == "1" else encode_srgb(0.2)
+    content = encode(image, "PNG", icc_profile=profile)
+    for color_mode in ["grayscale", "rgb", "rgba"]:
+        pixels = read_colour(content, color_mode=color_mode)
+        assert pixels[0] == pytest.approx(expected, abs=0.005)
+
+
+def make_cmyk_profile():
+    """Write a profile in which black alone counts: L* is 100 less 80 of black."""
+    lightness = [100 - 80 * black for *_, black in np.ndindex(2, 2, 2, 2)]
+    table = b"".join(bytes([round(each * 2.55), 128, 128]) for each in lightness)
+    identity = struct.pack(
+        ">9i", *(65536 * each for each in (1, 0, 0, 0, 1, 0, 0, 0, 1))
+    )
+    lut = b"mft1\0\0\0\0" + bytes([4, 3, 2, 0]) + identity
+    lut += bytes(range(256)) * 4 + table + bytes(range(256)) * 3
+    white = struct.pack(">4s4x3i", b"XYZ ", 63190, 65536, 54061)
+    place = 128 + 4 + 24
+    tags = struct.pack(">I", 2)
+    tags += b"A2B0" + struct.pack(">II", place, len(lut))
+    start = place + len(lut) + -len(lut) % 4
+    tags += b"wtpt" + struct.pack(">II", start, len(white))
+    body = tags + lut + bytes(-len(lut) % 4) + white
+    header = struct.pack(
+        ">I4xI4s4s4s12x4s28x3i48x",
+        *(128 + len(body), 0x02400000, b"prtr", b"CMYK", b"Lab ", b"acsp"),
+        *(63190, 65536, 54061),
+    )
+    return header + body
+
+
+@pytest.mark.parametrize("image_format", ["JPEG", "TIFF"])
+def test_profile_of_cmyk_is_honoured(image_format):
+    """L* of 60 is 0.567 in sRGB (CIE 15), less the adaption of black to the screen's.
+
+    Pillow's own formula for CMYK gives 0.1.
+    """
+    colour = (200, 10, 60, 128)
+    content = encode_flat(image_format, make_cmyk_profile(), "CMYK", colour)
+    assert read_colour(content) == pytest.approx([0.567] * 3, abs=0.03)
+    assert read_colour(content, color_management=False)[0] < 0.2
+
+
+@pytest.mark.parametrize(
+    "profile",
+    [
+        b"no profile",
+        ADOBE_PROFILE[:200],
+        write_profile(None, (1.8,), "GRAY"),  # of another kind of pixels
+        make_cmyk_profile(),
+        SRGB_PROFILE,
+        write_profile(SRGB, SRGB_CURVE, "RGB"),
+    ],
+)
+def test_profile_that_is_broken_or_srgb_changes_nothing(profile):
+    """Nor does it cost the fast way from JPEG to gray."""
+    for mode in ["grayscale", "rgb", "rgba"]:
+        for image_format in ["JPEG", "PNG"]:
+            options = {"image_size": (9, 9), "color_mode": mode}
+            plain = encode(make_scene(), image_format)
+            content = encode(make_scene(), image_format, icc_profile=profile)
+            expected = read_image(plain, **options)
+            assert np.array_equal(read_image(content, **options), expected)
+
+
+@pytest.mark.parametrize("deep", [False, True])
+@pytest.mark.parametrize("color_mode", ["rgb", "rgba", "grayscale"])
+def test_background_and_padding_are_srgb(deep, color_mode):
+    """They are the user's colours, not the file's."""
+    rgba = np.zeros((20, 40, 4), dtype=np.uint8)
+    rgba[:, 20:] = (*COLOUR, 255)
+    if deep:
+        stream = io.BytesIO()
+        options = {"photometric": "rgb", "extrasamples": ["unassalpha"]}
+        pixels = rgba.astype("u2") * 257
+        tifffile.imwrite(stream, pixels, iccprofile=ADOBE_PROFILE, **options)
+        content = stream.getvalue()
+    else:
+        content = encode(rgba, "PNG", icc_profile=ADOBE_PROFILE)
+    options = {"image_size": (40, 40), "color_mode": color_mode, "resize_mode": "pad"}
+    image = read_image(content, background=(0, 200, 100), **options)
+    background = read_image(
+        np.full((9, 9, 3), (0, 200, 100), "u1"),
+        image_size=(1, 1),
+        color_mode=color_mode,
+    )[0, 0]
+    assert image[2, 30] == pytest.approx(background)
+    if color_mode == "rgba":
+        assert image[20, 5, 3] == 0
+    else:
+        assert image[20, 5] == pytest.approx(background, abs=0.001)
+    expected = (
+        IN_ADOBE if color_mode != "grayscale" else [IN_ADOBE @ [0.299, 0.587, 0.114]]
+    )
+    assert image[20, 35, :3] == pytest.approx(expected, abs=0.01)
+
+
+def chunk(kind, *values):
+    body = {
+        b"gAMA": lambda: struct.pack(">I", *values),
+        b"cHRM": lambda: struct.pack(
+            ">8I", *(round(1e5 * each) for each in (*values[6:], *values[:6]))
+        ),
+        b"sRGB": lambda: bytes(values),
+        b"cICP": lambda: bytes(values),
+        b"iCCP": lambda: b"name\0\0" + zlib.compress(values[0]),
+    }[kind]()
+    return kind, body
+
+
+STORED = np.array(COLOUR) / 255
+P3_CODE = chunk(b"cICP", 12, 13, 0, 1)
+LINEAR = encode_srgb(STORED)
+
+
+def decode_bt709(value):
+    return np.where(value < 0.081, value / 4.5, ((value + 0.099) / 1.099) ** (1 / 0.45))
+
+
+@pytest.mark.parametrize(
+    ("chunks", "expected"),
+    [
+        ([chunk(b"gAMA", 100_000)], LINEAR),
+        ([chunk(b"gAMA", 45455)], STORED),
+        ([chunk(b"gAMA", 45455), chunk(b"cHRM", *SRGB)], STORED),
+        (
+            [chunk(b"gAMA", 55556), chunk(b"cHRM", *P3)],
+            convert_colour(COLOUR, P3, power(1 / 0.55556)),
+        ),
+        ([chunk(b"cHRM", *P3)], IN_P3),
+        ([chunk(b"sRGB", 0)], STORED),
+        ([chunk(b"sRGB", 0), chunk(b"gAMA", 100_000)], STORED),
+        ([chunk(b"gAMA", 100_000), chunk(b"sRGB", 0), chunk(b"cHRM", *P3)], STORED),
+        ([chunk(b"iCCP", P3_PROFILE), chunk(b"gAMA", 100_000)], IN_P3),
+        ([chunk(b"iCCP", P3_PROFILE), chunk(b"sRGB", 0)], IN_P3),
+        ([chunk(b"iCCP", b"broken"), chunk(b"gAMA", 100_000)], STORED),
+        ([P3_CODE, chunk(b"iCCP", ADOBE_PROFILE), chunk(b"sRGB", 0)], IN_P3),
+        ([chunk(b"cICP", 1, 13, 0, 1), chunk(b"iCCP", ADOBE_PROFILE)], STORED),
+        (
+            [chunk(b"cICP", 1, 1, 0, 1)],
+            convert_colour(COLOUR, SRGB, decode_bt709),
+        ),
+        ([chunk(b"cICP", 2, 2, 0, 1), chunk(b"gAMA", 100_000)], LINEAR),
+        ([chunk(b"gAMA", 0)], STORED),
+        ([chunk(b"cHRM", *[0] * 8)], STORED),
+        (
+            [(b"gAMA", b"\0"), (b"cICP", b"\1"), (b"cHRM", b"\1"), (b"iCCP", b"a")],
+            STORED,
+        ),
+    ],
+)
+def test_png_says_its_colours_in_the_order_of_the_specification(chunks, expected):
+    """PNG, third edition, section 4.3: cICP, iCCP, sRGB, then gAMA and cHRM."""
+    plain = encode(Image.new("RGB", (40, 40), COLOUR), "PNG")
+    content = join_chunks(add_chunks(plain, *chunks))
+    assert read_colour(content) == pytest.approx(expected, abs=0.006)
+    assert read_colour(content, color_management=False) == pytest.approx(STORED)
+
+
+def test_png_of_gray_takes_the_curve_alone():
+    plain = encode(Image.new("L", (40, 40), 51), "PNG")
+    chunks = [chunk(b"gAMA", 100_000), chunk(b"cHRM", *P3)]
+    content = join_chunks(add_chunks(plain, *chunks))
+    assert read_colour(content) == pytest.approx([encode_srgb(0.2)] * 3, abs=0.005)
+
+
+@pytest.mark.parametrize(
+    ("code", "word"),
+    [((9, 16, 0, 1), "PQ"), ((9, 18, 0, 1), "HLG"), ((1, 1, 0, 0), "video")],
+)
+def test_png_of_high_dynamic_range_is_refused_by_name(code, word):
+    plain = encode(Image.new("RGB", (40, 40), COLOUR), "PNG")
+    content = join_chunks(add_chunks(plain, chunk(b"cICP", *code)))
+    assert word in refuse(content).reason
+    assert word in check_images([content]).reason[0]
+    assert read_colour(content, color_management=False) == pytest.approx(STORED)
+
+
+def test_profile_is_read_once_for_many_images():
+    contents = [encode_flat("JPEG", P3_PROFILE, colour=(i, 9, 9)) for i in range(20)]
+    profile_module._build_transform.cache_clear()
+    ImageLoader(n_jobs=2).transform(contents)
+    assert profile_module._build_transform.cache_info().currsize == 1
+
+
+def test_profile_is_honoured_when_a_photo_is_turned():
+    image = Image.new("RGB", (60, 40), COLOUR)
+    image.paste((0, 0, 0), (0, 0, 30, 40))
+    options = {"exif": make_exif(6), "icc_profile": P3_PROFILE, "quality": 100}
+    content = encode(image, "JPEG", **options)
+    upright = read_image(content, image_size=(6, 4), color_mode="rgb")
+    assert upright[1] == pytest.approx(0, abs=0.01)
+    assert upright[4, 2] == pytest.approx(IN_P3, abs=0.01)
