@@ -11,7 +11,7 @@ import warnings
 import numpy as np
 import PIL
 import pytest
-from image_corpus import FULL_SIZE, by_name, refuse
+from image_corpus import FULL_SIZE, by_name
 from PIL import Image, ImageFile
 from sample_images import (
     HEIGHT,
@@ -207,14 +207,6 @@ def test_repair_read_transparent_colour_scales_it(bits, value, colour):
     with Image.open(io.BytesIO(content)) as image:
         assert np.asarray(image).ravel().tolist() == [colour] * 32
     assert (read_image(content, image_size=(2, 2)) == 1).all()
-
-
-def test_repair_refuse_lost_bits_finds_colours_that_only_look_transparent():
-    """Of a 16-bit colour Pillow keeps the high bytes, which other colours share."""
-    row = struct.pack(">12H", *range(0x0100, 0x010C))
-    extra = [(b"tRNS", struct.pack(">3H", 0x0100, 0x0101, 0x0102))]
-    content = make_png([row], 16, 2, width=4, extra=extra)
-    assert "Pillow reads 8 bits only" in refuse(content).reason
 
 
 @pytest.mark.parametrize(

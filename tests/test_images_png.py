@@ -4,6 +4,7 @@ import io
 import struct
 import zlib
 
+import cv2
 import numpy as np
 import pytest
 from image_corpus import FULL_SIZE, refuse
@@ -21,7 +22,7 @@ from sample_images import (
     store,
 )
 
-from skimgclf.images import read_image
+from skimgclf.images import check_images, read_image
 
 
 def split_chunks(content):
@@ -237,3 +238,92 @@ def test_png_data_in_many_chunks_are_read():
     rows = [bytes([value] * 3) for value in range(9)]
     tiny = make_png(rows, 8, 0, width=3)
     assert read_image(tiny, image_size=(9, 3)).shape == (9, 3, 1)
+
+
+def filter_rows(values, kinds):
+    """Filter rows of 16-bit samples as section 9.2 of the specification says."""
+    height, width, n_samples = values.shape
+    raw = values.astype(">u2").view(np.uint8).reshape(height, -1).astype(int)
+    step, above, rows = 2 * n_samples, np.zeros(2 * width * n_samples, int), b""
+    for row, kind in zip(raw, np.resize(kinds, height), strict=True):
+        left = np.concatenate([np.zeros(step, int), row[:-step]])
+        corner = np.concatenate([np.zeros(step, int), above[:-step]])
+        estimate = left + above - corner
+        distances = [np.abs(estimate - each) for each in (left, above, corner)]
+        nearest = np.argmin(distances, axis=0)
+        paeth = np.choose(nearest, [left, above, corner])
+        basis = [0, left, above, (left + above) // 2, paeth][kind]
+        rows += bytes([kind]) + ((row - basis) % 256).astype(np.uint8).tobytes()
+        above = row
+    return rows
+
+
+def write_deep(values, kinds=(0, 1, 2, 3, 4), *, interlaced=False, extra=()):
+    """Write colours of 16 bits with all kinds of filters."""
+    height, width, n_samples = values.shape
+    header = struct.pack(
+        ">IIBBBBB", width, height, 16, {2: 4, 3: 2, 4: 6}[n_samples], 0, 0, interlaced
+    )
+    passes = [(0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4)]
+    passes += [(0, 2, 2, 4), (1, 0, 2, 2), (0, 1, 1, 2)]
+    parts = [values[y::step_y, x::step_x] for x, y, step_x, step_y in passes]
+    parts = [part for part in parts if part.size] if interlaced else [values]
+    data = zlib.compress(b"".join(filter_rows(part, kinds) for part in parts))
+    return join_chunks([[b"IHDR", header], *extra, [b"IDAT", data], [b"IEND", b""]])
+
+
+@pytest.mark.parametrize("n_samples", [2, 3, 4])
+@pytest.mark.parametrize("interlaced", [False, True])
+@pytest.mark.parametrize("size", [(1, 1), (3, 2), (13, 21)])
+def test_repair_has_deep_colours_keeps_sixteen_bits(n_samples, interlaced, size):
+    """Every bit of every sample, whatever the filters, as OpenCV reads them."""
+    rng = np.random.default_rng(0)
+    values = rng.integers(0, 65536, (*size, n_samples)).astype(np.uint16)
+    values[..., -1] |= 0x8000  # no alpha of 0, under which nobody sees a colour
+    content = write_deep(values, interlaced=interlaced)
+    image = read_image(content, image_size=size, color_mode="rgba")
+    order = {2: [0, 0, 0, 1], 3: [0, 1, 2], 4: [0, 1, 2, 3]}[n_samples]
+    expected = values[:, :, order] / 65535
+    assert image[:, :, : len(order)] == pytest.approx(expected, abs=1e-5)
+    if n_samples != 2:
+        encoded = np.frombuffer(content, np.uint8)
+        opinion = cv2.imdecode(encoded, cv2.IMREAD_UNCHANGED)[
+            :, :, [2, 1, 0, 3][:n_samples]
+        ]
+        assert np.array_equal(opinion, values)
+    opened = Image.open(io.BytesIO(content))
+    again = read_image(opened, image_size=size, color_mode="rgba")
+    assert np.array_equal(again, image)
+
+
+def test_png_of_deep_colours_keeps_small_values():
+    """255 of 65535 is 0.0039, in gray and in colours."""
+    values = np.full((8, 8, 3), 255, dtype=np.uint16)
+    for mode in ["grayscale", "rgb"]:
+        image = read_image(write_deep(values), image_size=(2, 2), color_mode=mode)
+        assert image == pytest.approx(255 / 65535, rel=1e-4)
+
+
+def test_png_of_deep_colours_has_its_transparent_colour_alone():
+    """Other colours with the same high bytes stay opaque."""
+    values = np.arange(0x0100, 0x010C, dtype=np.uint16).reshape(1, 4, 3)
+    key = [b"tRNS", struct.pack(">3H", 0x0103, 0x0104, 0x0105)]
+    content = write_deep(values, extra=[key])
+    image = read_image(content, image_size=(1, 4), color_mode="rgba")
+    assert image[0, :, 3].tolist() == [1, 0, 1, 1]
+
+
+def test_png_of_deep_colours_is_turned_checked_and_refused():
+    values = np.zeros((20, 30, 3), dtype=np.uint16)
+    values[:, 15:] = 65535
+    exif = [b"eXIf", make_exif(6).tobytes()[6:]]
+    image = read_image(write_deep(values, extra=[exif]), image_size=(30, 20))
+    assert image[0].max() == 0
+    assert image[-1].min() == 1
+    content = write_deep(values)
+    assert "cut short" in refuse(drop_bytes(content, 1)).reason
+    assert "600 pixels" in refuse(content, max_pixels=599).reason
+    chunks = split_chunks(content)
+    broken = [[kind, b"no zlib" if kind == b"IDAT" else body] for kind, body in chunks]
+    assert "damaged" in refuse(join_chunks(broken)).reason
+    assert check_images([content]).loc[0, "mode"] == "RGB;16"

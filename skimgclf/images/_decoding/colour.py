@@ -84,24 +84,6 @@ def _are_mixed_up(image, tags):
     return n_bands == 2 or (n_bands > 2 and tags.get(_BITS_PER_SAMPLE, (8,))[0] == 16)
 
 
-def refuse_lost_bits(image, colour):
-    """Refuse an image if its transparent colour has more bits than its pixels.
-
-    Parameters
-    ----------
-    image : PIL.Image.Image
-        A decoded image.
-    colour : int or tuple of three int
-        From `read_transparent_colour`.
-    """
-    # Of 16-bit colours Pillow (13.0) keeps the high bytes, in which others are equal.
-    if isinstance(colour, tuple) and (np.asarray(image) == colour).all(axis=2).any():
-        raise UnreadableImage(
-            "it is a 16-bit colour PNG with a transparent colour, of which Pillow "
-            "reads 8 bits only: save it with an alpha channel"
-        )
-
-
 def clear_outside(image, box):
     """Make the pixels outside of a box transparent."""
     image = _convert_to_rgba(image)

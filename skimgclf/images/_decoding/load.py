@@ -12,7 +12,6 @@ from skimgclf._platform import after_fork
 from skimgclf.images._decoding.colour import (
     clear_outside,
     read_sample_meaning,
-    refuse_lost_bits,
 )
 from skimgclf.images._decoding.decoded_arrays import convert_array
 from skimgclf.images._decoding.heif import (
@@ -33,6 +32,7 @@ from skimgclf.images._decoding.pillow_repairs import (
     read_transparent_colour,
 )
 from skimgclf.images._decoding.png import read_png
+from skimgclf.images._decoding.png_deep import has_deep_colours, read_deep_colours
 from skimgclf.images._decoding.profile import ColourNotes, find_transform
 from skimgclf.images._decoding.reasons import (
     UnreadableImage,
@@ -200,6 +200,8 @@ def _load_once(stream, max_pixels, draft, strict):
         _check_n_pixels(image.width * image.height, max_pixels)
         if directory is not None:
             check_directory(image, directory)
+        if png and has_deep_colours(png):
+            return _load_deep_png(image, png)
         notes = png.notes if png else _read_notes(image)
         mode = image.mode
         margins = _draft(image, notes, draft)
@@ -240,6 +242,14 @@ def _load_planes(stream, directory, max_pixels):
     return Picture(image, format="TIFF", mode=mode, notes=notes)
 
 
+def _load_deep_png(image, png):
+    mode = f"{ {2: 'RGB', 4: 'LA', 6: 'RGBA'}[png.header[3]] };16"
+    pixels = read_deep_colours(png)
+    if png.may_be_turned:
+        pixels = orient_floats(pixels, read_orientation(image))
+    return Picture(pixels, format="PNG", mode=mode, notes=png.notes)
+
+
 def _read_notes(image):
     """Read what an opened image that isn't PNG says of its colours."""
     profile = image.info.get("icc_profile")
@@ -260,7 +270,6 @@ def _load_opened(image, notes, margins=_NO_MARGINS):
         image = clear_outside(image, frame_box)
     image, margins = orient(image, margins, read_orientation(image))
     if transparent is not None:
-        refuse_lost_bits(image, transparent)
         image = image.copy()
         image.info["transparency"] = transparent
     return Picture(image, margins, white, file_format, mode, notes)
@@ -311,6 +320,8 @@ def load_pil_image(image, max_pixels):
             check_directory(image, directory)
         png = read_png(stream) if stream is not None else None
         jpeg = read_jpeg(stream) if stream is not None and png is None else None
+        if png and has_deep_colours(png):
+            return _load_deep_png(image, png)
         notes = png.notes if png else _read_notes(image)
         with decoding_from(jpeg, image):
             return _load_opened(image, notes)

@@ -19,14 +19,13 @@ from skimgclf.images._decoding.reasons import UnreadableImage
 _thread = threading.local()
 
 # PNG gives a transparent colour in the bit depth of the file, but Pillow scales pixels
-# to 8 bits (or keeps their high byte). By mode and rawmode, which is Pillow's name for
+# to 8 bits. By mode and rawmode, which is Pillow's name for
 # the layout of the file's samples.
 _COLOUR_SCALES = {
     ("L", "L"): None,
     ("L", "L;2"): lambda value: value * 85,
     ("L", "L;4"): lambda value: value * 17,
     ("RGB", "RGB"): None,
-    ("RGB", "RGB;16B"): lambda value: tuple(part >> 8 for part in value),
 }
 
 
@@ -44,7 +43,7 @@ def read_transparent_colour(pil_image):
 
     Returns
     -------
-    colour : int, tuple of three int or None
+    colour : int or None
         In the scale of the decoded pixels; None if Pillow's is right.
     """
     colour = pil_image.info.get("transparency")

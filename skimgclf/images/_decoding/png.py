@@ -14,8 +14,8 @@ from skimgclf.images._decoding.reasons import UnreadableImage
 
 PNG_START = b"\x89PNG\r\n\x1a\n"
 
-# PNG specification (third edition), section 11.2.1: the colour type with a palette.
-_PALETTE = 3
+# PNG specification (third edition), section 11.2.1: colour types.
+_COLOURS, _PALETTE = 2, 3
 
 _CHUNK_START = struct.Struct(">I4s")
 
@@ -39,10 +39,22 @@ class PngFile(NamedTuple):
         The chunks that decide on pixels, for Pillow.
     notes : ColourNotes or None
         What the others say of its colours.
+    header : tuple of int
+        Width, height, bits, colour type, two zeros, and 1 if it is interlaced.
+    data : list of bytes
+        The contents of its IDAT chunks.
+    transparent : bytes or None
+        Of a file of colours, the one that is transparent.
+    may_be_turned : bool
+        Whether it has EXIF or XMP, which may turn it.
     """
 
     stream: io.BytesIO
     notes: ColourNotes | None
+    header: tuple
+    data: list
+    transparent: bytes | None
+    may_be_turned: bool
 
 
 def read_png(file):
@@ -66,17 +78,23 @@ def read_png(file):
     if kind != b"IHDR" or len(body) != 13:
         raise _damaged("it has no header")
     colour_type = body[9]
-    kept, has_palette, colours = [PNG_START, whole], False, {}
+    header = struct.unpack(">IIBBBBB", body)
+    kept, data, others = [PNG_START, whole], [], {}
     for kind, body, whole in chunks:
-        has_palette |= kind == b"PLTE"
+        if kind == b"IDAT":
+            data.append(body)
+        else:
+            others[kind] = body
         if kind in _CRITICAL or _decides(kind, body, colour_type):
             kept.append(whole)
-        elif kind in _COLOUR_CHUNKS:
-            colours[kind] = body
-    if colour_type == _PALETTE and not has_palette:
+    if colour_type == _PALETTE and b"PLTE" not in others:
         raise _damaged("its palette is missing")
-    notes = _read_colours(colours) if colours else None
-    return PngFile(io.BytesIO(b"".join(kept)), notes)
+    notes = _read_colours(others) if _COLOUR_CHUNKS & others.keys() else None
+    key = others.get(b"tRNS", b"") if colour_type == _COLOURS else b""
+    transparent = key if len(key) == 6 else None
+    may_be_turned = b"eXIf" in others or b"iTXt" in others
+    stream = io.BytesIO(b"".join(kept))
+    return PngFile(stream, notes, header, data, transparent, may_be_turned)
 
 
 def _read_colours(chunks):
