@@ -10,9 +10,10 @@ from sample_images import HEIGHT, WIDTH, encode, make_corpus, make_exif, make_sc
 
 from skimgclf.exceptions import ImageLoadError, InvalidParameterError
 from skimgclf.images import ImageLoader, check_images
+from skimgclf.images._decoding.depth import count_bits
 
 CORPUS = make_corpus()
-COLUMNS = "path ok reason width height mode format sha256 duplicate_of".split()
+COLUMNS = "path ok reason width height mode format sha256 duplicate_of note".split()
 
 
 @pytest.fixture
@@ -161,3 +162,43 @@ def test_check_images_reads_large_files_in_pieces(tmp_path):
     digest = hashlib.sha256(content)
     digest.update(bytes(65 * 2**20 - len(content)))
     assert report.sha256[0] == digest.hexdigest()
+
+
+def make_ppm(largest):
+    pixels = np.full((4, 4, 3), largest).astype(">u2" if largest > 255 else "u1")
+    return f"P6 4 4\n# a comment\n{largest}\n".encode() + pixels.tobytes()
+
+
+def change_depth(content, kind, place, value):
+    """Change the byte in which a box of AVIF or JPEG 2000 says its depth."""
+    changed = bytearray(content)
+    changed[content.index(kind) + place] = value
+    return bytes(changed)
+
+
+def test_check_images_notes_bits_that_are_lost():
+    """Pillow keeps 8 bits of colours; of other files, nothing is lost."""
+    scene = make_scene()
+    deep = scene.astype("u2") * 257
+    assert check_images([make_ppm(65535)]).note[0] == "read at 8 of 16 bits"
+    assert check_images([make_ppm(1023)]).note[0] == "read at 8 of 10 bits"
+    cells = [make_ppm(255), encode(deep[:, :, 0], "PNG"), encode(scene, "AVIF")]
+    cells += [encode(scene, "JPEG2000"), encode(deep[:, :, 0], "JPEG2000"), scene]
+    assert check_images(cells).note.isna().all()
+    assert check_images(["missing.png"]).note[0] is None
+
+
+@pytest.mark.parametrize(
+    ("image_format", "kind", "place", "value", "n_bits"),
+    [
+        ("AVIF", b"av1C", 6, 0x4C, 10),
+        ("AVIF", b"av1C", 6, 0x6C, 12),
+        ("AVIF", b"av1C", 6, 0x0C, 8),
+        ("JPEG2000", b"ihdr", 14, 11, 12),
+        ("JPEG2000", b"ihdr", 14, 255, None),
+    ],
+)
+def test_count_bits_reads_what_boxes_declare(image_format, kind, place, value, n_bits):
+    content = encode(make_scene(), image_format)
+    assert count_bits(change_depth(content, kind, place, value), image_format) == n_bits
+    assert count_bits(b"", "PNG") is None

@@ -9,6 +9,7 @@ from PIL import Image
 
 from skimgclf._validation import TRUE_OR_FALSE, ParameterTable
 from skimgclf.images._decoding.colour import convert_eight_bits
+from skimgclf.images._decoding.depth import count_bits
 from skimgclf.images._decoding.load import load_array, load_pil_image, load_stream
 from skimgclf.images._decoding.open import open_source
 from skimgclf.images._decoding.options import DEFAULT_MAX_PIXELS
@@ -28,6 +29,11 @@ _TABLE = ParameterTable(
     "check_images",
     {**{name: TABLE.rules[name] for name in _NAMES}, "strict": TRUE_OR_FALSE},
 )
+
+_DETAILS = ("reason", "width", "height", "mode", "format", "sha256", "note")
+
+# Bytes in which a file says how many bits it has.
+_HEADER = 2**16
 
 # Up to this size a file is read into memory, so that its hash and its pixels come from
 # one reading; larger ones (stacks of pages, of which one is decoded) are read twice.
@@ -69,7 +75,7 @@ def check_images(
 
     Returns
     -------
-    report : DataFrame of shape (n_samples, 9)
+    report : DataFrame of shape (n_samples, 10)
         One row an image, in the order given, with the columns
 
         - path: the path as given (for bytes, PIL images and arrays: a description)
@@ -79,6 +85,7 @@ def check_images(
         - mode, format: Pillow's names for the kind of pixels and of file
         - sha256: of the file's content, also of unreadable ones
         - duplicate_of: the path of the first image before it with the same content
+        - note: of a file that is read, the bits that are lost, "read at 8 of 16 bits"
 
         Cells that don't apply hold None (NA for width and height).
 
@@ -125,13 +132,12 @@ def check_images(
         check_chunk, len(cells), n_jobs=n_jobs, verbose=verbose, description="Checking"
     )
     names = [describe_source(cell) for cell in cells]
-    columns = {
-        name: [report[name] for report in reports]
-        for name in ["reason", "width", "height", "mode", "format", "sha256"]
-    }
+    columns = {name: [report[name] for report in reports] for name in _DETAILS}
     ok = [reason is None for reason in columns["reason"]]
     duplicate_of = _find_duplicates(names, columns["sha256"])
+    notes = columns.pop("note")
     columns = {"path": names, "ok": ok, **columns, "duplicate_of": duplicate_of}
+    columns["note"] = notes
     dtypes = dict.fromkeys(columns, object) | {
         "ok": bool,
         "width": "Int64",
@@ -171,14 +177,15 @@ def probe_image(cell, max_pixels, url_reader, *, strict=False):
     -------
     report : dict
         With the keys reason (None if the image can be read), width and height (of the
-        upright image), mode, format and sha256 (of the file or the bytes).
+        upright image), mode, format, sha256 (of the file or the bytes) and note.
     """
-    report = dict.fromkeys(["reason", "width", "height", "mode", "format", "sha256"])
+    report = dict.fromkeys(_DETAILS)
     try:
         if isinstance(cell, str | bytes | os.PathLike):
             with open_source(cell, url_reader) as stream:
                 stream, report["sha256"] = _hash_stream(stream)
                 picture = load_stream(stream, max_pixels, strict=strict)
+                report["note"] = _note_lost_bits(stream, picture)
         elif isinstance(cell, Image.Image):
             picture = load_pil_image(cell, max_pixels)
         elif isinstance(cell, np.ndarray):
@@ -189,6 +196,14 @@ def probe_image(cell, max_pixels, url_reader, *, strict=False):
     except Exception as error:
         report["reason"] = explain_error(error)
     return report
+
+
+def _note_lost_bits(stream, picture):
+    stream.seek(0)
+    n_bits = count_bits(stream.read(_HEADER), picture.format)
+    if picture.is_deep or n_bits is None or n_bits <= 8:
+        return None
+    return f"read at 8 of {n_bits} bits"
 
 
 def _hash_stream(stream):
