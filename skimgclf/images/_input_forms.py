@@ -3,7 +3,9 @@
 import numpy as np
 from PIL import Image
 
-from skimgclf.exceptions import InvalidParameterError
+from skimgclf._validation import warn_user
+from skimgclf.exceptions import InvalidParameterError, SkimgclfWarning
+from skimgclf.images._decoding.cells import plain_source
 
 
 def list_cells(owner, X):
@@ -21,10 +23,19 @@ def list_cells(owner, X):
     cells : list
         Paths, bytes, PIL images or arrays, one an image; not checked further.
     """
+    return [plain_source(cell) for cell in _split_cells(owner, X)]
+
+
+def _split_cells(owner, X):
     if isinstance(X, str | bytes) or hasattr(X, "__fspath__"):
         raise InvalidParameterError(
             f"{owner} reads a list of images: wrap the single one in a list, "
             f"[{X!r:.200}]."
+        )
+    if (isinstance(X, dict) and "bytes" in X) or callable(getattr(X, "read", None)):
+        raise InvalidParameterError(
+            f"{owner} reads a list of images: wrap the single "
+            f"{type(X).__name__} in a list."
         )
     if isinstance(X, Image.Image):
         raise InvalidParameterError(
@@ -36,6 +47,8 @@ def list_cells(owner, X):
         return list(X)
     if hasattr(X, "columns"):
         return _list_column(owner, X)
+    if hasattr(X, "to_pylist"):  # a column of pyarrow's
+        return X.to_pylist()
     if not hasattr(X, "__array__"):
         raise InvalidParameterError(
             f"{owner} reads a list, array, Series or one-column DataFrame of images. "
@@ -56,15 +69,35 @@ def list_images(owner, X):
 
 
 def _list_column(owner, frame):
-    n_columns = len(frame.columns)
+    names = getattr(frame, "column_names", frame.columns)  # pyarrow's have both
+    n_columns = len(names)
     if n_columns != 1:
         raise InvalidParameterError(
             f"{owner} reads one column of images. Got a table of {n_columns} columns: "
-            f"select the one that holds the paths, as in X[[{frame.columns[0]!r}]]."
+            f"select the one that holds the paths, as in X[[{names[0]!r}]]."
             if n_columns
             else f"{owner} reads one column of images. Got a table without columns."
         )
-    return list(frame[frame.columns[0]])
+    column = frame[names[0]]
+    return column.to_pylist() if hasattr(column, "to_pylist") else list(column)
+
+
+def _warn_of_channels(owner, shape):
+    """Warn of an array that looks like channels first, as PyTorch has them."""
+    *_, height, width = shape
+    is_first = shape[-3] in {3, 4} and min(height, width) > 4
+    if is_first and len(shape) == 3:
+        warn_user(
+            f"{owner} takes an array of shape {shape} for {shape[0]} gray images. If "
+            "it is one image with its channels first, pass [array.transpose(1, 2, 0)].",
+            SkimgclfWarning,
+        )
+    elif is_first or (len(shape) == 4 and shape[1] == 1 and min(height, width) > 4):
+        warn_user(
+            f"{owner} reads images with their channels last, and an array of shape "
+            f"{shape} looks like channels first: pass array.transpose(0, 2, 3, 1).",
+            SkimgclfWarning,
+        )
 
 
 def _list_array(owner, array):
@@ -79,6 +112,7 @@ def _list_array(owner, array):
             "come as (n_samples, height, width, 1)."
         )
     if array.ndim in {3, 4} and array.dtype.kind not in "OUS":
+        _warn_of_channels(owner, array.shape)
         return list(array)
     raise InvalidParameterError(
         f"{owner} reads one image a row: an array of paths of shape (n_samples,) or "

@@ -207,11 +207,13 @@ default="bilinear"
         Parameters
         ----------
         X : list, tuple, array, Series or one-column DataFrame of length n_samples
+            Of NumPy, pandas, polars or pyarrow.
             One image a cell (an array may have the shape (n_samples, 1)). A cell is a
-            path (str or os.PathLike), a URL, the bytes of an image file, a PIL image,
-            or an array of shape (height, width) or (height, width, 1, 3 or 4), uint8 or
-            float in [0, 1]. An array of shape (n_samples, height, width[, n_channels])
-            is n_samples decoded images.
+            path (str or os.PathLike; ``~`` is the home folder), a URL, the bytes of an
+            image file, a binary file that is open, ``{"bytes": ..., "path": ...}`` of
+            Hugging Face's, a PIL image, or an array of shape (height, width) or
+            (height, width, 1, 3 or 4), uint8 or float in [0, 1]. An array of shape
+            (n_samples, height, width[, n_channels]) is n_samples decoded images.
 
         Returns
         -------

@@ -7,6 +7,7 @@ from PIL import Image
 
 from skimgclf._validation import ParameterTable, pick_fields
 from skimgclf.exceptions import ImageLoadError
+from skimgclf.images._decoding.cells import plain_source
 from skimgclf.images._decoding.colour import (
     convert_background,
     convert_eight_bits,
@@ -57,11 +58,12 @@ def read_image(
 
     Parameters
     ----------
-    source : str, os.PathLike, bytes, PIL.Image.Image or ndarray
-        A path, a URL, an encoded image, a PIL image, or decoded pixels of shape
-        (height, width) or (height, width, 1, 3 or 4), uint8 or float in [0, 1]. Files
-        and bytes may be JPEG (with MPO), PNG, GIF, BMP, TIFF, WEBP, AVIF, JPEG 2000
-        (JP2), PPM, ICO or, with the extra ``heif``, HEIC.
+    source : str, os.PathLike, bytes, file, dict, PIL.Image.Image or ndarray
+        A path, a URL, an encoded image as bytes, as a binary file that is open or as
+        ``{"bytes": ..., "path": ...}`` of Hugging Face's, a PIL image, or decoded
+        pixels of shape (height, width) or (height, width, 1, 3 or 4), uint8 or float in
+        [0, 1]. Files and bytes may be JPEG (with MPO), PNG, GIF, BMP, TIFF, WEBP, AVIF,
+        JPEG 2000 (JP2), PPM, ICO or, with the extra ``heif``, HEIC.
     image_size : tuple of two int
         Height and width of the result.
     color_mode : {"grayscale", "rgb", "rgba"}, default="grayscale"
@@ -128,7 +130,8 @@ default="bilinear"
     array([[[0.5]]], dtype=float32)
     """
     options = pick_fields(DecodeOptions, _TABLE.check(locals()))
-    return scale_pixels(decode_pixels(source, options), options.dtype)
+    pixels = decode_pixels(plain_source(source), options)
+    return scale_pixels(pixels, options.dtype)
 
 
 def decode_pixels(source, options):

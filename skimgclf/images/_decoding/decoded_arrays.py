@@ -20,9 +20,12 @@ def convert_array(array):
     """
     shape = array.shape
     if len(shape) not in {2, 3} or (len(shape) == 3 and shape[2] not in {1, 3, 4}):
+        is_first = len(shape) == 3 and shape[0] in {1, 3, 4}
+        advice = "; its channels come first: pass array.transpose(1, 2, 0)"
         raise UnreadableImage(
             f"an array of shape {shape} is no image: it must be (height, width) or "
             "(height, width, channels) with 1, 3 or 4 channels"
+            f"{advice if is_first else ''}"
         )
     if 0 in shape:
         raise UnreadableImage(f"an array of shape {shape} has no pixels")

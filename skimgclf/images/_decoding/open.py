@@ -5,7 +5,7 @@ import os
 import stat
 from contextlib import contextmanager
 
-from skimgclf.images._decoding.reasons import UnreadableImage
+from skimgclf.images._decoding.reasons import UnreadableImage, explain_encoded
 from skimgclf.images._urls import (
     MissingPackageError,
     explain_url_error,
@@ -22,6 +22,10 @@ _SPECIAL_FILES = (
 )
 
 
+# No system takes longer paths.
+_LONGEST_PATH = 4096
+
+
 @contextmanager
 def open_source(source, url_reader):
     """Open a path, URL or bytes as a binary stream, refusing other than files."""
@@ -31,6 +35,9 @@ def open_source(source, url_reader):
         yield io.BytesIO(source)
         return
     path = find_file(source)
+    reason = explain_encoded(path) if isinstance(path, str) else None
+    if reason is not None and not os.path.lexists(path[:_LONGEST_PATH]):
+        raise UnreadableImage(reason)
     if path is None:
         yield io.BytesIO(_read_url(source, url_reader))
         return
@@ -41,7 +48,11 @@ def open_source(source, url_reader):
 
 def find_file(source):
     """Return the path on this machine that a source means, or None for a URL."""
-    return local_path(source) if is_url(source) else os.fspath(source)
+    if is_url(source):
+        return local_path(source)
+    path = os.fspath(source)
+    is_home = isinstance(path, str) and path.startswith("~")
+    return os.path.expanduser(path) if is_home and not os.path.lexists(path) else path
 
 
 def _read_url(url, url_reader):

@@ -105,14 +105,16 @@ class UnreadableImage(Exception):
 def describe_source(source):
     """Name a source in an error: its path, or the kind of object."""
     if isinstance(source, str):
-        return str(source)
+        is_content = explain_encoded(source) is not None
+        return f"{source[:40]}..." if is_content else str(source)
     if isinstance(source, os.PathLike):
         try:
             return os.fsdecode(source)
         except Exception:  # decoding has raised it, too, and it is the reason
             return f"<{type(source).__name__}>"
     if isinstance(source, bytes):
-        return f"<{len(source)} bytes>"
+        name = getattr(source, "name", "")
+        return f"{name} ({len(source)} bytes)" if name else f"<{len(source)} bytes>"
     if isinstance(source, Image.Image):
         width, height = source.size
         kind = f"{source.format} " if source.format else ""
@@ -128,8 +130,28 @@ def refuse_type(source):
         return UnreadableImage("the cell is empty (a missing value), not an image")
     return UnreadableImage(
         f"it is a {type(source).__name__}; an image is given as a path (str or "
-        "os.PathLike), as bytes, as a PIL image or as a decoded array"
+        "os.PathLike), as bytes, as a binary file that is open, as a dict of bytes and "
+        "path, as a PIL image or as a decoded array"
     )
+
+
+def explain_encoded(text):
+    """Explain that a text is an image in base64, not a path, or return None."""
+    if text.startswith("data:"):
+        return (
+            "it is a data: URL, which holds the image itself: pass the bytes, "
+            "base64.b64decode(text.partition(',')[2])"
+        )
+    if len(text) >= 64 and text.startswith(_BASE64_STARTS):
+        return (
+            "it is an image in base64, not a path: pass the bytes, "
+            "base64.b64decode(text)"
+        )
+    return None
+
+
+# The starts of JPEG, PNG, GIF, WEBP, TIFF and HEIC files in base64 (RFC 4648).
+_BASE64_STARTS = ("/9j/", "iVBORw0KGgo", "R0lGOD", "UklGR", "SUkqA", "TU0AK", "AAAA")
 
 
 def is_missing(value):

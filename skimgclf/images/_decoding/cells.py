@@ -1,0 +1,51 @@
+"""Make paths and bytes of the other forms in which an image file is given."""
+
+
+class NamedBytes(bytes):
+    """The bytes of an image file that has a name, for errors."""
+
+    name = ""
+
+
+def plain_source(source):
+    """Make a path or bytes of a stream, a dict of Hugging Face's, or a buffer.
+
+    Parameters
+    ----------
+    source : object
+        As in `read_image`. Streams are read from their start and put back.
+
+    Returns
+    -------
+    source : object
+        As it was, if it is of another kind.
+    """
+    if isinstance(source, bytearray | memoryview):
+        return bytes(source)
+    if isinstance(source, dict) and source.keys() == {"bytes", "path"}:
+        return _take_feature(source)
+    if callable(getattr(source, "read", None)) and callable(
+        getattr(source, "tell", None)
+    ):
+        return _read_stream(source)
+    return source
+
+
+def _take_feature(feature):
+    content, path = plain_source(feature["bytes"]), feature["path"]
+    if not isinstance(content, bytes):
+        return path if content is None and path is not None else feature
+    content = NamedBytes(content)
+    content.name = path or ""
+    return content
+
+
+def _read_stream(stream):
+    try:
+        place = stream.tell()
+        stream.seek(0)
+        content = stream.read()
+        stream.seek(place)
+    except Exception:  # the error names the kind of cell then
+        return stream
+    return content if isinstance(content, bytes) else stream

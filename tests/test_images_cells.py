@@ -1,0 +1,185 @@
+"""Forms in which a cell of the input may hold an image file."""
+
+import base64
+import io
+import os
+import tempfile
+import warnings
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from image_corpus import refuse
+from sample_images import encode, make_scene
+
+from skimgclf import ImageLoader
+from skimgclf.exceptions import ImageLoadError, InvalidParameterError, SkimgclfWarning
+from skimgclf.images import check_images, read_image
+
+
+@pytest.fixture(scope="module")
+def content():
+    return encode(make_scene(), "PNG")
+
+
+@pytest.fixture
+def expected(content):
+    return read_image(content, image_size=(5, 5))
+
+
+def test_cell_may_be_a_stream(content, expected, tmp_path):
+    """It is read from its start, put back, and may stand in two cells."""
+    path = tmp_path / "a.png"
+    path.write_bytes(content)
+    spooled = tempfile.SpooledTemporaryFile()
+    spooled.write(content)
+    with open(path, "rb") as opened:
+        streams = [io.BytesIO(content), opened, io.BufferedReader(io.FileIO(path))]
+        streams += [spooled, io.BytesIO(content)]
+        streams[-1].seek(7)
+        places = [stream.tell() for stream in streams]
+        for stream in streams:
+            assert np.array_equal(read_image(stream, image_size=(5, 5)), expected)
+        cells = [*streams, *streams]
+        images = ImageLoader(image_size=(5, 5), n_jobs=2).transform(cells)
+        assert (images == expected).all()
+        lazy = ImageLoader(image_size=(5, 5), lazy=True).transform(cells)
+        assert (np.asarray(lazy) == expected).all()
+        assert check_images(cells).ok.all()
+        assert [stream.tell() for stream in streams] == places
+        streams[2].close()
+    spooled.close()
+
+
+def test_cell_may_be_a_feature_of_hugging_face(content, expected, tmp_path):
+    path = str(tmp_path / "a.png")
+    Path(path).write_bytes(content)
+    cells = [
+        {"bytes": content, "path": None},
+        {"bytes": content, "path": "far/away.png"},
+        {"bytes": None, "path": path},
+        {"path": path, "bytes": bytearray(content)},
+    ]
+    for cell in cells:
+        assert np.array_equal(read_image(cell, image_size=(5, 5)), expected)
+    images = ImageLoader(image_size=(5, 5)).transform(pd.Series(cells))
+    assert (images == expected).all()
+    with pytest.raises(ImageLoadError) as caught:
+        ImageLoader().transform([{"bytes": b"no image", "path": "far/away.png"}])
+    assert "far/away.png" in str(caught.value)
+
+
+def test_cell_may_be_a_buffer(content, expected):
+    for cell in [bytearray(content), memoryview(content)]:
+        assert np.array_equal(read_image(cell, image_size=(5, 5)), expected)
+
+
+@pytest.mark.parametrize(
+    "cell",
+    [
+        {"bytes": None, "path": None},
+        {"bytes": "text", "path": "a.png"},
+        {"image": b""},
+        io.StringIO("text"),
+        3,
+    ],
+)
+def test_cell_of_another_kind_is_refused_with_the_kinds_there_are(cell):
+    reason = refuse(cell).reason
+    assert "a dict of bytes and path" in reason
+    assert not check_images([cell]).ok[0]
+
+
+def test_cell_that_is_a_closed_stream_is_refused():
+    closed = io.BytesIO(b"")
+    closed.close()
+    assert "BytesIO" in refuse(closed).reason
+
+
+def test_single_stream_or_dict_is_no_list(content):
+    for X in [io.BytesIO(content), {"bytes": content, "path": None}]:
+        with pytest.raises(InvalidParameterError, match="wrap the single"):
+            ImageLoader().transform(X)
+
+
+def test_path_may_start_at_home(content, expected, tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "a.png").write_bytes(content)
+    for path in ["~/a.png", Path("~/a.png")]:
+        assert np.array_equal(read_image(path, image_size=(5, 5)), expected)
+    cache = tmp_path / "cache"
+    for _ in range(2):
+        images = ImageLoader(image_size=(5, 5), cache=cache).transform(["~/a.png"])
+        assert np.array_equal(images[0], expected)
+    monkeypatch.chdir(tmp_path)
+    os.mkdir("~")
+    (tmp_path / "~" / "a.png").write_bytes(encode(make_scene()[::-1], "PNG"))
+    named_so = read_image("~/a.png", image_size=(5, 5))
+    assert not np.array_equal(named_so, expected)
+
+
+def test_text_in_base64_is_named(content):
+    text = base64.b64encode(content).decode()
+    jpeg = base64.b64encode(encode(make_scene(), "JPEG")).decode()
+    for cell in [text, jpeg]:
+        error = refuse(cell)
+        assert "base64.b64decode(text)" in error.reason
+        assert len(str(error)) < 300
+    assert "data: URL" in refuse(f"data:image/png;base64,{text}").reason
+    assert "no such file" in refuse("/9j/a.png").reason
+    assert "base64" in check_images([text]).reason[0]
+
+
+def test_columns_of_polars_and_pyarrow_are_read(content, expected, tmp_path):
+    path = str(tmp_path / "a.png")
+    Path(path).write_bytes(content)
+    polars = pytest.importorskip("polars")
+    pyarrow = pytest.importorskip("pyarrow")
+    table = pyarrow.table({"path": [path, path]})
+    columns = [
+        polars.Series([path, path]),
+        polars.DataFrame({"path": [path, path]}),
+        pyarrow.array([path, path]),
+        table["path"],
+        table,
+        pyarrow.array([{"bytes": content, "path": None}] * 2),
+    ]
+    for column in columns:
+        images = ImageLoader(image_size=(5, 5)).transform(column)
+        assert (images == expected).all()
+    with pytest.raises(InvalidParameterError, match="table of 2 columns"):
+        ImageLoader().transform(pyarrow.table({"a": [path], "b": [path]}))
+
+
+class Column:
+    """A column that gives lists as pyarrow does."""
+
+    def __init__(self, values):
+        self._values = values
+
+    def to_pylist(self):
+        return self._values
+
+
+def test_column_that_gives_a_list_is_read(content, expected):
+    images = ImageLoader(image_size=(5, 5)).transform(Column([content, content]))
+    assert (images == expected).all()
+
+
+def test_arrays_with_channels_first_get_advice():
+    images = np.zeros((5, 3, 20, 30), dtype=np.uint8)
+    with (
+        pytest.warns(SkimgclfWarning, match=r"array.transpose\(0, 2, 3, 1\)"),
+        pytest.raises(ImageLoadError, match=r"transpose\(1, 2, 0\)"),
+    ):
+        ImageLoader().transform(images)
+    with pytest.warns(SkimgclfWarning, match=r"\[array.transpose\(1, 2, 0\)\]"):
+        ImageLoader().transform(images[0])
+    with pytest.raises(ImageLoadError, match=r"pass array.transpose\(1, 2, 0\)"):
+        ImageLoader().transform([images[0]])
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        ImageLoader().transform(images.transpose(0, 2, 3, 1))
+        ImageLoader().transform(np.zeros((5, 20, 30), dtype=np.uint8))
+        ImageLoader().transform(np.zeros((3, 4, 5), dtype=np.uint8))
