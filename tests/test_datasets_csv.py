@@ -328,7 +328,7 @@ def test_csv_equal_images_without_labels_are_no_conflict(decodable):
         ("csv", "nowhere.csv", "the path of an existing file (looked in"),
         ("csv", "/nowhere.csv", "the path of an existing file. Got '/nowhere.csv'"),
         ("csv", os.getcwd(), "the path of an existing file"),
-        ("csv", 3, "the path of an existing file, as str or os.PathLike. Got 3"),
+        ("csv", 3, "the path of an existing file, as str or os.PathLike or a table"),
         ("image_dir", "/nowhere", "the path of an existing folder"),
         ("image_dir", "", "the path of an existing folder"),
         ("id_column", None, "a column's name, as str. Got None"),

@@ -213,3 +213,13 @@ def test_csv_image_dir_may_be_a_link(write, tmp_path):
     (tmp_path / "link").symlink_to("images")
     data = load_image_csv(csv, image_dir=tmp_path / "link")
     assert data.filenames[0] == str(tmp_path / "link" / "a.png")
+
+
+@pytest.mark.parametrize("image_id", [" a.png", "a.png ", " sub/a.png", " a"])
+def test_csv_id_with_a_space_takes_the_file_of_exactly_this_name(write, image_id):
+    """Never a similar one: without the space, it would be another file."""
+    csv = write(f"id,label\n{image_id},cat\nb.png,dog\n", image_id, "a.png", "b.png")
+    assert load_names(csv)[0][0] == os.path.basename(image_id)
+    csv = write(f"id,label\n {image_id}  ,cat\nb.png,dog\n")
+    if image_id.strip() == "a.png":
+        assert load_names(csv)[0][0] == "a.png"

@@ -247,3 +247,15 @@ def test_repair_unlimited_fields_reads_fields_longer_than_pythons_limit(write):
     finally:
         csv_module.field_size_limit(before)
     assert data.frame["mask"][0] == mask
+
+
+@pytest.mark.parametrize("first", ["sep=;\n", "sep=;\r\n", '"sep=;"\n', "SEP=;\n"])
+@pytest.mark.parametrize("sep", [",", ";"])
+def test_csv_first_line_of_excel_names_the_separator(write, first, sep):
+    csv = write(first + "id;label\na.png;cat\nb.png;dog\n", "a.png", "b.png")
+    assert load_names(csv, sep=sep) == (["a.png", "b.png"], ["cat", "dog"])
+
+
+def test_csv_lines_are_counted_with_the_first_line_of_excel(write):
+    csv = write("sep=\t\nid\tlabel\na.png\tcat\nno.png\tdog\n", "a.png")
+    assert problems_of(csv)[0].startswith("line 4: no image 'no.png'")

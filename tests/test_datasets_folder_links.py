@@ -177,3 +177,24 @@ def test_folder_broken_links_to_anything_are_named(root, name):
     os.symlink("nowhere", root / name)
     with pytest.raises(DatasetError, match=f"{name}' is a link that leads nowhere"):
         load_image_folder(root)
+
+
+@pytest.mark.parametrize("target", ["cat", "cat/more"])
+@pytest.mark.parametrize("classes", [None, ["bird", "dog"]])
+def test_folder_two_classes_that_are_one_folder_are_refused(root, target, classes):
+    """Its images would have two labels; nothing is called empty."""
+    write_files(root, "cat/more/3.png")
+    os.symlink(root / target, root / "bird")
+    with pytest.raises(DatasetError, match="same folder as 'cat'") as caught:
+        load_image_folder(root, follow_links=True, classes=classes)
+    assert len(caught.value.problems) == 1
+
+
+def test_folder_two_links_to_one_folder_outside_are_refused(tmp_path):
+    root = tmp_path / "root"
+    write_files(root, "cat/1.png")
+    write_files(tmp_path / "store", "2.png")
+    for name in ["bird", "dog"]:
+        os.symlink(tmp_path / "store", root / name)
+    with pytest.raises(DatasetError, match="same folder"):
+        load_image_folder(root, follow_links=True, allow_outside=True)

@@ -12,7 +12,7 @@ from skimgclf.datasets._bunch import (
     warn_all,
 )
 from skimgclf.datasets._csv_rows import Selection
-from skimgclf.datasets._csv_text import ENCODING, read_table
+from skimgclf.datasets._csv_text import ENCODING, read_frame, read_table
 from skimgclf.datasets._id_lookup import ImageLookup
 from skimgclf.datasets._paths import an_existing, read_bytes
 from skimgclf.datasets._urls import UrlLookup, parent_url
@@ -21,6 +21,15 @@ from skimgclf.images._urls import is_url
 
 _COLUMN = Rule(
     "a column's name, as str", lambda value: isinstance(value, str), (0, None)
+)
+
+
+def _is_frame(value):
+    return hasattr(value, "columns") and hasattr(value, "__getitem__")
+
+
+_CSV = an_existing("file") | Rule(
+    "a table in memory of pandas, polars or pyarrow", _is_frame, (3, ["a"])
 )
 _TABLE = ParameterTable(
     "load_image_csv",
@@ -38,7 +47,7 @@ _TABLE = ParameterTable(
         ),
         "encoding": ENCODING,
         **READER_RULES,
-        "csv": an_existing("file"),
+        "csv": _CSV,
         "image_dir": optional(an_existing("folder")),
     },
 )
@@ -73,12 +82,16 @@ def load_image_csv(
 
     Parameters
     ----------
-    csv : str or os.PathLike
+    csv : str, os.PathLike or DataFrame
         The table, as a path or URL (see `ImageLoader`): a header, then one image a row.
-        A line must have as many fields as the header; blank lines are skipped.
+        A line must have as many fields as the header; blank lines are skipped, and a
+        first line ``sep=;`` of Excel's is understood. Or a table in memory, of pandas,
+        polars or pyarrow, whose values are taken as text and whose rows are counted
+        from 0.
     image_dir : str or os.PathLike, default=None
         The folder that ids start from; they may name sub-folders (``train/007.png``).
-        By default the folder in which the table lies. As a URL, it must be one that can
+        By default the folder in which the table lies; for a table in memory the current
+        one. As a URL, it must be one that can
         be listed (``zip://train::pets.zip``, ``s3://bucket/train``).
     id_column : str, default="id"
         The column with the file names, with or without their extension.
@@ -187,13 +200,18 @@ def load_image_csv(
     if label_column is not None and label_column.strip() == id_column.strip():
         expected = "another column than id_column"
         raise _TABLE.error("label_column", expected, label_column)
-    csv, image_dir = plain["csv"], plain["image_dir"]
+    image_dir = plain["image_dir"]
+    is_frame = _is_frame(csv)
+    csv = f"a {type(csv).__name__}" if is_frame else plain["csv"]
     reading = pick_fields(Reading, plain, source=f"the table {csv!r}")
     if image_dir is None:
         image_dir = parent_url(csv) if is_url(csv) else os.path.dirname(csv)
 
-    content = read_bytes(csv, reading.url_reader)
-    table = read_table(content, csv, sep=sep, encoding=encoding)
+    if is_frame:
+        table = read_frame(plain["csv"])
+    else:
+        content = read_bytes(csv, reading.url_reader)
+        table = read_table(content, csv, sep=sep, encoding=encoding)
     selection = Selection(csv, table, id_column, label_column, sep)
     if is_url(image_dir):
         lookup = UrlLookup(image_dir, reading.url_reader)

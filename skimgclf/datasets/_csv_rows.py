@@ -62,7 +62,8 @@ class Selection:
         """Go through all rows; cells of ids and labels are stripped in place."""
         table = self.table
         for index, (row, line) in enumerate(zip(table.rows, table.lines, strict=True)):
-            image_id = row[self.id_index] = row[self.id_index].strip()
+            image_id = _choose_name(row[self.id_index], lookup)
+            row[self.id_index] = image_id
             label = None
             if self.label_index is not None:
                 label = row[self.label_index] = row[self.label_index].strip()
@@ -92,14 +93,15 @@ class Selection:
                 self.labels.append(label)
         elif label == first_label:
             self.repeated.append(
-                f"line {line}: {image_id!r} stands in line {first_line} already"
+                f"{self.table.unit} {line}: {image_id!r} stands in {self.table.unit} "
+                f"{first_line} already"
             )
         elif label and first_label:
             self.problems.append(
                 (
                     line,
-                    f"{image_id!r} is {label!r} here and {first_label!r} in line "
-                    f"{first_line}",
+                    f"{image_id!r} is {label!r} here and {first_label!r} in "
+                    f"{self.table.unit} {first_line}",
                 )
             )
 
@@ -117,8 +119,17 @@ class Selection:
             summary += " (no row has a label: label_column=None reads such a table)"
         by_line = sorted(self.problems, key=itemgetter(0))
         return DatasetError(
-            f"{summary}:", [f"line {line}: {what}" for line, what in by_line]
+            f"{summary}:",
+            [f"{self.table.unit} {line}: {what}" for line, what in by_line],
         )
+
+
+def _choose_name(image_id, lookup):
+    """Strip an id, unless a file has exactly the name that it has with its spaces."""
+    stripped = image_id.strip()
+    if image_id == stripped or not stripped or not lookup.has(image_id):
+        return stripped
+    return image_id
 
 
 def _find_column(csv, table, parameter, name, sep):

@@ -8,11 +8,13 @@ import codecs
 import contextlib
 import csv
 import io
+import re
 import threading
 from collections import namedtuple
 
 from skimgclf._validation import Rule
 from skimgclf.exceptions import DatasetError
+from skimgclf.images._decoding.reasons import is_missing
 
 # First bytes of files that are often taken for a csv table, and their kinds.
 _SIGNATURES = {
@@ -21,6 +23,9 @@ _SIGNATURES = {
     b"\x1f\x8b": "compressed with gzip; unpack it",
     b"PAR1": "a parquet file; save it as csv",
 }
+
+# What Excel writes, and understands, as the first line of a table.
+_SEPARATOR_LINE = re.compile(r'"?sep=([^"\r\n])"?(?:\r\n|\r|\n)', re.IGNORECASE)
 
 # The longer mark first: the UTF-32 one starts with the UTF-16 one.
 _BYTE_ORDER_MARKS = {
@@ -32,7 +37,11 @@ _BYTE_ORDER_MARKS = {
 
 
 class Table(
-    namedtuple("Table", ["columns", "rows", "lines", "problems", "n_blank_lines"])
+    namedtuple(
+        "Table",
+        ["columns", "rows", "lines", "problems", "n_blank_lines", "unit"],
+        defaults=["line"],
+    )
 ):
     """A csv table as text.
 
@@ -48,6 +57,8 @@ class Table(
         Line and description of every row that can't be read.
     n_blank_lines : int
         How many blank lines were skipped.
+    unit : {"line", "row"}
+        What `lines` counts: lines of a file, or rows of a table in memory.
     """
 
     __slots__ = ()
@@ -94,7 +105,10 @@ def read_table(content, path, *, sep, encoding):
         If the file has no header, has no rows, or isn't text in that encoding.
     """
     text = _decode(content, path, encoding)
-    rows, lines, problems, n_blank_lines = _parse(text, sep)
+    first_line, declared = 1, _SEPARATOR_LINE.match(text)
+    if declared:
+        first_line, sep, text = 2, declared[1], text[declared.end() :]
+    rows, lines, problems, n_blank_lines = _parse(text, sep, first_line)
     if not rows or (problems and problems[0][0] < lines[0]):
         what = "can't be used; its header can't be read:" if problems else "is empty."
         raise DatasetError(
@@ -120,6 +134,36 @@ def read_table(content, path, *, sep, encoding):
         problems,
         n_blank_lines,
     )
+
+
+def read_frame(frame):
+    """Read a table in memory as text: missing values are empty.
+
+    Parameters
+    ----------
+    frame : DataFrame or Table of pandas, polars or pyarrow
+
+    Returns
+    -------
+    table : Table
+    """
+    names = getattr(frame, "column_names", frame.columns)  # pyarrow's have both
+    if hasattr(frame, "iloc"):  # pandas' names may repeat
+        columns = [frame.iloc[:, number] for number in range(len(names))]
+    else:
+        columns = [frame[name] for name in names]
+    columns = [
+        each.to_pylist() if hasattr(each, "to_pylist") else list(each)
+        for each in columns
+    ]
+    rows = [
+        ["" if is_missing(value) else str(value) for value in row]
+        for row in zip(*columns, strict=True)
+    ]
+    if not rows:
+        raise DatasetError(f"The table has no rows; its columns are {list(names)!r}.")
+    names = [str(name).strip() for name in names]
+    return Table(names, rows, list(range(len(rows))), [], 0, "row")
 
 
 def _decode(raw, path, encoding):
@@ -170,10 +214,10 @@ def _guess_encoding(raw):
     return "latin-1"
 
 
-def _parse(text, sep):
+def _parse(text, sep, first_line):
     """Split a text into rows; a row that can't be parsed becomes a problem."""
     with _unlimited_fields():
-        return _parse_rows(text, sep)
+        return _parse_rows(text, sep, first_line)
 
 
 @contextlib.contextmanager
@@ -190,10 +234,10 @@ def _unlimited_fields():
 _FIELD_LIMIT_LOCK = threading.Lock()
 
 
-def _parse_rows(text, sep):
+def _parse_rows(text, sep, first_line):
     rows, lines, problems, n_blank_lines = [], [], [], 0
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=sep, strict=True)
-    line = 1
+    line = first_line
     while True:
         try:
             for row in reader:
@@ -204,10 +248,10 @@ def _parse_rows(text, sep):
                     n_blank_lines += 1
                 # A quoted field may hold newlines: the next row starts behind the last
                 # line that was consumed.
-                line = reader.line_num + 1
+                line = reader.line_num + first_line
         except csv.Error as error:
             problems.append((line, _describe_syntax(str(error))))
-            line = reader.line_num + 1
+            line = reader.line_num + first_line
         else:
             return rows, lines, problems, n_blank_lines
 

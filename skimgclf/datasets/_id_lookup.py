@@ -69,6 +69,14 @@ class ImageLookup:
             return path, folder.real_prefix + name
         return path, self._resolve(path)
 
+    def has(self, image_id):
+        """Tell whether a file has exactly this name."""
+        head, tail = os.path.split(image_id)
+        try:
+            return self._folder(head).kinds.get(tail) in _FILES
+        except LookupError:
+            return False
+
     def orphans(self):
         """List the images without an id.
 

@@ -178,6 +178,9 @@ class DiskFolder:
                 self._refuse_outside(path)
         elif self._has_own_name(real_path):
             self._repeated.append(path)
+            own = self._own_class(real_path)
+            if os.path.dirname(path) == self._root and own != label:
+                self._refuse(path, f"is a link to the same folder as {own!r}")
         else:
             self._read(path, real_path, label)
 
@@ -187,6 +190,10 @@ class DiskFolder:
             return True
         parts = os.path.relpath(real_path, self._real_root).split(os.sep)
         return not any(map(is_clutter, parts))
+
+    def _own_class(self, real_path):
+        """Return the class whose folder a folder below the root is or lies in."""
+        return os.path.relpath(real_path, self._real_root).split(os.sep)[0]
 
     def _take_link(self, path, taken):
         """Take a link to a file as an image, unless it is one already."""

@@ -7,12 +7,12 @@ class NamedBytes(bytes):
     name = ""
 
 
-def plain_source(source):
+def plain_source(cell):
     """Make a path or bytes of a stream, a dict of Hugging Face's, or a buffer.
 
     Parameters
     ----------
-    source : object
+    cell : object
         As in `read_image`. Streams are read from their start and put back.
 
     Returns
@@ -20,15 +20,13 @@ def plain_source(source):
     source : object
         As it was, if it is of another kind.
     """
-    if isinstance(source, bytearray | memoryview):
-        return bytes(source)
-    if isinstance(source, dict) and source.keys() == {"bytes", "path"}:
-        return _take_feature(source)
-    if callable(getattr(source, "read", None)) and callable(
-        getattr(source, "tell", None)
-    ):
-        return _read_stream(source)
-    return source
+    if isinstance(cell, bytearray | memoryview):
+        return bytes(cell)
+    if isinstance(cell, dict) and cell.keys() == {"bytes", "path"}:
+        return _take_feature(cell)
+    if callable(getattr(cell, "read", None)) and callable(getattr(cell, "tell", None)):
+        return _read_stream(cell)
+    return cell
 
 
 def _take_feature(feature):
