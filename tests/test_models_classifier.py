@@ -468,6 +468,16 @@ def test_a_thread_predicts_while_another_refits(digits):
     assert classifier.image_shape_ == (4, 8, 1)
 
 
+def test_small_networks_predict_many_samples_at_once(digits):
+    X, y = digits
+    classifier = quick(hidden_layer_sizes=(4,)).fit(X, y)
+    assert classifier._predictor.n_rows == 2**20 // 64
+    wide = quick(architecture="cnn", conv_filters=(512,)).fit(X[:40], y[:40])
+    assert wide._predictor.n_rows == 2**20 // (8 * 8 * 512)
+    alone = [classifier.predict_proba(X[[row]])[0] for row in range(20)]
+    np.testing.assert_allclose(classifier.predict_proba(X)[:20], alone, atol=1e-6)
+
+
 def test_a_batch_size_set_after_fit_is_checked(digits):
     classifier = quick().fit(*digits).set_params(batch_size=0)
     with pytest.raises(ValueError, match="The 'batch_size' parameter"):

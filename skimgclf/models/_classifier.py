@@ -129,7 +129,8 @@ default=None
     epochs : int, default=10
         Number of passes over the training data.
     batch_size : int, default=32
-        Number of samples in one step of training, and computed at once in predict.
+        Number of samples in one step of training. Predictions are computed for as many
+        samples, or for more where a few megabytes hold them.
     early_stopping : bool, default=False
         Whether to stop when the loss on validation data no longer falls, and to go back
         to the weights of the best epoch. The validation data are `X_val` and `y_val` of
@@ -401,8 +402,10 @@ default=None
         seen = detach(self)  # of one fit, whatever other threads do
         TABLE.check({"batch_size": seen.batch_size})
         X = check_samples(seen, X, reset=False)
-        predict = seen._predictor.start()
-        return predict_in_batches(predict, X, batch_size=seen.batch_size)
+        predictor = seen._predictor
+        # A dense network computes a thousand samples in the time of a hundred.
+        size = max(seen.batch_size, predictor.n_rows)
+        return predict_in_batches(predictor.start(), X, batch_size=size)
 
     def score(self, X, y, sample_weight=None):
         """Compute the accuracy: the fraction of samples with the right predicted label.

@@ -2,6 +2,7 @@
 
 import contextlib
 import functools
+import math
 import threading
 import weakref
 
@@ -11,6 +12,10 @@ import tensorflow
 
 from skimgclf.models._fork_guard import use_tensorflow
 from skimgclf.models._training.read_ahead import BatchReader, warn_of_filled
+
+# Of the largest array of a network, for the samples that are computed at once: more
+# don't fit into the caches of a processor.
+_N_BYTES = 4 * 2**20
 
 
 class Predictor:
@@ -63,6 +68,13 @@ class Predictor:
         finally:
             with self._lock:
                 self._held = None
+
+    @functools.cached_property
+    def n_rows(self):
+        """Number of samples for which the largest array of the network is small."""
+        shapes = [each.output.shape for each in self._network.layers]
+        largest = max(math.prod(shape[1:]) for shape in [self.samples.shape, *shapes])
+        return max(1, _N_BYTES // (4 * largest))
 
     @functools.cached_property
     def compute_with(self):
