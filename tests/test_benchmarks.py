@@ -388,3 +388,18 @@ def test_few_photos_shows_curves(digits, tmp_path, capsys, monkeypatch):
     ]
     assert "+0.250 (+0.250, +0.250)" in printed
     assert "<svg" in plot.read_text("utf-8")
+
+
+def test_damage_that_formats_can_tell_is_never_silent():
+    """What the guide's table says of PNG and of JPEG, with few pictures."""
+    import damage
+
+    pictures = list(damage.make_pictures(3))
+    for title in ["PNG", "JPEG"]:
+        contents = [
+            damage.encode(picture, *damage.FORMATS[title]) for picture in pictures
+        ]
+        shares = damage.measure(contents)
+        told = list(damage.DAMAGES)[:5] if title == "JPEG" else list(damage.DAMAGES)
+        assert {shares[name, "skimgclf"] for name in told} <= {"0 %", "-"}
+    assert shares["cut, then ended", "Pillow"] == "100 %"

@@ -223,3 +223,9 @@ def test_csv_id_with_a_space_takes_the_file_of_exactly_this_name(write, image_id
     csv = write(f"id,label\n {image_id}  ,cat\nb.png,dog\n")
     if image_id.strip() == "a.png":
         assert load_names(csv)[0][0] == "a.png"
+
+
+@pytest.mark.parametrize("image_id", ["data:image/png;base64;abc", "/9j/" + 90 * "A"])
+def test_csv_ids_that_hold_the_image_itself_are_named(write, image_id):
+    csv = write(f"id,label\n{image_id},cat\n")
+    assert "base64.b64decode" in problems_of(csv)[0]

@@ -318,6 +318,33 @@ def test_png_of_high_dynamic_range_is_refused_by_name(code, word):
     assert read_colour(content, color_management=False) == pytest.approx(STORED)
 
 
+def change_code(content, primaries, transfer):
+    """Change the numbers of an AVIF or HEIC file that stand for its colours."""
+    changed = bytearray(content)
+    place = content.index(b"colrnclx") + 8
+    changed[place : place + 4] = struct.pack(">2H", primaries, transfer)
+    return bytes(changed)
+
+
+@pytest.mark.parametrize("image_format", ["AVIF", "HEIC"])
+def test_numbers_of_avif_and_heic_are_honoured(image_format):
+    """Display P3 with sRGB's curve; a camera's curve of BT.709 isn't meant."""
+    image = Image.new("RGB", (40, 40), COLOUR)
+    if image_format == "AVIF":
+        content = encode(image, "AVIF", quality=100, subsampling="4:4:4")
+    else:
+        stream = io.BytesIO()
+        pillow_heif.from_pillow(image).save(stream, quality=-1, chroma=444)
+        content = stream.getvalue()
+    stored = read_colour(content)
+    assert stored == pytest.approx(STORED, abs=0.015)
+    in_p3 = read_colour(change_code(content, 12, 13))
+    assert in_p3 == pytest.approx(IN_P3, abs=0.02)
+    assert np.array_equal(read_colour(change_code(content, 1, 1)), stored)
+    assert "PQ" in refuse(change_code(content, 9, 16)).reason
+    assert "HLG" in refuse(change_code(content, 9, 18)).reason
+
+
 def test_profile_is_read_once_for_many_images():
     contents = [encode_flat("JPEG", P3_PROFILE, colour=(i, 9, 9)) for i in range(20)]
     profile_module._build_transform.cache_clear()

@@ -13,11 +13,13 @@ import importlib.util
 import io
 import multiprocessing
 import os
+import struct
 import subprocess
 import sys
 
 import numpy as np
-from PIL import Image, ImageFile
+import tifffile
+from PIL import Image, ImageFile, PngImagePlugin
 
 
 def read_with_skimgclf(paths, size, color_mode):
@@ -136,6 +138,85 @@ def check_cut_file_is_an_error(read, folder):
     return False, "read in part"
 
 
+def check_zeros_at_the_end_are_an_error(read, folder):
+    """Check that a PNG whose second half is zeros, after a crash, is an error."""
+    encoded = io.BytesIO()
+    Image.effect_noise((100, 100), 50).save(encoded, "PNG")
+    content = encoded.getvalue()
+    half = len(content) // 2
+    (folder / "zeros.png").write_bytes(content[:half] + bytes(len(content) - half))
+    return is_refused(read, folder / "zeros.png")
+
+
+def check_cut_and_ended_jpeg_is_an_error(read, folder):
+    """Check that a JPEG that was cut and got an end marker isn't read as half gray."""
+    save_cut_jpeg(folder / "cut.jpg")
+    with open(folder / "cut.jpg", "ab") as file:
+        file.write(b"\xff\xd9")
+    return is_refused(read, folder / "cut.jpg")
+
+
+def is_refused(read, path):
+    """Tell whether an image is an error."""
+    try:
+        read([path], (28, 28), "grayscale")
+    except Exception:
+        return True
+    return False, "read in part"
+
+
+def check_heic_is_read(read, folder):
+    """Check that a HEIC photo of white is read as white."""
+    try:
+        import pillow_heif
+    except ImportError as error:
+        raise NotImplementedError from error
+    photo = pillow_heif.from_pillow(Image.new("RGB", (40, 40), "white"))
+    photo.save(folder / "IMG_0001.HEIC")
+    return bool(read([folder / "IMG_0001.HEIC"], (8, 8), "rgb").min() > 0.98)
+
+
+def check_other_colours_become_srgb(read, folder):
+    """Check that a colour of Display P3 is converted, of which iPhones' photos are."""
+    chunks = PngImagePlugin.PngInfo()
+    chunks.add(b"cICP", bytes([12, 13, 0, 1]))  # ITU-T H.273: the numbers of Display P3
+    image = Image.new("RGB", (20, 20), (180, 120, 90))
+    image.save(folder / "p3.png", pnginfo=chunks)
+    red = read([folder / "p3.png"], (4, 4), "rgb")[0, 0, 0, 0]
+    return abs(red - 0.745) < 0.01 or (False, f"red {red:.2f}, not 0.75")
+
+
+def check_deep_planes_are_read(read, folder):
+    """Check that 16-bit colours in separate planes, uncompressed, aren't noise."""
+    planes = np.stack([np.full((40, 60), 20_000 * n, np.uint16) for n in (1, 2, 3)])
+    tifffile.imwrite(folder / "planes.tif", planes, photometric="rgb")
+    pixels = read([folder / "planes.tif"], (8, 12), "rgb")[0]
+    expected = np.array([20_000, 40_000, 60_000]) / 65535
+    return bool(np.abs(pixels - expected).max() < 0.01)
+
+
+def check_deep_colours_keep_small_values(read, folder):
+    """Check that a colour of 255 of 65535 in each channel isn't black."""
+    levels = np.full((3, 40, 60), 255, np.uint16).transpose(1, 2, 0)
+    options = {"photometric": "rgb", "planarconfig": "contig"}
+    tifffile.imwrite(folder / "dark.tif", levels, **options)
+    value = read([folder / "dark.tif"], (4, 4), "rgb").mean()
+    return abs(value - 255 / 65535) < 1e-4 or (False, f"{value:.4f}, not 0.0039")
+
+
+def check_rest_of_canvas_is_clear(read, folder):
+    """Check that what a GIF's first frame leaves of its canvas isn't a colour."""
+    frame = Image.new("P", (10, 10), 1)
+    frame.putpalette([255, 0, 0, 0, 0, 255])
+    encoded = io.BytesIO()
+    frame.save(encoded, "GIF")
+    content = bytearray(encoded.getvalue())
+    content[6:10] = struct.pack("<HH", 20, 10)  # the canvas
+    (folder / "part.gif").write_bytes(content)
+    pixel = read([folder / "part.gif"], (10, 20), "rgb")[0, 5, 15]
+    return bool((pixel == 1).all()) or (False, f"{pixel.astype(int).tolist()}")
+
+
 def check_pipe_does_not_hang(read, folder):
     """Check that a named pipe among the files is an error at once."""
     os.mkfifo(folder / "pipe.png")
@@ -175,6 +256,13 @@ CHECKS = {
     "resizing is antialiased unless told otherwise": check_fine_pattern_becomes_gray,
     "one error names all bad files": check_all_bad_files_are_named,
     "a cut file is an error, whatever Pillow's settings": check_cut_file_is_an_error,
+    "a PNG whose second half is zeros is an error": check_zeros_at_the_end_are_an_error,
+    "a cut JPEG with an end marker is an error": check_cut_and_ended_jpeg_is_an_error,
+    "HEIC, the photos of iPhones, is read": check_heic_is_read,
+    "colours of Display P3 become sRGB": check_other_colours_become_srgb,
+    "16-bit colours in planes (TIFF) aren't noise": check_deep_planes_are_read,
+    "16-bit colours keep small values": check_deep_colours_keep_small_values,
+    "the rest of a GIF's canvas is clear": check_rest_of_canvas_is_clear,
     "a named pipe is an error and doesn't hang": check_pipe_does_not_hang,
     "importing it doesn't import TensorFlow": check_import_is_light,
 }

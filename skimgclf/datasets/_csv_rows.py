@@ -6,6 +6,7 @@ from operator import itemgetter
 from skimgclf.datasets._bunch import describe_count
 from skimgclf.datasets._file_names import IMAGE_EXTENSIONS
 from skimgclf.exceptions import DatasetError
+from skimgclf.images._decoding.reasons import explain_encoded
 
 
 class Selection:
@@ -78,7 +79,7 @@ class Selection:
                 path, real_path = lookup.find(image_id)
             except LookupError as error:
                 self._n_missing += 1
-                self.problems.append((line, str(error)))
+                self.problems.append((line, explain_encoded(image_id) or str(error)))
                 # Rows without an image can still contradict each other.
                 path, real_path = None, (image_id,)
             self._take(index, line, image_id, label, path, real_path)

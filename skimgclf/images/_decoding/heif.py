@@ -4,6 +4,7 @@ import numpy as np
 from PIL import Image
 
 from skimgclf.images._decoding.colour import straighten_alpha
+from skimgclf.images._decoding.profile import make_video_code
 from skimgclf.images._decoding.reasons import UnreadableImage, read_brands
 
 # ISO/IEC 23008-12, annex B, and ISO/IEC 14496-12: an HEVC image, a collection or a
@@ -75,8 +76,7 @@ def read_code(heif_image):
     code = heif_image.info.get("nclx_profile")
     if code is None:
         return None
-    # libheif has converted YCbCr to all values of RGB, whatever the range was.
-    return code["color_primaries"], code["transfer_characteristics"], 1
+    return make_video_code(code["color_primaries"], code["transfer_characteristics"])
 
 
 def _damaged(error):

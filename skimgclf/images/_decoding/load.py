@@ -1,6 +1,7 @@
 """Load one image with Pillow, upright and not yet converted."""
 
 import contextlib
+import struct
 import threading
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -33,7 +34,11 @@ from skimgclf.images._decoding.pillow_repairs import (
 )
 from skimgclf.images._decoding.png import read_png
 from skimgclf.images._decoding.png_deep import has_deep_colours, read_deep_colours
-from skimgclf.images._decoding.profile import ColourNotes, find_transform
+from skimgclf.images._decoding.profile import (
+    ColourNotes,
+    find_transform,
+    make_video_code,
+)
 from skimgclf.images._decoding.reasons import (
     UnreadableImage,
     explain_start,
@@ -74,6 +79,9 @@ _ALLOWED_FORMATS = (
 _CHECKED = {"TIFF", "PNG", "JPEG", "MPO"}
 
 _pil_image_lock = threading.Lock()
+
+# Bytes in which an AVIF file says what its colours are.
+_AVIF_HEADER = 2**16
 
 # How often an image is decoded again when other threads change settings meanwhile.
 _MAX_TRIES = 20
@@ -202,7 +210,7 @@ def _load_once(stream, max_pixels, draft, strict):
             check_directory(image, directory)
         if png and has_deep_colours(png):
             return _load_deep_png(image, png)
-        notes = png.notes if png else _read_notes(image)
+        notes = png.notes if png else _read_notes(image, stream)
         mode = image.mode
         margins = _draft(image, notes, draft)
         # Notes are on colours, of which a draft may give the luma alone.
@@ -250,10 +258,21 @@ def _load_deep_png(image, png):
     return Picture(pixels, format="PNG", mode=mode, notes=png.notes)
 
 
-def _read_notes(image):
+def _read_notes(image, stream=None):
     """Read what an opened image that isn't PNG says of its colours."""
     profile = image.info.get("icc_profile")
-    return ColourNotes(profile) if isinstance(profile, bytes) else None
+    if isinstance(profile, bytes):
+        return ColourNotes(profile)
+    if image.format == "AVIF" and stream is not None:
+        stream.seek(0)
+        return ColourNotes(code=_find_video_code(stream.read(_AVIF_HEADER)))
+    return None
+
+
+def _find_video_code(start):
+    # ISO/IEC 14496-12, section 12.1.5: the box "colr" of type "nclx".
+    _, _, code = start.partition(b"colrnclx")
+    return make_video_code(*struct.unpack_from(">2H", code)) if len(code) >= 4 else None
 
 
 def _load_opened(image, notes, margins=_NO_MARGINS):

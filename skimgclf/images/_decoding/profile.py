@@ -36,6 +36,7 @@ _CURVES = {
     **dict.fromkeys((1, 6, 14, 15), _BT709_CURVE),
     **{4: (2.2,), 5: (2.8,), 8: (1.0,), 13: _SRGB_CURVE},
 }
+_SRGB_TRANSFER = 13
 _HIGH_DYNAMIC_RANGE = {16: "PQ (SMPTE ST 2084)", 18: "HLG (ARIB STD-B67)"}
 
 # PNG specification (third edition), section 11.3.2.2: what stands for sRGB.
@@ -75,6 +76,16 @@ class ColourNotes(NamedTuple):
     code: tuple | None = None
     gamma: int | None = None
     primaries: tuple | None = None
+
+
+def make_video_code(primaries, transfer):
+    """Make a code of the numbers in a HEIC or AVIF file, or None.
+
+    Decoders have converted YCbCr to all values of RGB, whatever the range was. Programs
+    write the number of BT.709, a camera's curve, also for what is meant for screens.
+    """
+    is_meant = transfer == _SRGB_TRANSFER or transfer in _HIGH_DYNAMIC_RANGE
+    return (primaries, transfer, 1) if is_meant else None
 
 
 def find_transform(notes, mode):

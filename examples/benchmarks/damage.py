@@ -1,0 +1,217 @@
+"""How much damage passes in silence: 200 files of each format, damaged in many ways.
+
+Prints a table for the guide. A cell is the share of damaged files that are read without
+an error and with visibly other pixels (by more than one of 255 levels on average). A
+dash means that the reader doesn't read the format.
+
+- skimgclf: `read_image`; strict: `check_images(strict=True)` as well
+- Pillow: open and load, with its settings as they are
+- OpenCV: imdecode
+
+HEIC needs pillow-heif. Takes about five minutes on two cores.
+
+Run it with ``python examples/benchmarks/damage.py``.
+"""
+
+import io
+import random
+import struct
+
+import cv2
+import numpy as np
+from _measure import read_arguments, report_progress
+from _report import describe_run, print_table
+from PIL import Image
+from sklearn.datasets import load_sample_images
+
+from skimgclf.exceptions import ImageLoadError
+from skimgclf.images import check_images, read_image
+
+N_FILES = 200
+SIZE = (96, 128)  # height and width of the pictures
+END_OF_JPEG = b"\xff\xd9"
+
+FORMATS = {
+    "PNG": ("PNG", {}),
+    "JPEG": ("JPEG", {"quality": 90}),
+    "JPEG, progressive": ("JPEG", {"quality": 90, "progressive": True}),
+    "TIFF, LZW": ("TIFF", {"compression": "tiff_lzw"}),
+    "TIFF, uncompressed": ("TIFF", {}),
+    "GIF": ("GIF", {}),
+    "BMP": ("BMP", {}),
+    "WEBP": ("WEBP", {"quality": 90}),
+    "AVIF": ("AVIF", {"quality": 80, "speed": 10}),
+    "JPEG 2000": ("JPEG2000", {"quality_mode": "rates", "quality_layers": [10]}),
+    "HEIC": ("HEIF", {"quality": 80}),
+}
+
+
+def make_pictures(n_files):
+    """Crop pictures out of two photographs."""
+    photos = [Image.fromarray(photo) for photo in load_sample_images().images]
+    draw = random.Random(0)
+    height, width = SIZE
+    for number in range(n_files):
+        photo = photos[number % len(photos)]
+        scale = draw.uniform(1, 3)
+        size = round(width * scale), round(height * scale)
+        left = draw.randrange(photo.width - size[0])
+        top = draw.randrange(photo.height - size[1])
+        crop = photo.crop((left, top, left + size[0], top + size[1]))
+        yield crop.resize((width, height))
+
+
+def encode(picture, image_format, options):
+    """Encode a picture."""
+    stream = io.BytesIO()
+    if image_format == "HEIF":
+        import pillow_heif
+
+        pillow_heif.from_pillow(picture).save(stream, **options)
+    else:
+        picture.save(stream, image_format, **options)
+    return stream.getvalue()
+
+
+def cut(content, draw):
+    """Cut the second part of a file off."""
+    return content[: int(len(content) * draw.uniform(0.3, 0.95))]
+
+
+def cut_and_end(content, draw):
+    """Cut a JPEG file, and end it as cameras and repair programs do."""
+    is_jpeg = content.startswith(b"\xff\xd8")
+    return cut(content, draw) + END_OF_JPEG if is_jpeg else None
+
+
+def zero_tail(share):
+    """Make the damage that a crash or a full disk leaves: zeros at the end."""
+
+    def damage(content, draw):
+        n_kept = round(len(content) * (1 - share))
+        return content[:n_kept] + bytes(len(content) - n_kept)
+
+    return damage
+
+
+def zero_block(content, draw):
+    """Put zeros into a block of an eighth of a file."""
+    length = len(content) // 8
+    start = draw.randrange(len(content) // 4, len(content) - length)
+    return content[:start] + bytes(length) + content[start + length :]
+
+
+def flip_byte(content, draw):
+    """Change a byte: of PNG, in the body of any chunk; of others, anywhere."""
+    places = [(len(content) // 8, len(content))]
+    if content.startswith(b"\x89PNG"):
+        places, position = [], 8
+        while position < len(content):
+            (length,) = struct.unpack_from(">I", content, position)
+            if length:
+                places.append((position + 8, position + 8 + length))
+            position += 12 + length
+    place = draw.randrange(*draw.choice(places))
+    changed = bytearray(content)
+    changed[place] ^= draw.randrange(1, 256)
+    return bytes(changed)
+
+
+DAMAGES = {
+    "cut": cut,
+    "cut, then ended": cut_and_end,
+    "last 25 % zeros": zero_tail(0.25),
+    "last 50 % zeros": zero_tail(0.5),
+    "last 75 % zeros": zero_tail(0.75),
+    "a block of zeros": zero_block,
+    "a byte flipped": flip_byte,
+}
+
+
+def read_with_skimgclf(content):
+    """Read with skimgclf, or return None."""
+    try:
+        return read_image(content, image_size=SIZE, color_mode="rgb", dtype="uint8")
+    except ImageLoadError:
+        return None
+
+
+def read_strictly(content):
+    """Read with skimgclf what its strict check lets pass."""
+    report = check_images([content], strict=True)
+    return read_with_skimgclf(content) if report.ok[0] else None
+
+
+def read_with_pillow(content):
+    """Read with Pillow."""
+    try:
+        return np.asarray(Image.open(io.BytesIO(content)).convert("RGB"))
+    except Exception:
+        return None
+
+
+def read_with_opencv(content):
+    """Read with OpenCV."""
+    pixels = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR)
+    return None if pixels is None else pixels[:, :, ::-1]
+
+
+READERS = {
+    "skimgclf": read_with_skimgclf,
+    "strict": read_strictly,
+    "Pillow": read_with_pillow,
+    "OpenCV": read_with_opencv,
+}
+
+
+def is_silent(pixels, whole):
+    """Tell whether a damaged file was read with visibly other pixels."""
+    if pixels is None:
+        return False
+    if pixels.shape != whole.shape:
+        return True
+    return np.abs(pixels.astype(int) - whole).mean() > 1
+
+
+def measure(contents):
+    """Measure the share of silent damage, by damage and reader."""
+    shares = {}
+    for reader, read in READERS.items():
+        wholes = [read(content) for content in contents]
+        for name, damage in DAMAGES.items():
+            draw = random.Random(name)
+            damaged = [damage(content, draw) for content in contents]
+            if wholes[0] is None or damaged[0] is None:
+                shares[name, reader] = "-"
+                continue
+            silent = [
+                is_silent(read(content), whole)
+                for content, whole in zip(damaged, wholes, strict=True)
+            ]
+            shares[name, reader] = f"{100 * np.mean(silent):.0f} %"
+    return shares
+
+
+def main(quick=False, plots=None):
+    """Print a table: damage by format, each cell the shares of all readers."""
+    pictures = list(make_pictures(20 if quick else N_FILES))
+    print(describe_run("pillow", "opencv-python-headless", "pillow-heif"))
+    rows = []
+    for title, (image_format, options) in FORMATS.items():
+        report_progress(title)
+        try:
+            contents = [encode(picture, image_format, options) for picture in pictures]
+        except (ImportError, KeyError):
+            print(f"{title}: left out, since nothing here writes it")
+            continue
+        shares = measure(contents)
+        for name in DAMAGES:
+            cells = [shares[name, reader] for reader in READERS]
+            if set(cells) != {"-"}:
+                rows.append([title, name, *cells])
+    print_table(["format", "damage", *READERS], rows)
+
+
+if __name__ == "__main__":
+    arguments = read_arguments(__doc__)
+    main(arguments.quick, arguments.plots)
