@@ -7,6 +7,8 @@ import inspect
 import pathlib
 import pkgutil
 import re
+import subprocess
+import sys
 
 import pytest
 from numpydoc.docscrape import ClassDoc, FunctionDoc
@@ -237,3 +239,12 @@ def test_docstrings_of_public_callables_have_an_example():
             bare = inspect.isclass(thing) and issubclass(thing, Exception)
             if callable(thing) and not bare:
                 assert ">>>" in inspect.getdoc(thing), name
+
+
+def test_the_mistakes_of_the_mutation_tests_can_be_made():
+    """A mutant whose text has gone would not be tried any more."""
+    mutants = PACKAGE.parent / ".ci/mutants"
+    done = subprocess.run(
+        [sys.executable, mutants, "--apply"], capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stdout

@@ -193,6 +193,7 @@ def test_profile_of_cmyk_is_honoured(image_format):
         SRGB_PROFILE,
         write_profile(SRGB, SRGB_CURVE, "RGB"),
     ],
+    ids=["no profile", "cut", "gray", "CMYK", "sRGB", "sRGB by its values"],
 )
 def test_profile_that_is_broken_or_srgb_changes_nothing(profile):
     """Nor does it cost the fast way from JPEG to gray."""
