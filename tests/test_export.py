@@ -1,6 +1,8 @@
 """Exported networks give other programs the same probabilities."""
 
+import importlib.util
 import json
+import os
 
 import keras
 import numpy as np
@@ -16,7 +18,21 @@ from skimgclf import ImageEmbedder, ImageLoader, KerasImageClassifier, export_mo
 from skimgclf.datasets import load_digit_images
 from skimgclf.exceptions import InvalidParameterError
 from skimgclf.images import read_image
-from skimgclf.saving import _export
+from skimgclf.models._networks.kinds import BACKBONE_NAMES
+from skimgclf.saving import _export, _export_check
+
+ACTIVATIONS = [
+    name
+    for name in dir(keras.activations)
+    if name not in {"deserialize", "get", "glu", "serialize", "threshold"}
+    and not name.startswith("_")
+]
+
+
+# TensorFlow 2.21 says that its interpreter moves to the package ai_edge_litert.
+pytestmark = pytest.mark.filterwarnings(
+    "ignore:.*tf.lite.Interpreter is deprecated:UserWarning"
+)
 
 
 @pytest.fixture(scope="module")
@@ -62,10 +78,6 @@ def run_keras(path, images):
 RUNNERS = {"onnx": run_onnx, "litert": run_litert, "keras": run_keras}
 
 
-@pytest.mark.filterwarnings(
-    # TensorFlow 2.21 says that its interpreter moves to the package ai_edge_litert.
-    "ignore:.*tf.lite.Interpreter is deprecated:UserWarning"
-)
 @pytest.mark.parametrize("file_format", RUNNERS)
 def test_export_gives_the_same_probabilities_on_images_read_by_its_json(
     fitted, paths, tmp_path, file_format
@@ -170,21 +182,140 @@ def quick(digits, activation):
     return classifier.fit(*digits)
 
 
-def test_repair_translate_erfc_lets_gelu_be_exported(digits, tmp_path):
-    classifier = quick(digits, "gelu")
-    export_model(classifier, tmp_path / "model.onnx")
+RUN = {"onnx": run_onnx, "litert": run_litert}
+
+
+def check_export(classifier, X, path, file_format, tolerance=1e-4):
+    export_model(classifier, path, format=file_format)
+    found, expected = RUN[file_format](path, X), classifier.predict_proba(X)
+    np.testing.assert_allclose(found, expected, atol=tolerance)
+
+
+@pytest.mark.parametrize("activation", ["gelu", "celu"])
+def test_repair_translate_unknown_lets_gelu_and_celu_be_exported(
+    digits, tmp_path, activation
+):
     X, _ = digits
-    np.testing.assert_allclose(
-        run_onnx(tmp_path / "model.onnx", X), classifier.predict_proba(X), atol=1e-4
-    )
+    check_export(quick(digits, activation), X, tmp_path / "model", "onnx")
 
 
-def test_export_refuses_a_network_that_onnx_can_not_hold(digits, tmp_path):
-    classifier = quick(digits, "celu")
-    match = "'format'.* must be 'litert' or 'keras' with this network.*Expm1"
+@pytest.mark.slow
+@pytest.mark.parametrize("file_format", RUN)
+@pytest.mark.parametrize("activation", ACTIVATIONS)
+def test_every_activation_is_exported(digits, tmp_path, activation, file_format):
+    X, _ = digits
+    check_export(quick(digits, activation), X, tmp_path / "model", file_format)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("file_format", RUN)
+@pytest.mark.parametrize("name", BACKBONE_NAMES)
+def test_every_backbone_is_exported(tmp_path, name, file_format):
+    """The largest take minutes and gigabytes each."""
+    X, y = np.random.default_rng(0).random((4, 96, 96, 3), "float32"), [0, 1, 0, 1]
+    classifier = KerasImageClassifier(name, weights=None, epochs=1, random_state=0)
+    check_export(classifier.fit(X, y), X, tmp_path / "model", file_format, 1e-3)
+
+
+@pytest.mark.parametrize("file_format", RUN)
+@pytest.mark.parametrize("policy", ["mixed_bfloat16", "float64"])
+def test_a_network_of_another_float_type_is_exported_in_float32(
+    digits, tmp_path, policy, file_format
+):
+    X, y = digits
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy(policy)
+    try:
+        classifier = KerasImageClassifier(
+            "cnn",
+            conv_filters=(4,),
+            hidden_layer_sizes=(4,),
+            batch_norm=True,
+            epochs=1,
+            random_state=0,
+        ).fit(X, y)
+    finally:
+        keras.config.set_dtype_policy(before)
+    tolerance = 0.02 if policy == "mixed_bfloat16" else 1e-4
+    check_export(classifier, X, tmp_path / "model", file_format, tolerance)
+
+
+@pytest.fixture(scope="module")
+def normalized():
+    """Fit a network that normalizes by constants, also in a network inside of it."""
+
+    def build(image_shape):
+        inputs = keras.Input(image_shape)
+        given = keras.layers.Normalization(mean=[0.2, 0.5], variance=[0.04, 2.0])
+        learnt = keras.layers.Normalization()
+        learnt.adapt(np.random.default_rng(0).random((50, 2), "float32"))
+        inner = keras.Sequential([keras.layers.Input((2,)), learnt])
+        return keras.Model(inputs, inner(given(inputs)))
+
+    X = np.random.default_rng(1).random((6, 2), "float32")
+    classifier = KerasImageClassifier(build, epochs=1, random_state=0)
+    return classifier.fit(X, [0, 1] * 3), X
+
+
+def test_repair_rescaling_of_lets_constants_of_normalization_be_exported(
+    normalized, tmp_path
+):
+    check_export(*normalized, tmp_path / "model", "onnx")
+
+
+@keras.saving.register_keras_serializable("test_export")
+class Erfinv(keras.layers.Layer):
+    """What no exporter knows."""
+
+    def call(self, X):
+        return keras.ops.erfinv(X)
+
+
+@pytest.mark.parametrize(
+    ("file_format", "match"),
+    [
+        ("onnx", "must be 'keras' or 'litert' with.*can't be run.*Erfinv"),
+        ("litert", "must be 'keras' or 'onnx' with.*can't be run"),
+    ],
+)
+def test_a_file_that_does_not_run_is_an_error_and_not_left_behind(
+    digits, tmp_path, file_format, match
+):
+    def build(image_shape):
+        layers = [keras.Input(image_shape), keras.layers.Flatten(), Erfinv()]
+        return keras.Sequential([*layers, keras.layers.Dense(2, "tanh")])
+
+    X, y = digits
+    classifier = KerasImageClassifier(build, epochs=1, random_state=0)
+    classifier.fit(X / 2, y)
+    (tmp_path / "model").write_text("old")
     with pytest.raises(InvalidParameterError, match=match):
-        export_model(classifier, tmp_path / "model.onnx")
-    assert list(tmp_path.iterdir()) == []
+        export_model(classifier, tmp_path / "model", format=file_format)
+    assert os.listdir(tmp_path) == ["model"]
+    assert (tmp_path / "model").read_text() == "old"
+
+
+def test_a_file_with_other_probabilities_is_an_error(fitted, tmp_path, monkeypatch):
+    def run(path, images):
+        return np.full((1, 10), 0.1)
+
+    monkeypatch.setitem(_export_check._RUNTIMES, "onnx", run)
+    with pytest.raises(InvalidParameterError, match=r"it gives .*network gives"):
+        export_model(fitted, tmp_path / "model")
+    assert os.listdir(tmp_path) == []
+
+
+def test_without_onnx_runtime_the_checker_of_onnx_decides(
+    fitted, tmp_path, monkeypatch
+):
+    find = importlib.util.find_spec
+    monkeypatch.setattr(
+        importlib.util,
+        "find_spec",
+        lambda name, *more: None if name == "onnxruntime" else find(name, *more),
+    )
+    export_model(fitted, tmp_path / "model")
+    assert (tmp_path / "model").stat().st_size > 1000
 
 
 def test_export_writes_nothing_when_the_description_has_no_form_in_json(

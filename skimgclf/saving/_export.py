@@ -17,13 +17,17 @@ from skimgclf.exceptions import InvalidParameterError
 from skimgclf.images import ImageLoader
 from skimgclf.models import ImageEmbedder
 from skimgclf.models._networks.augmentation import without_augmentation
-from skimgclf.saving._onnx_repairs import translate_erfc
+from skimgclf.saving._export_check import run_export
+from skimgclf.saving._float32 import rebuild_in_float32
+from skimgclf.saving._onnx_repairs import translate_unknown
 from skimgclf.saving._steps import check_not_read, is_passthrough, list_steps
 
 # Keras tells formats apart by these suffixes, which the user's path needn't have.
 _SUFFIXES = {"keras": ".keras", "litert": ".tflite", "onnx": ".onnx"}
 
 _TABLE = ParameterTable("export_model", {"format": one_of(*_SUFFIXES)})
+
+_MAX_REASON = 300
 
 # What Keras' exporter to ONNX imports.
 _ONNX_PACKAGES = ("onnx", "tf2onnx")
@@ -66,9 +70,9 @@ def export_model(model, path, format="onnx"):
     Raises
     ------
     InvalidParameterError
-        If the model is of another kind, a package for the format is missing, ONNX lacks
-        an operation of the network, or `path` is a file that the network was built
-        from.
+        If the model is of another kind, a package for the format is missing, the format
+        lacks an operation of the network, or `path` is a file that the network was
+        built from.
     sklearn.exceptions.NotFittedError
         If the classifier isn't fitted.
     OSError
@@ -81,7 +85,12 @@ def export_model(model, path, format="onnx"):
     Notes
     -----
     The network takes float32 images in [0, 1], channels last, whatever the dtype of the
-    loader, and gives one probability for each class.
+    loader, and gives one probability for each class. It computes in float32, also if it
+    was trained in another float type.
+
+    Before it appears, a file for LiteRT is run on one image, and one for ONNX too where
+    ONNX Runtime is installed, and the probabilities are compared. A file that doesn't
+    run is an error.
 
     Examples
     --------
@@ -110,6 +119,7 @@ def export_model(model, path, format="onnx"):
     if embedder is not None:
         shape = embedder.image_shape_
         network = _join(embedder._load_fitted().network, network)
+    network = rebuild_in_float32(network)
     exported = _export_network(network, format)
     # Before anything is written: a class without a form in JSON raises a TypeError.
     described = _describe(loader, classifier.classes_, shape, format)
@@ -154,40 +164,39 @@ def _check_packages():
 
 
 def _export_network(network, file_format):
-    """Return the network as the bytes of a file of that format."""
+    """Return the network as the bytes of a file of that format, which was run."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, f"network{_SUFFIXES[file_format]}")
-        if file_format == "onnx":
-            translate_erfc()
         if file_format == "keras":
             # Keras writes the optimizer of a compiled network, whatever it is told.
             plain = keras.models.clone_model(network)
             plain.set_weights(network.get_weights())
             plain.save(path)
-        else:
-            # Keras 3.15 exports a network only after a call.
-            network(np.zeros((1, *network.input_shape[1:])))
-            with warnings.catch_warnings():
-                # Keras 3.15 asks NumPy for `np.object` to repair tf2onnx, which NumPy 2
-                # announces to mean something else; to remove when Keras doesn't.
-                warnings.filterwarnings("ignore", "In the future `np", FutureWarning)
-                # As str: Keras 3.13 looks at the end of it.
-                network.export(str(path), format=file_format, verbose=False)
-        if file_format == "onnx":
-            _check_onnx(path)
+            return path.read_bytes()
+        try:
+            _write_file(network, path, file_format)
+            run_export(path, file_format, network)
+        except (OSError, MemoryError):
+            raise
+        except Exception as error:  # exporters and runtimes raise errors of their own
+            others = " or ".join(map(repr, sorted(_SUFFIXES.keys() - {file_format})))
+            reason = str(error).strip().partition("\n")[0][:_MAX_REASON]
+            expected = f"{others} with this network. A file can't be run: {reason!r}"
+            raise _TABLE.error("format", expected, file_format) from error
         return path.read_bytes()
 
 
-def _check_onnx(path):
-    """Refuse a file that programs for ONNX can't read: tf2onnx only logs it."""
-    import onnx
-
-    try:
-        onnx.checker.check_model(str(path))
-    except onnx.checker.ValidationError as error:
-        reason = str(error).partition("\n")[0]
-        expected = f"'litert' or 'keras' with this network, since onnx says: {reason!r}"
-        raise _TABLE.error("format", expected, "onnx") from error
+def _write_file(network, path, file_format):
+    if file_format == "onnx":
+        translate_unknown()
+    # Keras 3.15 exports a network only after a call.
+    network(np.zeros((1, *network.input_shape[1:])))
+    with warnings.catch_warnings():
+        # Keras 3.15 asks NumPy for `np.object` to repair tf2onnx, which NumPy 2
+        # announces to mean something else; to remove when Keras doesn't.
+        warnings.filterwarnings("ignore", "In the future `np", FutureWarning)
+        # As str: Keras 3.13 looks at the end of it.
+        network.export(str(path), format=file_format, verbose=False)
 
 
 def _describe(loader, classes, image_shape, file_format):

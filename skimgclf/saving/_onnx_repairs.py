@@ -3,21 +3,34 @@
 import numpy as np
 
 
-def translate_erfc():
-    """Teach tf2onnx the operation Erfc, by which TensorFlow computes "gelu".
+def translate_unknown():
+    """Teach tf2onnx the operations by which TensorFlow computes "gelu" and "celu".
 
-    Cause: tf2onnx 1.17 knows Erf only, and writes a file that no program can read. It
-    can go when tf2onnx translates Erfc; then this one isn't used any more.
+    Cause: tf2onnx 1.17 knows neither Erfc nor Expm1, and writes a file that no program
+    can read. It can go when tf2onnx translates both; then this isn't used any more.
     """
     import tf2onnx.handler
 
-    opsets = tf2onnx.handler.tf_op.get_opsets().values()
-    if not any("Erfc" in known for opset in opsets for known in opset):
-        tf2onnx.handler.tf_op("Erfc").register_compat_handler(_write_erfc, 9)
+    known = set()
+    for opset in tf2onnx.handler.tf_op.get_opsets().values():
+        known.update(*opset)
+    for name, write in [("Erfc", _write_erfc), ("Expm1", _write_expm1)]:
+        if name not in known:
+            tf2onnx.handler.tf_op(name).register_compat_handler(write, 9)
 
 
 def _write_erfc(graph, node, **_settings):
     """Replace Erfc(x) by 1 - Erf(x)."""
+    _replace(graph, node, "Erf", lambda one, erf: [one, erf])
+
+
+def _write_expm1(graph, node, **_settings):
+    """Replace Expm1(x) by Exp(x) - 1."""
+    _replace(graph, node, "Exp", lambda one, exp: [exp, one])
+
+
+def _replace(graph, node, operation, order):
+    """Replace a node by another operation and a difference with 1."""
     from tf2onnx import utils
 
     result = {
@@ -26,8 +39,8 @@ def _write_erfc(graph, node, **_settings):
     }
     inputs, outputs = node.input, node.output
     graph.remove_node(node.name)
-    erf = graph.make_node("Erf", inputs, **result)
+    value = graph.make_node(operation, inputs, **result)
     dtype = utils.map_onnx_to_numpy_type(result["dtypes"][0])
     one = graph.make_const(utils.make_name("one"), np.ones((), dtype))
-    subtracted = [one.output[0], erf.output[0]]
+    subtracted = order(one.output[0], value.output[0])
     graph.make_node("Sub", subtracted, name=node.name, outputs=outputs, **result)
