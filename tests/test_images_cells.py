@@ -52,6 +52,24 @@ def test_cell_may_be_a_stream(content, expected, tmp_path):
     spooled.close()
 
 
+class Pipe(io.BytesIO):
+    """A stream that can't go back."""
+
+    def seekable(self):
+        return False
+
+    def seek(self, *place):
+        raise io.UnsupportedOperation
+
+
+def test_cell_may_be_a_stream_that_can_not_go_back(content, expected):
+    assert np.array_equal(read_image(Pipe(content), image_size=(5, 5)), expected)
+    pipes = [Pipe(content), Pipe(content)]
+    images = ImageLoader(image_size=(5, 5), lazy=True).transform(pipes)
+    for _ in range(2):
+        assert (np.asarray(images) == expected).all()
+
+
 def test_cell_may_be_a_feature_of_hugging_face(content, expected, tmp_path):
     path = str(tmp_path / "a.png")
     Path(path).write_bytes(content)

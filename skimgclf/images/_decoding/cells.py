@@ -13,7 +13,8 @@ def plain_source(cell):
     Parameters
     ----------
     cell : object
-        As in `read_image`. Streams are read from their start and put back.
+        As in `read_image`. Streams are read from their start and put back, where that
+        is possible, so that they can be read again.
 
     Returns
     -------
@@ -24,7 +25,7 @@ def plain_source(cell):
         return bytes(cell)
     if isinstance(cell, dict) and cell.keys() == {"bytes", "path"}:
         return _take_feature(cell)
-    if callable(getattr(cell, "read", None)) and callable(getattr(cell, "tell", None)):
+    if callable(getattr(cell, "read", None)):
         return _read_stream(cell)
     return cell
 
@@ -40,10 +41,13 @@ def _take_feature(feature):
 
 def _read_stream(stream):
     try:
-        place = stream.tell()
-        stream.seek(0)
-        content = stream.read()
-        stream.seek(place)
+        if not stream.seekable():  # a pipe, or what a server sends
+            content = stream.read()
+        else:
+            place = stream.tell()
+            stream.seek(0)
+            content = stream.read()
+            stream.seek(place)
     except Exception:  # the error names the kind of cell then
         return stream
     return content if isinstance(content, bytes) else stream
