@@ -208,6 +208,10 @@ def test_tiff_planes_are_refused_where_they_can_not_be_read():
     assert "3 samples" in refuse(signed).reason
     content = write_tiff(scene.astype("u2"), "rgb", (), "separate")
     assert "2240 pixels" in refuse(content, max_pixels=2239).reason
+    many = write_tiff(
+        np.zeros((40, 56, 50), "u1"), "minisblack", ("unspecified",) * 49, "contig"
+    )
+    assert "22400 pixels" in refuse(many, max_pixels=22_399).reason
     sizes, other = struct.pack("<HHI", 279, 4, 3), struct.pack("<HHI", 280, 4, 3)
     assert "directory" in refuse(whole.replace(sizes, other)).reason
 

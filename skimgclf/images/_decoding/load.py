@@ -53,6 +53,7 @@ from skimgclf.images._decoding.tiff import (
 )
 from skimgclf.images._decoding.tiff_directory import (
     HEIGHT,
+    N_SAMPLES,
     ORIENTATION,
     PROFILE,
     WIDTH,
@@ -235,7 +236,10 @@ def _load_heif(stream, max_pixels):
 
 
 def _load_planes(stream, directory, max_pixels):
-    _check_n_pixels(directory.get(WIDTH) * directory.get(HEIGHT), max_pixels)
+    # All samples of a pixel are decoded: up to five count as one pixel, as in others.
+    n_layers = -(-directory.get(N_SAMPLES, 1) // 5)
+    n_pixels = directory.get(WIDTH) * directory.get(HEIGHT) * n_layers
+    _check_n_pixels(n_pixels, max_pixels)
     stream.seek(0)
     content = stream.read()
     image = read_planes(content, directory)
