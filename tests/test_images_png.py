@@ -68,7 +68,7 @@ MODES = ["1", "L", "P", "RGB", "LA", "RGBA", "I;16", "silhouette"]
 
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("share", [0.5, 0.75])
-def test_png_whose_tail_is_zeros_is_refused(mode, share):
+def test_repair_read_png_refuses_a_png_whose_tail_is_zeros(mode, share):
     """A crash or a full disk leaves zeros: the checksum of the data tells."""
     content = encode(make_image(mode), "PNG")
     n_kept = int(len(content) * share)
