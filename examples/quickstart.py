@@ -10,10 +10,6 @@ writes into the folder ``skimgclf-quickstart`` below the current one.
 """
 
 import os
-
-# TensorFlow's C++ side reports its CPU features on stderr unless told otherwise.
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-
 import subprocess
 import sys
 from pathlib import Path

@@ -6,8 +6,6 @@ Keras is imported only by commands that need it, after arguments and tables are 
 import importlib
 import os
 import sys
-import tempfile
-from contextlib import contextmanager
 
 import numpy as np
 from joblib import parallel_config
@@ -24,9 +22,6 @@ from skimgclf.images import ImageLoader, check_images
 from skimgclf.prediction import predict_frame
 
 _TABLE_EXTENSIONS = (".csv", ".tsv", ".txt")
-
-# Beginnings of lines that absl logs for information only.
-_START_MESSAGES = (b"WARNING: All log messages before absl::", b"I0000 ")
 
 
 def run_command(options):
@@ -78,7 +73,7 @@ def _fit(options):
         _print_scores(pipeline, data.filenames[test], data.target[test])
     # A loaded model shouldn't print progress because this command did.
     pipeline.set_params(load__verbose=0, classify__verbose=0)
-    _import_quietly("skimgclf.saving").save_model(pipeline, options.output)
+    importlib.import_module("skimgclf.saving").save_model(pipeline, options.output)
     print_text(f"Saved as {escape_line(options.output)}")
     return 0
 
@@ -102,7 +97,7 @@ def _make_pipeline(options):
     if options.validation_fraction:
         given["early_stopping"] = True
         given["validation_fraction"] = options.validation_fraction
-    pipeline = _import_quietly("skimgclf.pipelines").make_image_pipeline(
+    pipeline = importlib.import_module("skimgclf.pipelines").make_image_pipeline(
         options.kind,
         image_size=options.image_size,
         cache=options.cache,
@@ -310,35 +305,7 @@ def _load_pipeline(options):
 def _load_model(path):
     if not os.path.isfile(path):
         raise SkimgclfError(f"There is no model {path!r}.")
-    return _import_quietly("skimgclf.saving").load_model(path)
-
-
-def _import_quietly(name):
-    """Import a module, without the messages that TensorFlow prints when it starts."""
-    with _without_start_messages():
-        return importlib.import_module(name)
-
-
-@contextmanager
-def _without_start_messages():
-    """Hide the messages that TensorFlow prints on stderr when it starts.
-
-    TensorFlow 2.21 prints that it uses oneDNN and finds no GPU driver before it reads
-    TF_CPP_MIN_LOG_LEVEL. Remove this function when that setting works again.
-    """
-    sys.stderr.flush()
-    stderr = os.dup(2)
-    with tempfile.TemporaryFile() as messages:
-        os.dup2(messages.fileno(), 2)
-        try:
-            yield
-        finally:
-            sys.stderr.flush()
-            os.dup2(stderr, 2)
-            os.close(stderr)
-            messages.seek(0)
-            lines = [line for line in messages if not line.startswith(_START_MESSAGES)]
-            os.write(2, b"".join(lines))
+    return importlib.import_module("skimgclf.saving").load_model(path)
 
 
 def _is_watched():

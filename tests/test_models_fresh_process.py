@@ -10,18 +10,20 @@ from skimgclf import ImageEmbedder, KerasImageClassifier
 # All in one process, since an import of TensorFlow takes seconds. What depends on the
 # names and numbers that a process has given out comes first.
 STEPS = """
-import io, json, logging
-import keras
+import io, json, logging, os, tempfile, threading
 import numpy as np
-import tensorflow as tf
-from sklearn.datasets import load_digits
-from tensorflow.python.framework import config
-from skimgclf import ImageEmbedder, KerasImageClassifier
 
-found = {}
-messages = io.StringIO()
-tf.get_logger().addHandler(logging.StreamHandler(messages))
+os.environ.pop("TF_CPP_MIN_LOG_LEVEL")  # of the tests
+stderr, printed, is_over = os.dup(2), tempfile.TemporaryFile(), threading.Event()
+os.dup2(printed.fileno(), 2)
+found = {"spoken": []}
 rows, classes = np.eye(20), np.repeat([0, 1], 10)
+
+
+def speak():
+    while not is_over.wait(0.02):
+        found["spoken"].append(f"line {len(found['spoken'])} of another thread")
+        os.write(2, f"{found['spoken'][-1]}\\n".encode())
 
 
 def build(image_shape):
@@ -29,7 +31,26 @@ def build(image_shape):
     return keras.Sequential(layers)
 
 
-network = KerasImageClassifier(build, epochs=1).fit(rows, classes).model_
+thread = threading.Thread(target=speak)
+thread.start()
+try:
+    from skimgclf import load_model, ImageEmbedder, KerasImageClassifier
+    import keras
+
+    network = KerasImageClassifier(build, epochs=1).fit(rows, classes).model_
+finally:
+    is_over.set()
+    thread.join()
+    os.dup2(stderr, 2)
+    printed.seek(0)
+    found["printed"] = printed.read().decode().splitlines()
+
+import tensorflow as tf
+from sklearn.datasets import load_digits
+from tensorflow.python.framework import config
+
+messages = io.StringIO()
+tf.get_logger().addHandler(logging.StreamHandler(messages))
 found["layers"] = [layer.name for layer in network.layers]
 found["shape"] = network.output_shape
 
@@ -84,6 +105,11 @@ def found(run_python, home):
     offline = {"https_proxy": "http://127.0.0.1:9", "no_proxy": ""}
     printed = run_python(STEPS, KERAS_HOME=str(home), **offline)
     return json.loads(printed.splitlines()[-1])
+
+
+def test_repair_start_lines_are_left_out_and_no_other_line(found):
+    assert found["printed"] == found["spoken"]
+    assert len(found["spoken"]) > 10
 
 
 def test_a_layer_called_dense_stands_beside_ours(found):

@@ -1,6 +1,9 @@
 """Arrays to classes: the classifier, pretrained features, and the networks of both."""
 
-import keras
+from skimgclf.models._start import without_start_lines
+
+with without_start_lines():  # before any other module imports TensorFlow
+    import keras
 
 if keras.backend.backend() != "tensorflow":
     raise ImportError(

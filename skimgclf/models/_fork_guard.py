@@ -5,6 +5,7 @@ its parent did would hang.
 """
 
 from skimgclf._platform import after_fork
+from skimgclf.models._start import start_devices
 
 
 class _Process:
@@ -20,14 +21,16 @@ after_fork(_process.note_fork)
 
 
 def use_tensorflow():
-    """Raise an error where TensorFlow would hang, and remember that it is used."""
+    """Start TensorFlow, or raise an error where it would hang."""
     if _process.is_forked_from_user:
         raise RuntimeError(
             "This process was forked from one that had used TensorFlow already, and "
             "would wait for ever. Start processes by joblib's 'loky' (its default) or "
             "by multiprocessing's 'spawn' instead of 'fork'."
         )
-    _process.has_used_tensorflow = True
+    if not _process.has_used_tensorflow:
+        _process.has_used_tensorflow = True
+        start_devices()
 
 
 def is_forked():
