@@ -18,6 +18,7 @@ that catches `ValueError` or `OSError` keeps working.
 """
 
 import os
+import re
 
 __all__ = [
     "DatasetError",
@@ -34,6 +35,15 @@ __all__ = [
 
 # Number of items that a message lists; `.errors` and `.problems` hold all.
 _N_LISTED = 10
+
+
+# What stands before "@" in a URL, and the parameters of signed ones.
+_USER = re.compile(r"://[^/@\s'\"]+@")
+_SECRET = re.compile(
+    r"([?&;](?:[\w.-]*(?:signature|credential|token|password|secret|key)|sig|auth|pwd)=)"
+    r"[^&;#\s'\"]+",
+    re.IGNORECASE,
+)
 
 
 class SkimgclfError(Exception):
@@ -187,12 +197,24 @@ class ModelFileWarning(SkimgclfWarning):
     """A model was saved with versions that differ from those that load it."""
 
 
+def mask_credentials(text):
+    """Write stars for passwords, signatures and tokens in the URLs of a text.
+
+    Examples
+    --------
+    >>> from skimgclf.exceptions import mask_credentials
+    >>> mask_credentials("'ftp://me:secret@host/a.png' and http://h/b?token=1&size=2")
+    "'ftp://***@host/a.png' and http://h/b?token=***&size=2"
+    """
+    return _SECRET.sub(r"\1***", _USER.sub("://***@", text))
+
+
 def describe_list(summary, items):
     """Write a summary and its first ten items, one a line."""
     lines = [str(summary), *(f"  {item}" for item in items[:_N_LISTED])]
     if len(items) > _N_LISTED:
         lines.append(f"  ... and {len(items) - _N_LISTED} more")
-    return "\n".join(lines)
+    return mask_credentials("\n".join(lines))
 
 
 def describe_images(summary, errors):
@@ -202,4 +224,4 @@ def describe_images(summary, errors):
 
 def _describe_image(row, path, reason):
     where = "" if row is None else f" (row {row})"
-    return f"{path!r}{where}: {reason}"
+    return mask_credentials(f"{path!r}{where}: {reason}")

@@ -12,7 +12,7 @@ from loopback_server import LoopbackServer
 from PIL import Image
 
 from skimgclf import ImageLoader
-from skimgclf.datasets import load_image_csv, load_image_folder
+from skimgclf.datasets import _urls, load_image_csv, load_image_folder
 from skimgclf.exceptions import (
     DatasetError,
     DatasetWarning,
@@ -267,3 +267,43 @@ def test_a_folder_on_disk_that_looks_like_a_url_is_read(tmp_path, monkeypatch):
     data = load_image_folder("a::b")
     assert data.filenames.tolist() == ["a::b/cat/1.png", "a::b/dog/1.png"]
     assert ImageLoader().transform(data.filenames).shape == (2, 28, 28, 1)
+
+
+class _Endless:
+    """A file system of folders without an end."""
+
+    def __init__(self, n_folders):
+        self.n_folders, self.n_lists = n_folders, 0
+
+    def ls(self, folder, detail):
+        self.n_lists += 1
+        names = [f"{folder}/{number}" for number in range(self.n_folders)]
+        return [{"name": name, "type": "directory"} for name in names]
+
+
+@pytest.mark.parametrize(("max_depth", "n_lists"), [(32, 33), (10**6, 200)])
+def test_a_listing_without_an_end_is_given_up(monkeypatch, max_depth, n_lists):
+    monkeypatch.setattr(_urls, "_MAX_FOLDERS", 200)
+    monkeypatch.setattr(_urls, "_MAX_DEPTH", max_depth)
+    endless = _Endless(2)
+    with pytest.raises(OSError, match=r"may have no end"):
+        _urls._walk(endless, "http://host/a")
+    assert endless.n_lists == n_lists
+
+
+def test_a_listing_of_a_server_without_an_end_names_the_folder(monkeypatch):
+    def answer(handler):
+        content = b'<a href="deeper/">deeper/</a>'
+        handler.send_response(200)
+        handler.send_header("Content-Length", str(len(content)))
+        handler.send_header("Content-Type", "text/html")
+        handler.end_headers()
+        handler.wfile.write(content)
+
+    monkeypatch.setattr(_urls, "_MAX_DEPTH", 3)
+    match = r"folder 'http.*/a' can't be listed: .*may have no end"
+    with LoopbackServer() as server:
+        for depth in range(8):
+            server.handlers["/a/" + "deeper/" * depth] = answer
+        with pytest.raises(DatasetError, match=match):
+            load_image_folder(f"{server.url}/a")

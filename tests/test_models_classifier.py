@@ -10,6 +10,7 @@ import pytest
 from sklearn.base import clone, is_classifier
 from sklearn.exceptions import NotFittedError
 from sklearn.model_selection import GridSearchCV, cross_val_score
+from sklearn.neural_network import MLPClassifier
 
 from skimgclf import KerasImageClassifier
 from skimgclf.models import build_dense
@@ -147,6 +148,33 @@ def test_score_refuses_labels_of_another_type(fitted, digits):
     X, y = digits
     with pytest.raises(ValueError, match=r"None of the labels.* 0 in row 0.*\n  '0'"):
         fitted.score(X, y.astype(int))
+
+
+def test_score_of_unseen_labels_alone_is_zero_with_a_warning(fitted, digits):
+    """As in a fold whose test rows are all of one rare class."""
+    with pytest.warns(UserWarning, match="10 of 10 labels in y were never seen"):
+        assert fitted.score(digits[0][:10], ["zebra"] * 10) == 0
+
+
+def test_a_missing_y_is_said(fitted, digits):
+    for call in (quick().fit, fitted.score):
+        with pytest.raises(ValueError, match=r"y is missing: .*y to be passed"):
+            call(digits[0], None)
+
+
+@pytest.mark.parametrize("dtype", ["datetime64[D]", "timedelta64[s]"])
+def test_dates_as_labels_are_refused_with_advice(digits, dtype):
+    y = digits[1].astype(int).astype(dtype)
+    with pytest.raises(ValueError, match=r"y holds dates or times.*y\.astype\(str\)"):
+        quick().fit(digits[0], y)
+    quick().fit(digits[0], y.astype(str))
+
+
+def test_partial_fit_refuses_early_stopping_as_mlp_classifier_does(digits):
+    rows, y = digits[0].reshape(300, -1), digits[1]
+    for classifier in (quick(early_stopping=True), MLPClassifier(early_stopping=True)):
+        with pytest.raises(ValueError, match="partial_fit does not support early_stop"):
+            classifier.partial_fit(rows, y, classes=np.unique(y))
 
 
 def test_score_counts_single_unknown_labels_as_wrong_with_a_warning(fitted, digits):

@@ -386,3 +386,14 @@ def test_other_models_and_steps_are_refused_by_name(fitted, tmp_path):
     with pytest.raises(InvalidParameterError, match="'include_optimizer'"):
         save_model(fitted, tmp_path / "saved", include_optimizer="yes")
     assert os.listdir(tmp_path) == []
+
+
+def test_a_loaded_model_starts_no_more_threads_than_there_are_processors(
+    digits, tmp_path
+):
+    classifier = KerasImageClassifier(hidden_layer_sizes=(2,), epochs=1).fit(*digits)
+    for n_jobs, expected in [(10**9, os.cpu_count()), (1, 1), (-1, -1), (None, None)]:
+        loader = ImageLoader(n_jobs=n_jobs)
+        pipeline = Pipeline([("load", loader), ("classify", classifier)])
+        save_model(pipeline, tmp_path / "model")
+        assert load_model(tmp_path / "model")[0].n_jobs == expected

@@ -5,7 +5,7 @@ import importlib
 import skimgclf
 from skimgclf._atomic import replace_atomically
 from skimgclf.datasets._archive_members import MAX_BYTES
-from skimgclf.exceptions import DatasetError
+from skimgclf.exceptions import DatasetError, mask_credentials
 
 # Seconds without a byte from the server.
 _TIMEOUT = 60
@@ -34,7 +34,7 @@ def download_file(url, path, progress):
     DatasetError
         If the file is too large.
     """
-    pooch = _import("pooch", f"pooch downloads {url!r}")
+    pooch = _import("pooch", f"pooch downloads {mask_credentials(repr(url))}")
     download = pooch.HTTPDownloader(
         progressbar=progress,
         chunk_size=_CHUNK,
@@ -51,7 +51,8 @@ def download_file(url, path, progress):
     except DatasetError:
         raise
     except (OSError, ValueError) as error:
-        raise OSError(f"{url!r} can't be downloaded: {error}") from error
+        why = f"{url!r} can't be downloaded: {error}"
+        raise OSError(mask_credentials(why)) from error
 
 
 def download_from_drive(file_id, path, progress):

@@ -17,6 +17,9 @@ from skimgclf.images._urls import (
     is_archive,
 )
 
+# A server can make up folders for ever.
+_MAX_DEPTH, _MAX_FOLDERS, _MAX_FILES = 32, 100_000, 5_000_000
+
 
 class UrlFolder:
     """A folder of class folders behind a URL, where there are no links.
@@ -176,9 +179,16 @@ def list_files(root, url_reader):
 
 def _walk(fs, root):
     """List all files below a folder; fsspec's walk skips folders that it can't list."""
-    files, waiting = [], [root]
+    files, waiting, n_folders = [], [root], 0
     while waiting:
-        folder = waiting.pop()
+        folder, n_folders = waiting.pop(), n_folders + 1
+        depth = folder.strip("/").count("/") - root.strip("/").count("/")
+        if depth > _MAX_DEPTH or n_folders > _MAX_FOLDERS or len(files) > _MAX_FILES:
+            raise OSError(
+                f"at {folder!r} there are more than {_MAX_DEPTH} folders in each "
+                f"other, {_MAX_FOLDERS:,} folders or {_MAX_FILES:,} files: the listing "
+                "may have no end"
+            )
         for entry in fs.ls(folder, detail=True):
             path = entry["name"]
             # A folder's own entry, and links up, lead in a circle.

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from skimgclf._file_identity import wait_for_identity
 from skimgclf._platform import after_fork
 from skimgclf._validation import Rule
+from skimgclf.exceptions import mask_credentials
 from skimgclf.images._fsspec_repairs import (
     copy_web_file,
     find_server_error,
@@ -354,7 +355,8 @@ def _import_fsspec(url):
         import fsspec
     except ImportError as error:
         raise MissingPackageError(
-            f"{url!r} is a URL, which fsspec reads, and that isn't installed: "
+            f"{mask_credentials(repr(url))} is a URL, which fsspec reads, and that "
+            "isn't installed: "
             'pip install "skimgclf[remote]".'
         ) from error
     return fsspec
@@ -368,6 +370,7 @@ def _missing_packages_named(url):
         raise
     except ImportError as error:
         raise MissingPackageError(
-            f"{url!r} needs a package that isn't installed: {error} (for http:// and "
+            f"{mask_credentials(repr(url))} needs a package that isn't installed: "
+            f"{error} (for http:// and "
             'https://, pip install "skimgclf[remote]").'
         ) from error

@@ -362,6 +362,8 @@ default=None
         ValueError
             If a parameter or the data are invalid.
         """
+        if self.early_stopping:  # as MLPClassifier
+            raise ValueError("partial_fit does not support early_stopping=True.")
         learner = detach(self)
         learner._fit(X, y, sample_weight, classes=classes, is_partial=True)
         return adopt(self, learner)
@@ -417,7 +419,7 @@ default=None
             Samples like those of fit.
         y : array-like of shape (n_samples,)
             True labels. Labels that weren't seen in fit count as wrong, with a warning;
-            if no label was seen in fit, an error is raised.
+            text instead of numbers, or the other way round, is an error.
         sample_weight : array-like of shape (n_samples,), default=None
             Weight of each sample.
 

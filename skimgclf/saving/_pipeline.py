@@ -1,5 +1,7 @@
 """Turn a classifier or a pipeline into a JSON document and arrays, and back."""
 
+import os
+
 from sklearn.pipeline import Pipeline
 
 from skimgclf._validation import check_bool, check_keys
@@ -128,7 +130,10 @@ def _restore_step(name, kind, parameters, learnt):
     for parameter, reason in _OF_THIS_MACHINE.items():
         if parameters.get(parameter) is not None:
             raise ValueError(f"step {name!r} {reason}")
-    return ImageLoader(**parameters).fit(None)
+    loader = ImageLoader(**parameters).fit(None)
+    if (loader.n_jobs or 0) > (os.cpu_count() or 1):  # of a larger machine, or hostile
+        loader.set_params(n_jobs=os.cpu_count() or 1)
+    return loader
 
 
 def _read_step(step):

@@ -31,6 +31,7 @@ def check_labels(y, classes=None, *, name="y"):
     """
     y = _as_column(y, name)
     _refuse_missing_labels(y, name)
+    _refuse_dates(y, name)
     _refuse_mixed_labels(y, name)
     check_classification_targets(y)
     if classes is not None:
@@ -76,7 +77,7 @@ def check_partial_classes(classes, known):
 
 
 def warn_of_unknown_labels(y, classes):
-    """Warn of labels that weren't seen in fit; refuse y if none was seen.
+    """Warn of labels that weren't seen in fit; refuse y if all are of another type.
 
     Parameters
     ----------
@@ -92,15 +93,20 @@ def warn_of_unknown_labels(y, classes):
         return
     first = f"{y.tolist()[rows[0]]!r} in row {rows[0]}"
     seen = _list_classes(classes)
-    if len(rows) == len(y):
+    # As in scikit-learn, an accuracy of 0 where all are of classes that a fold lacks.
+    if len(rows) == len(y) and _is_text(y) != _is_text(classes):
         raise ValueError(
-            f"None of the labels in y was seen in fit, the first is {first}. Are they "
-            f"of another type, or from another data set? {seen}"
+            f"None of the labels in y was seen in fit, the first is {first}. They are "
+            f"of another type. {seen}"
         )
     warn_user(
         f"{len(rows)} of {len(y)} labels in y were never seen in fit and count as "
         f"wrongly predicted, the first is {first}. {seen}"
     )
+
+
+def _is_text(labels):
+    return all(isinstance(label, str) for label in labels.tolist())
 
 
 def _encode(y, classes, name):
@@ -122,6 +128,11 @@ def _list_classes(classes):
 
 
 def _as_column(y, name):
+    if y is None:
+        raise ValueError(
+            f"{name} is missing: a classifier requires y to be passed, but the target "
+            f"{name} is None."
+        )
     try:
         shape = np.asarray(y).shape
     except ValueError:
@@ -161,6 +172,14 @@ def _refuse_missing_labels(y, name):
         )
     if y.dtype.kind == "f" and np.isinf(y).any():
         raise ValueError(f"Input {name} contains infinity, which can't be a label.")
+
+
+def _refuse_dates(y, name):
+    if y.dtype.kind in "mM":
+        raise ValueError(
+            f"{name} holds dates or times ({y.dtype}), which can't be labels, since no "
+            f"saved model could hold them. Turn them into text: {name}.astype(str)."
+        )
 
 
 def _refuse_mixed_labels(y, name):
