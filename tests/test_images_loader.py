@@ -175,12 +175,23 @@ def test_loader_has_a_html_representation():
         assert "ImageLoader" in estimator._repr_html_()
 
 
-def test_loader_output_is_never_wrapped(paths):
+def test_loader_output_is_wrapped_as_columns_only(paths):
     """set_output's global setting leaves the 4-D array alone."""
     assert not hasattr(ImageLoader(), "get_feature_names_out")
+    columns = ImageLoader(flatten=True, image_size=(2, 3), color_mode="rgb")
     with sklearn.config_context(transform_output="pandas"):
-        for loader in [ImageLoader(), ImageLoader(flatten=True)]:
-            assert type(loader.fit_transform(paths)) is np.ndarray
+        assert type(ImageLoader().fit_transform(paths)) is np.ndarray
+        frame = columns.fit_transform(paths)
+    np.testing.assert_array_equal(frame.to_numpy(), columns.transform(paths))
+    assert list(frame.columns) == list(columns.get_feature_names_out())
+
+
+def test_columns_have_names_through_a_column_transformer(paths):
+    loader = ImageLoader(flatten=True, image_size=(2, 2))
+    transformer = ColumnTransformer([("pixels", loader, ["path"])])
+    transformer.fit(pd.DataFrame({"path": paths}))
+    names = [f"pixels__imageloader{n}" for n in range(4)]
+    assert list(transformer.get_feature_names_out()) == names
 
 
 def test_loader_output_is_contiguous_and_typed(paths):

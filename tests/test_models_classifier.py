@@ -92,6 +92,18 @@ def test_uint8_images_train_and_predict_like_their_float_images(digits):
     )
 
 
+def test_log_probabilities_are_the_logarithms_of_probabilities(fitted, digits):
+    X, _ = digits
+    logarithms = fitted.predict_log_proba(X)
+    np.testing.assert_allclose(np.exp(logarithms), fitted.predict_proba(X), rtol=1e-5)
+
+
+def test_the_log_probability_of_an_impossible_class_is_minus_infinity():
+    rows = np.array([[1e6], [-1e6]])
+    sure = quick(hidden_layer_sizes=(), epochs=2).fit(rows, [0, 1])
+    assert np.isneginf(sure.predict_log_proba(rows)[[0, 1], [1, 0]]).all()
+
+
 def test_the_network_takes_images_and_gives_probabilities(fitted, digits):
     X = digits[0][:5]
     assert isinstance(fitted.model_, keras.Model)
@@ -396,11 +408,11 @@ def test_a_clone_carries_parameters_and_nothing_learnt(fitted):
 @pytest.mark.parametrize("method", ["fit", "predict", "predict_proba"])
 def test_warnings_point_at_the_users_line(fitted, digits, method):
     X, y = digits
-    given = (X * 255, y) if method == "fit" else (X * 255,)
+    given = (X * 2, y) if method == "fit" else (X * 2,)
     for estimator in (clone(fitted) if method == "fit" else fitted, fitted):
         if method == "fit" and estimator is fitted:
             continue
-        with pytest.warns(UserWarning, match="range from 0 to 255") as warned:
+        with pytest.warns(UserWarning, match="range from 0 to 2") as warned:
             getattr(estimator, method)(*given)
         assert {one.filename for one in warned} == {__file__}
 

@@ -483,5 +483,5 @@ def test_inner_model_is_the_one_of_keras():
 
 def test_warnings_of_range_come_once(images):
     with pytest.warns(UserWarning, match="expected in \\[0, 1\\]") as caught:
-        random_embedder().fit_transform(images * 255)
+        random_embedder().fit_transform(images * 2)
     assert len(caught) == 1

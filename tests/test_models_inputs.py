@@ -65,10 +65,22 @@ def test_samples_in_float64_become_keras_float():
     assert check(IMAGES).dtype == np.float32
 
 
-@pytest.mark.parametrize("factor", [255, -1])
-def test_images_outside_the_range_get_a_warning(factor):
+@pytest.mark.parametrize("kind", ["float64", "float32", "int64", "uint16"])
+def test_images_of_8_bits_in_another_type_are_refused(kind):
+    with pytest.raises(ValueError, match=r"range from .* to 2.*uint8") as raised:
+        check((IMAGES * 255).astype(kind))
+    assert "The images in X range from" in str(raised.value)
+
+
+def test_images_of_8_bits_after_a_resize_are_refused():
+    with pytest.raises(ValueError, match=r"must be in \[0, 1\]"):
+        check(IMAGES * 265 - 5)
+
+
+@pytest.mark.parametrize(("factor", "shift"), [(1, 0.5), (-1, 0), (255, -127), (6, -3)])
+def test_images_outside_the_range_get_a_warning(factor, shift):
     with pytest.warns(UserWarning, match=r"range from .* expected in \[0, 1\]"):
-        check(IMAGES * factor)
+        check(IMAGES * factor + shift)
 
 
 def test_images_scaled_twice_get_a_warning():

@@ -1,6 +1,10 @@
 """Load image files into one array, as a scikit-learn transformer: ImageLoader."""
 
+import math
+
+import numpy as np
 from sklearn.base import BaseEstimator, TransformerMixin
+from sklearn.utils.metaestimators import available_if
 
 from skimgclf._validation import (
     TRUE_OR_FALSE,
@@ -12,6 +16,7 @@ from skimgclf._validation import (
 )
 from skimgclf.exceptions import ImageLoadWarning
 from skimgclf.images._cache import CACHE_RULES, DEFAULT_CACHE_LIMIT
+from skimgclf.images._decoding.colour import N_CHANNELS
 from skimgclf.images._decoding.options import (
     DECODE_RULES,
     DEFAULT_MAX_PIXELS,
@@ -246,6 +251,27 @@ default="bilinear"
         if errors:
             warn_user(ImageLoadWarning(errors))
         return images.reshape(len(images), -1) if self.flatten else images
+
+    @available_if(lambda loader: loader.flatten)
+    def get_feature_names_out(self, input_features=None):
+        """Name the columns of the output, with `flatten`.
+
+        Without `flatten`, images aren't columns, and there is no such method.
+
+        Parameters
+        ----------
+        input_features : array-like of str, default=None
+            Ignored.
+
+        Returns
+        -------
+        names : ndarray of shape (height * width * n_channels,), object
+            "imageloader0", "imageloader1" and so on.
+        """
+        options = self._check_parameters().options
+        n_columns = math.prod(options.image_size) * N_CHANNELS[options.color_mode]
+        name = type(self).__name__.lower()
+        return np.array([f"{name}{n}" for n in range(n_columns)], dtype=object)
 
     def _check_parameters(self):
         """Check all parameters, and return how to load."""

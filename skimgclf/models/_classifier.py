@@ -2,6 +2,7 @@
 
 import contextlib
 
+import numpy as np
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils.validation import check_is_fitted
 
@@ -408,6 +409,23 @@ default=None
         # A dense network computes a thousand samples in the time of a hundred.
         size = max(seen.batch_size, predictor.n_rows)
         return predict_in_batches(predictor.start(), X, batch_size=size)
+
+    def predict_log_proba(self, X):
+        """Predict the logarithm of the probability of each class.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, height, width, n_channels) or \
+                (n_samples, n_features)
+            Samples like those of fit.
+
+        Returns
+        -------
+        log_probabilities : ndarray of shape (n_samples, n_classes)
+            In the order of `classes_`; -inf where the probability is 0.
+        """
+        with np.errstate(divide="ignore"):
+            return np.log(self.predict_proba(X))
 
     def score(self, X, y, sample_weight=None):
         """Compute the accuracy: the fraction of samples with the right predicted label.

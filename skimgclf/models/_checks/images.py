@@ -20,6 +20,10 @@ _TOO_DARK = 0.02
 # Number of images from which such dark ones are reported: a few may be right.
 _MANY = 10
 
+# Float images with a higher value are of 8 bits, unless they are negative too:
+# standardized images stay below.
+_TOO_BRIGHT = 16
+
 # How far values may lie outside of [0, 1], as after resizing by other libraries.
 _ROUNDING = 1e-3
 
@@ -167,7 +171,7 @@ def _check_pixels(estimator, X, name):
         input_name=name,
     )
     if not is_uint8:
-        _warn_of_range(X, name)
+        _check_range(X, name)
     return X
 
 
@@ -184,14 +188,19 @@ def _loader_hint(image_shape):
     )
 
 
-def _warn_of_range(X, name):
-    """Warn of images that can't be in [0, 1], or were divided by 255 twice."""
+def _check_range(X, name):
+    """Refuse float images of 8 bits; warn of others that can't be in [0, 1]."""
     low, high = float(X.min()), float(X.max())
+    if low > -_TOO_BRIGHT and high > _TOO_BRIGHT:
+        raise ValueError(
+            f"The images in {name} range from {low:.4g} to {high:.4g}, but float "
+            f"images must be in [0, 1]. Divide 8-bit values by 255 ({name} / 255), or "
+            f'pass them as uint8 ({name}.astype("uint8")), which is divided for you.'
+        )
     if low < -_ROUNDING or high > 1 + _ROUNDING:
         warn_user(
             f"The images in {name} range from {low:.4g} to {high:.4g}, but float "
-            "images are expected in [0, 1]. Divide 8-bit values by 255, or pass them "
-            "as uint8."
+            "images are expected in [0, 1]."
         )
     # A few dark images may be right.
     elif len(X) >= _MANY and 0 < high < _TOO_DARK:
