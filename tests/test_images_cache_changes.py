@@ -2,6 +2,7 @@
 
 import os
 import time
+import types
 import zipfile
 
 import numpy as np
@@ -161,6 +162,25 @@ def test_time_of_change_is_that_of_modification_on_windows(tmp_path, monkeypatch
     with monkeypatch.context() as patched:
         patched.setattr(os, "name", "nt")
         assert identify_file(str(path)) is None
+
+
+@pytest.mark.parametrize(
+    "name", ["st_size", "st_mtime_ns", "st_ctime_ns", "st_ino", "st_dev"]
+)
+def test_identity_of_a_file_is_another_one_by_each_of_its_values(
+    tmp_path, monkeypatch, name
+):
+    path = tmp_path / "a"
+    path.touch()
+    status = os.stat(path)
+    values = {each: getattr(status, each) for each in dir(status) if each[:3] == "st_"}
+    monkeypatch.setattr(time, "time_ns", lambda: status.st_ctime_ns + 10**12)
+    found = set()
+    for number in (values[name], values[name] - 1):
+        changed = types.SimpleNamespace(**{**values, name: number})
+        monkeypatch.setattr(os, "stat", lambda _, changed=changed: changed)
+        found.add(identify_file("a"))
+    assert len(found - {None}) == 2
 
 
 def test_cache_takes_the_long_numbers_of_files_on_windows(tmp_path, monkeypatch):

@@ -13,7 +13,7 @@ N_CHANNELS = {"grayscale": 1, "rgb": 3, "rgba": 4}
 _PILLOW_MODES = {"grayscale": "L", "rgb": "RGB", "rgba": "RGBA"}
 
 # ITU-R 601-2 luma, as Pillow's convert("L") has it (Convert.c, L24: 16-bit fractions).
-_LUMA = np.array([19595, 38470, 7471], dtype=np.float32) / 65536
+_LUMA = np.array([19595 / 65536, 38470 / 65536, 7471 / 65536], dtype=np.float32)
 
 _ALPHA_MODES = {"RGBA", "LA", "PA", "La", "RGBa"}
 _EIGHT_BIT_MODES = {"1", "L", "P", "RGB", "RGBX", "CMYK", "YCbCr", "LAB", "HSV"}

@@ -22,7 +22,7 @@ def scale_pixels(pixels, dtype):
 
 def write_pixels(pixels, image):
     """Write decoded pixels into an image of float32 in [0, 1] or uint8 in [0, 255]."""
-    if pixels.dtype == image.dtype:
+    if pixels.dtype.kind == image.dtype.kind:
         image[:] = pixels
     elif image.dtype == np.uint8:
         np.rint(pixels * 255, out=image, casting="unsafe")

@@ -10,7 +10,7 @@ HARD_LOSS = "sparse_categorical_crossentropy"
 # Labels are rows of shares of classes. Names of Keras, and no function of our own: a
 # network that a user saves by itself is read again without this package.
 SOFT_LOSS = "categorical_crossentropy"
-METRICS = ("accuracy",)
+METRICS = ["accuracy"]
 
 
 @dataclasses.dataclass(frozen=True)
