@@ -1,6 +1,7 @@
 """Check parameters by rules, make parameter errors, and warn users."""
 
 import dataclasses
+import difflib
 import numbers
 import os
 import sys
@@ -66,6 +67,8 @@ class Rule:
     explain : callable, default=None
         Returns, for one invalid value, an end of the sentence that says more than
         `expected`, or None.
+    names : tuple of str, default=()
+        Valid values of which an error tells the nearest one.
     """
 
     expected: str
@@ -73,6 +76,7 @@ class Rule:
     wrong: tuple
     convert: Callable = _keep
     explain: Callable | None = None
+    names: tuple = ()
 
     def __or__(self, other):
         def accepts(value):
@@ -85,11 +89,23 @@ class Rule:
         wrong += [value for value in other.wrong if not self.accepts(value)]
         expected = f"{self.expected} or {other.expected}"
         explain = self.explain or other.explain
-        return Rule(expected, accepts, tuple(wrong), convert, explain)
+        names = self.names + other.names
+        return Rule(expected, accepts, tuple(wrong), convert, explain, names)
 
     def describe(self, value):
         """Return the end of the sentence on an invalid value."""
-        return (self.explain and self.explain(value)) or self.expected
+        expected = (self.explain and self.explain(value)) or self.expected
+        near = _find_nearest(value, self.names)
+        return f"{expected}; the nearest name is {near!r}" if near else expected
+
+
+def _find_nearest(value, names):
+    """Find the name that a misspelt one is most like; None if it is like no name."""
+    if not isinstance(value, str):
+        return None
+    spellings = {name.casefold(): name for name in names}
+    near = difflib.get_close_matches(value.casefold(), spellings, n=1)
+    return spellings[near[0]] if near else None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -164,7 +180,19 @@ def one_of(*choices):
         return isinstance(value, str) and value in choices
 
     expected = f"one of {', '.join(map(repr, choices))}"
-    return Rule(expected, accepts, ("no such choice", choices[0].upper(), 3, None))
+    wrong = ("no such choice", choices[0].upper(), 3, None)
+    return Rule(expected, accepts, wrong, names=choices)
+
+
+def in_any_case(*choices):
+    """Make the rule that a value is one of some names, in upper or lower case."""
+    spellings = {name.casefold(): name for name in choices}
+    return dataclasses.replace(
+        one_of(*choices),
+        accepts=lambda value: isinstance(value, str) and value.casefold() in spellings,
+        wrong=("no such choice", f"{choices[0]} ", 3, None),
+        convert=lambda value: spellings[value.casefold()],
+    )
 
 
 def is_int(value, *, minimum):

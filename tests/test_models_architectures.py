@@ -2,10 +2,13 @@
 
 import functools
 import pathlib
+import re
 
 import keras
+import numpy as np
 import pytest
 
+from skimgclf import KerasImageClassifier, load_model, save_model
 from skimgclf.exceptions import InvalidParameterError
 from skimgclf.models import build_cnn, build_dense, build_resnet
 from skimgclf.models._networks.architectures import (
@@ -286,3 +289,36 @@ def _with_two_outputs(image_shape):
 def test_callable_that_returns_no_features_is_refused(build, reason):
     with pytest.raises(InvalidParameterError, match=reason):
         build_network(build, (8, 8, 1), 2, PARAMETERS)
+
+
+@pytest.mark.parametrize("name", ["Dense", "CNN"])
+def test_names_of_architectures_may_be_in_any_case(name, digits, tmp_path):
+    X, y = digits
+    settings = {"hidden_layer_sizes": (4,), "epochs": 1, "random_state": 0}
+    settings["conv_filters"] = (2,)
+    plain = KerasImageClassifier(name.lower(), **settings).fit(X[:50], y[:50])
+    fitted = KerasImageClassifier(name, **settings).fit(X[:50], y[:50])
+    assert fitted.get_params()["architecture"] == name
+    save_model(fitted, tmp_path / "model")
+    for again in [fitted, load_model(tmp_path / "model")]:
+        np.testing.assert_array_equal(again.predict_proba(X), plain.predict_proba(X))
+
+
+@pytest.mark.parametrize(
+    ("name", "nearest"),
+    [
+        ("resnt", "resnet"),
+        ("dens", "dense"),
+        ("EFFICIENTNETLIT0", "EfficientNetLite0"),
+        ("mobilenet_v3_small", "MobileNetV3Small"),
+    ],
+)
+def test_the_error_on_a_name_tells_the_nearest_one(name, nearest, digits):
+    pattern = f"; the nearest name is '{nearest}'. Got '{name}' instead."
+    with pytest.raises(InvalidParameterError, match=re.escape(pattern)):
+        KerasImageClassifier(name).fit(*digits)
+
+
+def test_the_error_on_a_name_like_no_other_tells_no_nearest_one(digits):
+    with pytest.raises(InvalidParameterError, match=r"callable\. Got 'xyzzy' instead"):
+        KerasImageClassifier("xyzzy").fit(*digits)

@@ -19,6 +19,7 @@ from sklearn.pipeline import Pipeline, make_pipeline
 
 from skimgclf import ImageEmbedder, ImageLoader
 from skimgclf.exceptions import ImageCacheWarning, InvalidParameterError
+from skimgclf.models._embedder import describe_embedder, restore_embedder
 from skimgclf.models._feature_cache import FeatureCache
 from skimgclf.models._networks.pretrained import (
     BackboneSource,
@@ -54,6 +55,15 @@ def model_path(model, tmp_path_factory):
 
 def random_embedder(**parameters):
     return ImageEmbedder(**{"weights": None, **parameters})
+
+
+def test_names_of_backbones_may_be_in_any_case(images, tmp_path):
+    features = random_embedder(cache=tmp_path).fit_transform(images)
+    again = random_embedder(backbone="mobilenetv3SMALL", cache=tmp_path).fit(images)
+    np.testing.assert_array_equal(again.transform(images), features)
+    described, learnt = describe_embedder(again)
+    restored = restore_embedder(described, learnt)
+    np.testing.assert_array_equal(restored.transform(images), features)
 
 
 def test_features_are_rows_of_float32(images):

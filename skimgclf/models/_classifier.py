@@ -32,7 +32,8 @@ class KerasImageClassifier(ClassifierMixin, BaseEstimator):
     Parameters
     ----------
     architecture : str, os.PathLike or callable, default="dense"
-        The layers between the pixels and the softmax layer.
+        The layers between the pixels and the softmax layer. Names may be in upper or
+        lower case.
 
         - "dense": fully connected layers, see :func:`skimgclf.models.build_dense`
         - "cnn": convolutions with max pooling, then dense layers, see

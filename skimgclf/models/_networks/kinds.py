@@ -10,6 +10,7 @@ from skimgclf.models._networks.efficientnet_lite import LITE_NETWORKS
 
 # First those whose weights come with a package, then those that Keras fetches.
 BACKBONE_NAMES = (*LITE_NETWORKS, *BACKBONES)
+_LOWER_NAMES = {name.casefold() for name in BACKBONE_NAMES}
 
 
 class Kind(enum.Enum):
@@ -20,7 +21,7 @@ class Kind(enum.Enum):
     BUILT_IN
         The name of a builder of this package, such as "cnn", or another string.
     NAMED_BACKBONE
-        The name of a pretrained network, of `BACKBONE_NAMES`.
+        The name of a pretrained network, of `BACKBONE_NAMES`, in any case.
     KERAS_FILE
         The path of a ``.keras`` file.
     MODEL
@@ -65,6 +66,6 @@ def kind_of(architecture):
     if is_path and os.fspath(architecture).endswith(".keras"):
         return Kind.KERAS_FILE
     if isinstance(architecture, str):
-        is_backbone = architecture in BACKBONE_NAMES
+        is_backbone = architecture.casefold() in _LOWER_NAMES
         return Kind.NAMED_BACKBONE if is_backbone else Kind.BUILT_IN
     return Kind.FUNCTION if callable(architecture) else None
