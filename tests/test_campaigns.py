@@ -1,7 +1,10 @@
 """Faults at random moments, many times; each prints its counts (`.ci/slow -s`)."""
 
+import ast
 import gc
 import os
+import subprocess
+import sys
 import threading
 
 import numpy as np
@@ -124,3 +127,71 @@ def test_ten_thousand_loads_leave_memory_files_and_threads_flat(tmp_path):
     megabytes, n_files, n_threads = repeat(load, 10_000, 1000)
     assert megabytes < 40
     assert (n_files, n_threads) == (0, 0)
+
+
+INTERRUPTS = """
+import os, random, signal, sys, threading, time
+import numpy as np
+from sklearn.model_selection import GridSearchCV
+from skimgclf import ImageLoader, KerasImageClassifier
+from skimgclf.datasets import load_digit_images
+
+digits = load_digit_images(sys.argv[1])
+paths, y = digits.filenames, digits.target
+lazy = ImageLoader(image_size=(8, 8), lazy=True).transform(paths)
+X = np.asarray(lazy)
+dense = dict(epochs=20, random_state=0)
+cnn = dict(architecture="cnn", epochs=4, random_state=0)
+draws, counts = random.Random(0), dict.fromkeys(["heard", "late", "changed", "lost"], 0)
+seconds = []
+
+def prepare(parameters, data, is_search):
+    classifier = KerasImageClassifier(**parameters, warm_start=True)
+    classifier.fit(data[:200], y[:200])
+    search = GridSearchCV(classifier, {"learning_rate": [0.001, 0.01]}, cv=2)
+    return classifier, search if is_search else classifier
+
+for number in range(int(sys.argv[2])):
+    parameters, data = (dense, cnn)[number % 2], (X, lazy)[number // 2 % 2]
+    classifier, trained = prepare(parameters, data, is_search=number % 10 == 9)
+    before = classifier.predict_proba(X[:50])
+    sent = []
+
+    def press():
+        sent.append(time.monotonic())
+        os.kill(os.getpid(), signal.SIGINT)
+
+    timer = threading.Timer(draws.uniform(0.01, 2.5), press)
+    ended = False
+    try:
+        timer.start()
+        trained.fit(data, y)
+        ended = True
+        timer.cancel()
+        timer.join()
+        time.sleep(0)
+    except KeyboardInterrupt:
+        seconds.append(time.monotonic() - sent[0])
+        counts["heard"] += 1
+        counts["late"] += seconds[-1] > 2
+    else:
+        counts["lost"] += bool(sent)
+    if not ended:
+        now = classifier.predict_proba(X[:50])
+        counts["changed"] += not np.array_equal(now, before)
+print(counts, f"slowest {max(seconds):.2f} s")
+"""
+
+
+def test_no_ctrl_c_is_lost_at_random_moments_of_fits_and_searches(tmp_path):
+    """Dense and cnn, eager and lazy, in the main thread of a process."""
+    done = subprocess.run(
+        [sys.executable, "-c", INTERRUPTS, tmp_path, "200"],
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    print(done.stdout)
+    counts = ast.literal_eval(done.stdout.splitlines()[-1].split("} ")[0] + "}")
+    assert counts["heard"] > 100
+    assert (counts["lost"], counts["late"], counts["changed"]) == (0, 0, 0)
