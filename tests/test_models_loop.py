@@ -60,6 +60,13 @@ def test_layers_in_layers_count():
     assert loop.count_multiplications(network) == 20 * 36 + 2 * (72 + 1)
 
 
+def test_sides_that_a_network_leaves_open_are_those_of_the_samples():
+    inner = keras.Sequential([keras.Input((None, None, 1)), keras.layers.Conv2D(2, 3)])
+    pool = keras.layers.GlobalAveragePooling2D()
+    network = make_network((9, 8, 1), inner=inner, pool=pool)
+    assert loop.count_multiplications(network) == 20 * 9 * 9 + 2 * (2 + 1)
+
+
 def test_callbacks_see_the_true_number_of_batches(digits):
     class Counts(keras.callbacks.Callback):
         def on_train_end(self, logs=None):

@@ -214,7 +214,8 @@ def test_grid_shows_gray_colour_and_transparent_images_of_any_kind(tmp_path):
     [(2, None, 2), (3, None, 2), (16, None, 4), (30, None, 6), (30, 10, 10), (2, 9, 2)],
 )
 def test_grid_places_images_in_rows(n_images, n_columns, expected):
-    display = ImageGridDisplay(np.zeros((n_images, 8, 8))).plot(n_columns=n_columns)
+    images = np.zeros((n_images, 8, 8, 1))
+    display = ImageGridDisplay(images).plot(n_columns=n_columns)
     display.figure_.canvas.draw()
     boxes = [ax.get_window_extent() for ax in display.axes_]
     first_row = [box for box in boxes if abs(box.y1 - boxes[0].y1) < 1]

@@ -11,6 +11,7 @@ import numpy as np
 import tensorflow
 
 from skimgclf.models._fork_guard import use_tensorflow
+from skimgclf.models._networks.layers import list_outputs
 from skimgclf.models._training.read_ahead import BatchReader, warn_of_filled
 
 # Of the largest array of a network, for the samples that are computed at once: more
@@ -72,8 +73,7 @@ class Predictor:
     @functools.cached_property
     def n_rows(self):
         """Number of samples for which the largest array of the network is small."""
-        shapes = [each.output.shape for each in self._network.layers]
-        largest = max(math.prod(shape[1:]) for shape in [self.samples.shape, *shapes])
+        largest = max(math.prod(shape) for _, shape in list_outputs(self._network))
         return max(1, _N_BYTES // (4 * largest))
 
     @functools.cached_property

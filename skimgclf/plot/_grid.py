@@ -76,7 +76,7 @@ class ImageGridDisplay:
     --------
     >>> import numpy as np
     >>> from skimgclf import ImageGridDisplay
-    >>> images = np.linspace(0, 1, 3 * 8 * 8).reshape(3, 8, 8)
+    >>> images = np.linspace(0, 1, 3 * 8 * 8).reshape(3, 8, 8, 1)
     >>> display = ImageGridDisplay(images, ["dark", "gray", "bright"]).plot()
     >>> [ax.get_title() for ax in display.axes_]
     ['dark', 'gray', 'bright']

@@ -24,3 +24,30 @@ def wide_dtype():
     """Return float32 for layers that need it under a policy of 16 bits, else None."""
     half = keras.config.dtype_policy().compute_dtype in ("float16", "bfloat16")
     return "float32" if half else None
+
+
+def list_outputs(network, side=None):
+    """List the layers of a network with the shapes of what they return for one sample.
+
+    Parameters
+    ----------
+    network : keras.Model
+        The layers of networks in it are listed too.
+    side : int, default=None
+        Stands for heights and widths that a network leaves open, as backbones do; None
+        for the longest side of the network's samples.
+
+    Returns
+    -------
+    outputs : list of tuple (keras.Layer, tuple of int)
+        In the order of the layers.
+    """
+    side = side or max(network.inputs[0].shape[1:])
+    outputs = []
+    for layer in network.layers:
+        if hasattr(layer, "layers"):
+            outputs += list_outputs(layer, side)
+        else:
+            shape = layer.output.shape[1:]
+            outputs.append((layer, tuple(side if n is None else n for n in shape)))
+    return outputs

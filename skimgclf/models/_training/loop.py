@@ -5,6 +5,7 @@ import math
 
 import tensorflow
 
+from skimgclf.models._networks.layers import list_outputs
 from skimgclf.models._repairs import replace_function, trains_on_several_devices
 from skimgclf.models._training.interrupt import hear_interrupt
 
@@ -90,14 +91,12 @@ def count_joined(network, batches):
 
 def count_multiplications(network):
     """Estimate the multiplications of one sample's forward pass."""
-    total = 0
-    for layer in network.layers:
-        if hasattr(layer, "layers"):
-            total += count_multiplications(layer)
-        elif layer.weights:
-            # A convolution uses its weights at each place of its feature maps.
-            total += layer.count_params() * math.prod(layer.output.shape[1:-1])
-    return total
+    # A convolution uses its weights at each place of its feature maps.
+    return sum(
+        layer.count_params() * math.prod(shape[:-1])
+        for layer, shape in list_outputs(network)
+        if layer.weights
+    )
 
 
 class BatchLoop:
