@@ -67,6 +67,36 @@ def test_sides_that_a_network_leaves_open_are_those_of_the_samples():
     assert loop.count_multiplications(network) == 20 * 9 * 9 + 2 * (2 + 1)
 
 
+class MeanAndMaximum(keras.layers.Layer):
+    def call(self, x):
+        return keras.ops.mean(x, axis=(1, 2)), keras.ops.max(x, axis=(1, 2))
+
+
+class Subclassed(keras.Model):
+    def __init__(self):
+        super().__init__()
+        self.pool = keras.layers.GlobalAveragePooling2D()
+        self.dense = keras.layers.Dense(3)
+
+    def call(self, x):
+        return self.dense(self.pool(x))
+
+
+def use_odd_parts(image_shape):
+    """Join layers of two outputs and of two uses, operations and a subclass."""
+    inputs = keras.Input(image_shape)
+    square = keras.layers.Dense(1)
+    x = keras.ops.negative(square(square(inputs)))
+    joined = [*MeanAndMaximum()(x), Subclassed()(x)]
+    return keras.Model(inputs, keras.layers.Concatenate()(joined))
+
+
+def test_networks_of_odd_parts_are_trained_and_predict(digits):
+    X, y = digits
+    classifier = quick(architecture=use_odd_parts, epochs=1).fit(X, y)
+    assert classifier.predict_proba(X[:3]).shape == (3, 10)
+
+
 def test_callbacks_see_the_true_number_of_batches(digits):
     class Counts(keras.callbacks.Callback):
         def on_train_end(self, logs=None):

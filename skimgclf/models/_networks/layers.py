@@ -27,12 +27,13 @@ def wide_dtype():
 
 
 def list_outputs(network, side=None):
-    """List the layers of a network with the shapes of what they return for one sample.
+    """List the layers of a network with the shapes of their outputs for one sample.
 
     Parameters
     ----------
     network : keras.Model
-        The layers of networks in it are listed too.
+        The layers of networks in it are listed too, but for subclasses of keras.Model,
+        which have no graph.
     side : int, default=None
         Stands for heights and widths that a network leaves open, as backbones do; None
         for the longest side of the network's samples.
@@ -45,9 +46,10 @@ def list_outputs(network, side=None):
     side = side or max(network.inputs[0].shape[1:])
     outputs = []
     for layer in network.layers:
-        if hasattr(layer, "layers"):
+        if isinstance(layer, keras.Sequential) or hasattr(layer, "operations"):
             outputs += list_outputs(layer, side)
-        else:
-            shape = layer.output.shape[1:]
-            outputs.append((layer, tuple(side if n is None else n for n in shape)))
+            continue
+        for output in keras.tree.flatten(layer.output):
+            shape = tuple(side if n is None else n for n in output.shape[1:])
+            outputs.append((layer, shape))
     return outputs
