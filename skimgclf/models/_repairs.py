@@ -308,6 +308,30 @@ def replace_function(network, name, function):
     setattr(network, f"{name}_function", function)
 
 
+def restore_function(network, name):
+    """Let Keras make its own function again, in place of one of `replace_function`.
+
+    Cause: as for `replace_function`; a user may call Keras' methods after a training.
+
+    Gone: raises AttributeError.
+
+    Can go: with `replace_function`.
+
+    Parameters
+    ----------
+    network, name
+        As in `replace_function`.
+
+    Returns
+    -------
+    function : callable
+        Keras' function.
+    """
+    replace_function(network, name, None)
+    getattr(network, f"make_{name}_function")()
+    return getattr(network, f"{name}_function")
+
+
 def refuse_renamed(base, names):
     """Refuse a base class without the methods that a subclass overrides.
 

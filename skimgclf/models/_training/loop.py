@@ -6,7 +6,11 @@ import math
 import tensorflow
 
 from skimgclf.models._networks.layers import list_outputs
-from skimgclf.models._repairs import replace_function, trains_on_several_devices
+from skimgclf.models._repairs import (
+    replace_function,
+    restore_function,
+    trains_on_several_devices,
+)
 from skimgclf.models._training.interrupt import hear_interrupt
 
 # At most so many batches, and so many bytes, are joined for one call.
@@ -69,7 +73,7 @@ def _count(n_batches):
 
 
 def _start_loop(network, name, batches, n_joined):
-    loop = getattr(network, f"{name}_function")
+    loop = getattr(network, f"{name}_function", None)
     if not isinstance(loop, BatchLoop):  # never trained, or compiled since
         loop = BatchLoop(network, name)
         replace_function(network, name, loop)
@@ -157,9 +161,7 @@ class BatchLoop:
             The loss and the metrics since the beginning of the epoch.
         """
         if self._batches is None:  # the user calls a method of Keras
-            replace_function(self._network, self._name, None)
-            getattr(self._network, f"make_{self._name}_function")()
-            return getattr(self._network, f"{self._name}_function")(iterator)
+            return restore_function(self._network, self._name)(iterator)
         part = next(self._parts, None)
         if part is None:
             self._parts = self._batches.join(self._n_joined)

@@ -213,12 +213,10 @@ class _Trainer(KerasClassifier):
         one_by_one = any(map(has_batch_hook, self.callbacks))
         with (
             stand_in(network, kind, self._build_alike) as trained,
-            looping(trained, X, validation_data, one_by_one=one_by_one) as fed,
+            looping(trained, X, validation_data, one_by_one=one_by_one) as (data, val),
         ):
             self.model_ = trained
-            super()._fit_keras_model(
-                fed[0], *arguments, validation_data=fed[1], **keywords
-            )
+            super()._fit_keras_model(data, *arguments, validation_data=val, **keywords)
         self.model_ = network
 
     def _start_schedule(self):
