@@ -364,8 +364,6 @@ default=None
         ValueError
             If a parameter or the data are invalid.
         """
-        if self.early_stopping:  # as MLPClassifier
-            raise ValueError("partial_fit does not support early_stopping=True.")
         learner = detach(self)
         learner._fit(X, y, sample_weight, classes=classes, is_partial=True)
         return adopt(self, learner)

@@ -190,6 +190,8 @@ def _refuse_combinations(parameters, is_partial):
     """Refuse values that are valid alone, but not together."""
     architecture, fine_tune = parameters["architecture"], parameters["fine_tune"]
     class_weight = parameters["class_weight"]
+    if parameters["early_stopping"] and is_partial:  # as MLPClassifier
+        raise ValueError("partial_fit does not support early_stopping=True.")
     if fine_tune and not kind_of(architecture).is_pretrained:
         expected = f"0 with architecture={architecture!r}, which isn't pretrained"
         raise TABLE.error("fine_tune", expected, fine_tune)

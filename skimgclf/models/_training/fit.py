@@ -96,7 +96,7 @@ def learn(
     """
     X, y, sample_weight = data
     if is_partial:
-        parameters = {**parameters, "epochs": 1, "early_stopping": False}
+        parameters = {**parameters, "epochs": 1}
     blueprint = check_parameters(parameters, is_partial=is_partial)
     if is_partial:
         before = None if previous is None else previous.classes
