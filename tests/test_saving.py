@@ -12,7 +12,8 @@ from sklearn.exceptions import NotFittedError
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import Pipeline, make_pipeline
-from sklearn.preprocessing import StandardScaler
+from sklearn.preprocessing import MinMaxScaler
+from sklearn.svm import SVC
 
 from skimgclf import ImageLoader, KerasImageClassifier, load_model, save_model
 from skimgclf.exceptions import InvalidParameterError, ModelFileError
@@ -372,8 +373,8 @@ def test_other_models_and_steps_are_refused_by_name(fitted, tmp_path):
         (LogisticRegression(), r"Got a LogisticRegression .*use joblib or skops"),
         (OwnClassifier(), "Got a OwnClassifier"),
         (None, "Got a NoneType"),
-        (make_pipeline(StandardScaler(), fitted), "'standardscaler' is a StandardSc"),
-        (make_pipeline(ImageLoader(), LogisticRegression()), "'logisticregression'"),
+        (make_pipeline(MinMaxScaler(), fitted), "'minmaxscaler' is a MinMaxScaler"),
+        (make_pipeline(ImageLoader(), SVC()), "'svc', is a SVC"),
         (make_pipeline(fitted, "passthrough"), "'kerasimageclassifier' is a Keras"),
         (make_pipeline(ImageLoader()), "last step, 'imageloader'"),
         (make_pipeline(ImageLoader(), fitted, memory="cache"), "'memory'.*'cache'"),

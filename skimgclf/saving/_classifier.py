@@ -26,6 +26,7 @@ from skimgclf.models._training.optimizer import (
     copy_without_schedule,
 )
 from skimgclf.saving._keras_objects import build_object, describe_object
+from skimgclf.saving._learnt import check_classes, check_feature_names
 
 _BLUEPRINT = {
     "architecture",
@@ -325,19 +326,12 @@ def _check_learnt(learnt):
     shape, classes = learnt["image_shape"], learnt["classes"]
     if not _is_shape(shape):
         raise ValueError(f"image_shape must be a tuple of 1 or 3 ints, not {shape!r}")
-    if not isinstance(classes, np.ndarray) or len(classes) < 2:
-        raise ValueError("classes must be an array of at least 2 labels")
-    if classes.tolist() != sorted(set(classes.tolist())):
-        raise ValueError("classes must be sorted, each once")
+    check_classes(classes)
     blueprint = learnt["blueprint"]
     check_keys("blueprint", blueprint, _BLUEPRINT)
     if (blueprint["image_shape"], blueprint["n_classes"]) != (shape, len(classes)):
         raise ValueError("the blueprint doesn't fit image_shape and classes")
-    names = learnt["feature_names"]
-    if names is not None and (
-        not isinstance(names, np.ndarray) or len(names) != math.prod(shape)
-    ):
-        raise ValueError("feature_names must be an array of a name a feature")
+    check_feature_names(learnt["feature_names"], math.prod(shape))
     _check_history(learnt["history"], learnt["best_iter"])
 
 

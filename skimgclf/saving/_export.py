@@ -16,9 +16,9 @@ from skimgclf._validation import ParameterTable, one_of
 from skimgclf.exceptions import InvalidParameterError
 from skimgclf.images import ImageLoader
 from skimgclf.models import ImageEmbedder
-from skimgclf.models._networks.augmentation import without_augmentation
 from skimgclf.saving._export_check import run_export
 from skimgclf.saving._float32 import rebuild_in_float32
+from skimgclf.saving._join import join_steps
 from skimgclf.saving._onnx_repairs import translate_unknown
 from skimgclf.saving._steps import check_not_read, is_passthrough, list_steps
 
@@ -55,10 +55,10 @@ def export_model(model, path, format="onnx"):
     Parameters
     ----------
     model : KerasImageClassifier or Pipeline
-        Fitted. The steps of a pipeline may be an ImageLoader, an ImageEmbedder,
-        "passthrough" and, at the end, a KerasImageClassifier; an embedder's network
-        becomes a part of the one that is written. Of a search, export
-        ``best_estimator_``.
+        Fitted. The steps of a pipeline may be an ImageLoader, an ImageEmbedder, a
+        StandardScaler, "passthrough" and, at the end, a KerasImageClassifier or a
+        LogisticRegression of scikit-learn; all but the loader become parts of the
+        network that is written. Of a search, export ``best_estimator_``.
     path : str or os.PathLike
         Where to; the description is written to the same path with ``.json`` added.
     format : {"onnx", "litert", "keras"}, default="onnx"
@@ -85,7 +85,8 @@ def export_model(model, path, format="onnx"):
     Notes
     -----
     The network takes float32 images in [0, 1], channels last, whatever the dtype of the
-    loader, and gives one probability for each class. It computes in float32, also if it
+    loader (rows of them after a loader with ``flatten=True``), and gives one
+    probability for each class. It computes in float32, also if it
     was trained in another float type.
 
     Before it appears, a file for LiteRT is run on one image, and one for ONNX too where
@@ -108,21 +109,19 @@ def export_model(model, path, format="onnx"):
     """
     _TABLE.check(locals())
     steps = list_steps("export_model", model)
-    loader, embedder, classifier = _find_parts(steps)
-    check_is_fitted(classifier)
     described_in = f"{os.fspath(path)}.json"
     check_not_read("export_model", steps, [path, described_in])
+    loader, others = _split_steps(steps)
+    for step in others:
+        check_is_fitted(step)
     if format == "onnx":
         _check_packages()
-    network = without_augmentation(classifier.model_)
-    shape = classifier.image_shape_
-    if embedder is not None:
-        shape = embedder.image_shape_
-        network = _join(embedder._load_fitted().network, network)
+    network = join_steps(others)
+    shape = network.input_shape[1:]
     network = rebuild_in_float32(network)
     exported = _export_network(network, format)
     # Before anything is written: a class without a form in JSON raises a TypeError.
-    described = _describe(loader, classifier.classes_, shape, format)
+    described = _describe(loader, others[-1].classes_, shape, format)
     description = json.dumps(described, indent=2).encode()
     with replace_atomically(path) as file:
         file.write(exported)
@@ -130,26 +129,19 @@ def export_model(model, path, format="onnx"):
         file.write(description)
 
 
-def _find_parts(steps):
-    """Return the loader, the embedder (each or None) and the classifier."""
-    *others, (_, classifier) = steps
-    steps = [step for _, step in others if not is_passthrough(step)]
-    found = []
+def _split_steps(steps):
+    """Return the loader, or None, and the steps that the network stands for."""
+    found = [step for _, step in steps if not is_passthrough(step)]
     for kind in (ImageLoader, ImageEmbedder):
-        those = [step for step in steps if isinstance(step, kind)]
-        if len(those) > 1:
+        n_steps = sum(isinstance(step, kind) for step in found)
+        if n_steps > 1:
             raise InvalidParameterError(
-                f"The 'model' parameter of export_model has {len(those)} steps of "
+                f"The 'model' parameter of export_model has {n_steps} steps of "
                 f"{kind.__name__}, and the exported network stands for one at most."
             )
-        found.append(those[0] if those else None)
-    return *found, classifier
-
-
-def _join(backbone, network):
-    """Make one network of a backbone and the network on its features."""
-    inputs = keras.Input(backbone.input_shape[1:])
-    return keras.Model(inputs, network(backbone(inputs, training=False)))
+    loaders = [step for step in found if isinstance(step, ImageLoader)]
+    others = [step for step in found if not isinstance(step, ImageLoader)]
+    return next(iter(loaders), None), others
 
 
 def _check_packages():

@@ -40,9 +40,9 @@ def save_model(model, path, *, include_optimizer=False):
     Parameters
     ----------
     model : KerasImageClassifier or Pipeline
-        Fitted. The steps of a pipeline may be an ImageLoader, an ImageEmbedder,
-        "passthrough" and, at the end, a KerasImageClassifier. Of a search, save
-        ``best_estimator_``.
+        Fitted. The steps of a pipeline may be an ImageLoader, an ImageEmbedder, a
+        StandardScaler, "passthrough" and, at the end, a KerasImageClassifier or a
+        LogisticRegression of scikit-learn. Of a search, save ``best_estimator_``.
     path : str or os.PathLike
         Where to; any name will do.
     include_optimizer : bool, default=False
@@ -201,7 +201,9 @@ def load_model(path, *, trusted=False):
             path,
             size,
             "holds what save_model doesn't write or what doesn't fit the versions here "
-            f"(saved with Keras {versions['keras']}, loaded with {keras.__version__}): "
+            f"(saved with Keras {versions['keras']} and scikit-learn "
+            f"{versions['scikit-learn']}, loaded with {keras.__version__} and "
+            f"{sklearn.__version__}): "
             f"{_first_line(error)}",
         ) from error
     _warn_of_versions(path, versions)

@@ -2,7 +2,9 @@
 
 import os
 
+from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import Pipeline
+from sklearn.preprocessing import StandardScaler
 
 from skimgclf._validation import check_bool, check_keys
 from skimgclf.exceptions import InvalidParameterError
@@ -10,8 +12,16 @@ from skimgclf.images import ImageLoader
 from skimgclf.models import ImageEmbedder, KerasImageClassifier
 from skimgclf.models._embedder import describe_embedder, restore_embedder
 from skimgclf.saving._classifier import describe_classifier, restore_classifier
+from skimgclf.saving._scikit_learn import (
+    ESTIMATORS,
+    describe_estimator,
+    restore_estimator,
+)
 from skimgclf.saving._steps import PASSTHROUGH, is_passthrough
 from skimgclf.saving._values import decode, encode
+
+# How the names of a classifier's arrays begin.
+_OF_NETWORK = ("network/", "optimizer/")
 
 # Left out of a loader: its folder, and options that may be credentials.
 _OF_THIS_MACHINE = {
@@ -37,7 +47,7 @@ def describe_model(pipeline, steps, *, include_optimizer):
     document : dict
         Its entries "pipeline" and "steps".
     arrays : dict of str to ndarray
-        The weights.
+        The weights, and what scikit-learn's steps have learnt.
     """
     kept = None
     if pipeline is not None:
@@ -48,12 +58,24 @@ def describe_model(pipeline, steps, *, include_optimizer):
                 "verbose": bool(pipeline.verbose),
             },
         )
-    *first, (name, classifier) = steps
-    parameters, learnt, arrays = describe_classifier(
-        classifier, include_optimizer=include_optimizer
-    )
-    described = [_describe_step(*step) for step in first]
-    described.append(_write_step(name, classifier, parameters, learnt))
+    last = steps[-1][1]
+    if include_optimizer and not isinstance(last, KerasImageClassifier):
+        raise ValueError(
+            f"include_optimizer=True, but a {type(last).__name__} has no optimizer."
+        )
+    described, arrays = [], {}
+    for place, (name, step) in enumerate(steps):
+        if isinstance(step, KerasImageClassifier):
+            *values, found = describe_classifier(
+                step, include_optimizer=include_optimizer
+            )
+        elif isinstance(step, ESTIMATORS):
+            *values, found = describe_estimator(step)
+            found = {f"{_prefix(place)}{key}": each for key, each in found.items()}
+        else:
+            values, found = _describe_step(step), {}
+        described.append(_write_step(name, step, *values))
+        arrays |= found
     return {"pipeline": kept, "steps": described}, arrays
 
 
@@ -75,14 +97,25 @@ def restore_model(document, arrays, *, trusted):
     if not isinstance(steps, list) or not steps:
         raise ValueError("the document must hold a list of steps")
     *first, last = map(_read_step, steps)
-    restored = [(name, _restore_step(name, *step)) for name, *step in first]
+    arrays = dict(arrays)
+    restored = [
+        (name, _restore_step(name, *step, _take(arrays, place)))
+        for place, (name, *step) in enumerate(first)
+    ]
     name, kind, parameters, learnt = last
-    if kind != KerasImageClassifier.__name__:
-        raise ValueError(f"the last step must be a KerasImageClassifier, not {kind!r}")
-    classifier = restore_classifier(parameters, learnt, arrays, trusted=trusted)
+    if kind == KerasImageClassifier.__name__:
+        classifier = restore_classifier(parameters, learnt, arrays, trusted=trusted)
+        arrays = {key for key in arrays if not key.startswith(_OF_NETWORK)}
+    elif kind == LogisticRegression.__name__:
+        own = _take(arrays, len(first))
+        classifier = restore_estimator(kind, parameters, learnt, own)
+    else:
+        raise ValueError(f"the last step can't be a {kind!r}")
+    if arrays:
+        raise ValueError(f"arrays of no step: {', '.join(sorted(arrays))}")
     if document["pipeline"] is None:
-        if restored or name is not None:
-            raise ValueError("steps in front of a classifier, but no pipeline")
+        if restored or name is not None or kind != KerasImageClassifier.__name__:
+            raise ValueError("steps of a pipeline, but no pipeline")
         return classifier
     kept = _decode_all("pipeline", document["pipeline"])
     check_keys("pipeline", kept, ["transform_input", "verbose"])
@@ -97,19 +130,19 @@ def restore_model(document, arrays, *, trusted):
     return pipeline
 
 
-def _describe_step(name, step):
+def _describe_step(step):
+    """Return the parameters of a step without arrays, and what it has learnt."""
     if is_passthrough(step):
-        return {"name": name, "type": PASSTHROUGH, "parameters": {}, "learnt": {}}
-    if type(step) is ImageEmbedder:
-        return _write_step(name, step, *describe_embedder(step))
+        return {}, {}
+    if isinstance(step, ImageEmbedder):
+        return describe_embedder(step)
     step.fit(None)  # invalid values would be refused when the file is loaded
     parameters = step.get_params(deep=False)
-    kept = {**parameters, **dict.fromkeys(_OF_THIS_MACHINE)}
-    return _write_step(name, step, kept, {})
+    return {**parameters, **dict.fromkeys(_OF_THIS_MACHINE)}, {}
 
 
 def _write_step(name, step, parameters, learnt):
-    kind = type(step).__name__
+    kind = PASSTHROUGH if is_passthrough(step) else type(step).__name__
     return {
         "name": name,
         "type": kind,
@@ -118,7 +151,23 @@ def _write_step(name, step, parameters, learnt):
     }
 
 
-def _restore_step(name, kind, parameters, learnt):
+def _prefix(place):
+    """Return the start of the names of the arrays of one of scikit-learn's steps."""
+    return f"steps/{place}/"
+
+
+def _take(arrays, place):
+    """Remove the arrays of one step from all arrays, and return them."""
+    prefix = _prefix(place)
+    names = [name for name in arrays if name.startswith(prefix)]
+    return {name.removeprefix(prefix): arrays.pop(name) for name in names}
+
+
+def _restore_step(name, kind, parameters, learnt, arrays):
+    if kind == StandardScaler.__name__:
+        return restore_estimator(kind, parameters, learnt, arrays)
+    if arrays:
+        raise ValueError(f"step {name!r} of type {kind!r} has arrays")
     if kind == ImageEmbedder.__name__:
         return restore_embedder(parameters, learnt)
     if learnt:

@@ -2,7 +2,9 @@
 
 import os
 
+from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import Pipeline
+from sklearn.preprocessing import StandardScaler
 
 from skimgclf._atomic import find_replaced
 from skimgclf._validation import parameter_error
@@ -13,7 +15,8 @@ from skimgclf.models._networks.kinds import Kind, kind_of
 from skimgclf.models._networks.pretrained import IMAGENET
 
 PASSTHROUGH = "passthrough"
-_TRANSFORMERS = (ImageLoader, ImageEmbedder)
+_TRANSFORMERS = (ImageLoader, ImageEmbedder, StandardScaler)
+_CLASSIFIERS = (KerasImageClassifier, LogisticRegression)
 
 
 def list_steps(owner, model):
@@ -50,7 +53,7 @@ def list_steps(owner, model):
         if type(step) not in _TRANSFORMERS and not is_passthrough(step):
             raise _refuse(owner, f"Its step {name!r} is {_name_type(step)}")
     name, last = model.steps[-1]
-    if type(last) is not KerasImageClassifier:
+    if type(last) not in _CLASSIFIERS:
         raise _refuse(owner, f"Its last step, {name!r}, is {_name_type(last)}")
     return model.steps
 
@@ -100,7 +103,7 @@ def _name_type(step):
 def _refuse(owner, but):
     return InvalidParameterError(
         f"The 'model' parameter of {owner} must be a KerasImageClassifier, or a "
-        "Pipeline of ImageLoader, ImageEmbedder, 'passthrough' and a "
-        "KerasImageClassifier at the end. "
+        "Pipeline of ImageLoader, ImageEmbedder, StandardScaler and 'passthrough', "
+        "with a KerasImageClassifier or a LogisticRegression at the end. "
         f"{but}; use joblib or skops for others."
     )
