@@ -20,7 +20,7 @@ from skimgclf import ImageGridDisplay
 from skimgclf.datasets import load_digit_images, load_image_csv
 
 data = load_image_csv(load_digit_images().csv)
-print(data.DESCR)
+print(f"{len(data.filenames)} images of {len(data.target_names)} classes")
 ImageGridDisplay(data.filenames[:10], data.target[:10]).plot(n_columns=5)
 
 # %%
@@ -37,18 +37,24 @@ from sklearn.pipeline import Pipeline
 from skimgclf import ImageLoader, KerasImageClassifier
 
 paths, test_paths, y, y_test = train_test_split(
-    data.filenames, data.target, test_size=0.2, random_state=42, stratify=data.target
+    data.filenames,
+    data.target,
+    test_size=0.2,
+    random_state=42,
+    stratify=data.target,
 )
 classifier = KerasImageClassifier(
-    hidden_layer_sizes=(128, 64), epochs=30, early_stopping=True, random_state=0
+    hidden_layer_sizes=(128, 64),
+    epochs=30,
+    early_stopping=True,
+    random_state=0,
 )
 pipeline = Pipeline(
     [("load", ImageLoader(image_size=(16, 16))), ("classify", classifier)]
 )
 pipeline.fit(paths, y)
-print(
-    f"accuracy on {len(y_test)} test images: {pipeline.score(test_paths, y_test):.3f}"
-)
+accuracy = pipeline.score(test_paths, y_test)
+print(f"accuracy on {len(y_test)} test images: {accuracy:.3f}")
 
 # %%
 # How it learnt
@@ -71,10 +77,14 @@ TrainingHistoryDisplay.from_estimator(pipeline)
 
 from sklearn.metrics import ConfusionMatrixDisplay
 
-ConfusionMatrixDisplay.from_estimator(pipeline, test_paths, y_test, colorbar=False)
+ConfusionMatrixDisplay.from_estimator(
+    pipeline, test_paths, y_test, colorbar=False
+)
 
 # %%
 # The same images, the worst errors first, in red. If there are fewer errors than
 # places, right answers that the network was least sure of follow.
 
-ImageGridDisplay.from_estimator(pipeline, test_paths, y_test, n_images=12, n_columns=6)
+ImageGridDisplay.from_estimator(
+    pipeline, test_paths, y_test, n_images=12, n_columns=6
+)

@@ -31,7 +31,9 @@ pipeline = Pipeline(
         ("load", ImageLoader(image_size=(16, 16))),
         (
             "classify",
-            KerasImageClassifier(learning_rate=0.003, epochs=8, random_state=0),
+            KerasImageClassifier(
+                learning_rate=0.003, epochs=8, random_state=0
+            ),
         ),
     ]
 )
@@ -64,7 +66,9 @@ names = []
 for parameters in results["params"]:
     sizes = parameters["classify__hidden_layer_sizes"]
     filters = parameters.get("classify__conv_filters")
-    names.append(f"dense {sizes}" if filters is None else f"cnn {filters}, {sizes}")
+    names.append(
+        f"dense {sizes}" if filters is None else f"cnn {filters}, {sizes}"
+    )
 
 for name, score in zip(names, results["mean_test_score"], strict=True):
     print(f"{score:.3f}  {name}")

@@ -53,7 +53,9 @@ print(f"accuracy: {pipeline.score(test_paths, y_test):.3f}")
 # Several are hard for people as well. ``indices`` says where the images stand among the
 # test images.
 
-worst = ImageGridDisplay.from_estimator(pipeline, test_paths, y_test, n_images=8)
+worst = ImageGridDisplay.from_estimator(
+    pipeline, test_paths, y_test, n_images=8
+)
 print(worst.indices)
 
 # %%
@@ -86,10 +88,17 @@ uncertain.figure_.suptitle("uncertain")
 import matplotlib.pyplot as plt
 
 row = worst.indices[0]
-figure, (left, right) = plt.subplots(1, 2, figsize=(9, 4), layout="constrained")
+figure, (left, right) = plt.subplots(
+    1, 2, figsize=(9, 4), layout="constrained"
+)
 for ax, target in [(left, worst.y_pred[0]), (right, y_test[row])]:
     SaliencyDisplay.from_estimator(
-        pipeline, test_paths[row], target=target, patch_size=2, stride=1, ax=ax
+        pipeline,
+        test_paths[row],
+        target=target,
+        patch_size=2,
+        stride=1,
+        ax=ax,
     )
 
 # %%
@@ -105,10 +114,15 @@ from skimgclf.datasets import load_photo_patches
 photos = load_photo_patches()
 regression = Pipeline(
     [
-        ("load", ImageLoader(image_size=(8, 8), color_mode="rgb", flatten=True)),
+        (
+            "load",
+            ImageLoader(image_size=(8, 8), color_mode="rgb", flatten=True),
+        ),
         ("classify", LogisticRegression(max_iter=1000)),
     ]
 )
 regression.fit(photos.filenames, photos.target)
 flower = load_sample_images().images[1]
-SaliencyDisplay.from_estimator(regression, flower, patch_size=80, target="flower")
+SaliencyDisplay.from_estimator(
+    regression, flower, patch_size=80, target="flower"
+)

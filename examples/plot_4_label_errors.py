@@ -22,7 +22,9 @@ rng = np.random.default_rng(0)
 wrong_rows = rng.choice(len(y_true), size=30, replace=False)
 y = y_true.copy()
 for row in wrong_rows:
-    y[row] = rng.choice([name for name in data.target_names if name != y_true[row]])
+    y[row] = rng.choice(
+        [name for name in data.target_names if name != y_true[row]]
+    )
 
 # %%
 # Probabilities from networks that didn't see the image
@@ -43,7 +45,10 @@ pipeline = Pipeline(
         (
             "classify",
             KerasImageClassifier(
-                hidden_layer_sizes=(64,), learning_rate=0.003, epochs=15, random_state=0
+                hidden_layer_sizes=(64,),
+                learning_rate=0.003,
+                epochs=15,
+                random_state=0,
             ),
         ),
     ]
@@ -59,7 +64,12 @@ proba = cross_val_predict(pipeline, paths, y, cv=5, method="predict_proba")
 
 classes = np.unique(y)
 worst = ImageGridDisplay.from_predictions(
-    paths, y, classes[proba.argmax(axis=1)], proba, classes=classes, n_images=24
+    paths,
+    y,
+    classes[proba.argmax(axis=1)],
+    proba,
+    classes=classes,
+    n_images=24,
 )
 
 # %%

@@ -21,7 +21,9 @@ from skimgclf.datasets import load_digit_images, load_image_folder
 
 digits = load_digit_images()
 folder = Path(tempfile.mkdtemp())
-for path, label in zip(digits.filenames[:100], digits.target[:100], strict=True):
+for path, label in zip(
+    digits.filenames[:100], digits.target[:100], strict=True
+):
     (folder / label).mkdir(exist_ok=True)
     for copy in ("", " - Copy", " - Copy (2)", " - Copy (3)"):
         shutil.copy(path, folder / label / f"{Path(path).stem}{copy}.png")
@@ -31,7 +33,8 @@ for path, label in zip(digits.filenames[:100], digits.target[:100], strict=True)
 # equal contents, equal group, whatever the names are.
 
 data = load_image_folder(folder, hash_files=True)
-print(f"{len(data.filenames)} files, {len(set(data.groups))} different contents")
+n_different = len(set(data.groups))
+print(f"{len(data.filenames)} files, {n_different} different contents")
 
 # %%
 # Two ways to score
@@ -56,13 +59,19 @@ pipeline = Pipeline(
         (
             "classify",
             KerasImageClassifier(
-                hidden_layer_sizes=(64,), learning_rate=0.003, epochs=15, random_state=0
+                hidden_layer_sizes=(64,),
+                learning_rate=0.003,
+                epochs=15,
+                random_state=0,
             ),
         ),
     ]
 )
 scores = {}
-for splitter, groups in [(StratifiedKFold, None), (StratifiedGroupKFold, data.groups)]:
+for splitter, groups in [
+    (StratifiedKFold, None),
+    (StratifiedGroupKFold, data.groups),
+]:
     scores[splitter.__name__] = cross_val_score(
         pipeline,
         data.filenames,
@@ -78,7 +87,11 @@ for splitter, groups in [(StratifiedKFold, None), (StratifiedGroupKFold, data.gr
 import matplotlib.pyplot as plt
 
 figure, ax = plt.subplots(figsize=(7, 3), layout="constrained")
-ax.barh(list(scores), [values.mean() for values in scores.values()], color="0.85")
+ax.barh(
+    list(scores),
+    [values.mean() for values in scores.values()],
+    color="0.85",
+)
 for name, values in scores.items():
     ax.plot(values, [name] * len(values), "o")
 ax.set(xlabel="accuracy: mean, and three folds", xlim=(0, 1.02))

@@ -20,7 +20,9 @@ from skimgclf.datasets import load_digit_images
 
 data = load_digit_images()
 is_eight = data.target == "8"
-rows = np.sort(np.append(np.flatnonzero(~is_eight), np.flatnonzero(is_eight)[:54]))
+rows = np.sort(
+    np.append(np.flatnonzero(~is_eight), np.flatnonzero(is_eight)[:54])
+)
 paths, test_paths, y, y_test = train_test_split(
     data.filenames[rows],
     is_eight[rows],
@@ -52,21 +54,28 @@ plain = Pipeline(
         (
             "classify",
             KerasImageClassifier(
-                hidden_layer_sizes=(64,), learning_rate=0.003, epochs=15, random_state=0
+                hidden_layer_sizes=(64,),
+                learning_rate=0.003,
+                epochs=15,
+                random_state=0,
             ),
         ),
     ]
 )
 classifiers = {
     "plain": plain,
-    "balanced weights": clone(plain).set_params(classify__class_weight="balanced"),
+    "balanced weights": clone(plain).set_params(
+        classify__class_weight="balanced"
+    ),
     "tuned threshold": TunedThresholdClassifierCV(
         clone(plain), scoring="balanced_accuracy", cv=3
     ),
 }
 for classifier in classifiers.values():
     classifier.fit(paths, y)
-print(f"tuned threshold: {classifiers['tuned threshold'].best_threshold_:.3f}")
+print(
+    f"tuned threshold: {classifiers['tuned threshold'].best_threshold_:.3f}"
+)
 
 # %%
 # What they find

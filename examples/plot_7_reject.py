@@ -26,13 +26,21 @@ from skimgclf.datasets import load_digit_images
 
 data = load_digit_images()
 paths, test_paths, y, y_test = train_test_split(
-    data.filenames, data.target, train_size=400, random_state=0, stratify=data.target
+    data.filenames,
+    data.target,
+    train_size=400,
+    random_state=0,
+    stratify=data.target,
 )
 network = KerasImageClassifier(
     hidden_layer_sizes=(64,), learning_rate=0.01, epochs=40, random_state=0
 )
-plain = Pipeline([("load", ImageLoader(image_size=(8, 8))), ("classify", network)])
-calibrated = CalibratedClassifierCV(plain, method="temperature", cv=3, ensemble=False)
+plain = Pipeline(
+    [("load", ImageLoader(image_size=(8, 8))), ("classify", network)]
+)
+calibrated = CalibratedClassifierCV(
+    plain, method="temperature", cv=3, ensemble=False
+)
 probabilities = {}
 for name, classifier in [("plain", plain), ("calibrated", calibrated)]:
     probabilities[name] = classifier.fit(paths, y).predict_proba(test_paths)
@@ -51,9 +59,16 @@ figure, ax = plt.subplots()
 for name, proba in probabilities.items():
     is_right = classes[proba.argmax(axis=1)] == y_test
     CalibrationDisplay.from_predictions(
-        is_right, proba.max(axis=1), n_bins=6, strategy="quantile", name=name, ax=ax
+        is_right,
+        proba.max(axis=1),
+        n_bins=6,
+        strategy="quantile",
+        name=name,
+        ax=ax,
     )
-ax.set(xlabel="probability of the answer", ylabel="fraction of right answers")
+ax.set(
+    xlabel="probability of the answer", ylabel="fraction of right answers"
+)
 
 # %%
 # Answer only when sure
@@ -70,12 +85,17 @@ error_rate = np.cumsum(answers[order] != y_test[order]) / n_answered
 
 figure, ax = plt.subplots()
 ax.plot(n_answered / len(order), error_rate)
-ax.set(xlabel="fraction of images answered", ylabel="fraction of wrong answers")
+ax.set(
+    xlabel="fraction of images answered", ylabel="fraction of wrong answers"
+)
 
 for threshold in (0.0, 0.8, 0.95):
     answered = sure >= threshold
     accuracy = (answers[answered] == y_test[answered]).mean()
-    print(f"threshold {threshold:.2f}: {answered.mean():.0%} answered, ", end="")
+    print(
+        f"threshold {threshold:.2f}: {answered.mean():.0%} answered, ",
+        end="",
+    )
     print(f"{accuracy:.1%} of them right")
 
 # %%

@@ -51,7 +51,9 @@ from sklearn.preprocessing import StandardScaler
 
 from skimgclf import ImageLoader, KerasImageClassifier
 
-loader = ImageLoader(image_size=(2, 2), color_mode="grayscale", flatten=True)
+loader = ImageLoader(
+    image_size=(2, 2), color_mode="grayscale", flatten=True
+)
 image = ("image", loader, ["path"])
 numbers = ("numbers", StandardScaler(), ["row", "column", "n_bytes"])
 folds = StratifiedKFold(n_splits=3, shuffle=True, random_state=0)
@@ -64,7 +66,10 @@ for name, parts in [
     pipeline = make_pipeline(
         ColumnTransformer(parts),
         KerasImageClassifier(
-            hidden_layer_sizes=(32,), learning_rate=0.01, epochs=15, random_state=0
+            hidden_layer_sizes=(32,),
+            learning_rate=0.01,
+            epochs=15,
+            random_state=0,
         ),
     )
     scores[name] = cross_val_score(
@@ -78,7 +83,11 @@ for name, parts in [
 import matplotlib.pyplot as plt
 
 figure, ax = plt.subplots(figsize=(7, 3), layout="constrained")
-ax.barh(list(scores), [values.mean() for values in scores.values()], color="0.85")
+ax.barh(
+    list(scores),
+    [values.mean() for values in scores.values()],
+    color="0.85",
+)
 for name, values in scores.items():
     ax.plot(values, [name] * len(values), "o")
 ax.set(xlabel="accuracy: mean, and three folds", xlim=(0, 1.02))

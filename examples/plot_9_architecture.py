@@ -39,7 +39,11 @@ import matplotlib.pyplot as plt
 from sklearn.model_selection import train_test_split
 from sklearn.pipeline import Pipeline
 
-from skimgclf import ImageLoader, KerasImageClassifier, TrainingHistoryDisplay
+from skimgclf import (
+    ImageLoader,
+    KerasImageClassifier,
+    TrainingHistoryDisplay,
+)
 from skimgclf.datasets import load_photo_patches
 
 photos = load_photo_patches()
@@ -54,7 +58,10 @@ classifiers = {
         "hidden_layer_sizes": (32,),
     },
     "resnet": {"architecture": "resnet", "conv_filters": (8, 16)},
-    "separable": {"architecture": build_separable, "conv_filters": (32, 64)},
+    "separable": {
+        "architecture": build_separable,
+        "conv_filters": (32, 64),
+    },
 }
 figure, axes = plt.subplots(4, 1, figsize=(9, 12), layout="constrained")
 for ax, (name, parameters) in zip(axes, classifiers.items(), strict=True):

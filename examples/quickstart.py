@@ -21,7 +21,11 @@ from sklearn.model_selection import GridSearchCV, train_test_split
 from sklearn.pipeline import Pipeline
 
 from skimgclf import ImageLoader, KerasImageClassifier
-from skimgclf.datasets import load_digit_images, load_image_csv, load_image_folder
+from skimgclf.datasets import (
+    load_digit_images,
+    load_image_csv,
+    load_image_folder,
+)
 
 # Dense networks of the textbook's size and a larger one, against convolutions.
 GRID = [
@@ -65,7 +69,9 @@ def main(folder="skimgclf-quickstart", random_state=0):
     by_csv = load_image_csv(digits.csv)
     by_folder = load_image_folder(digits.root)
     print(f"{len(by_csv.filenames)} images in {digits.csv}")
-    print(f"{len(by_folder.filenames)} images in the class folders of {digits.root}")
+    print(
+        f"{len(by_folder.filenames)} images in the class folders of {digits.root}"
+    )
 
     paths, test_paths, y, y_test = train_test_split(
         by_csv.filenames,
@@ -79,33 +85,53 @@ def main(folder="skimgclf-quickstart", random_state=0):
     pipeline = Pipeline(
         [
             ("load", ImageLoader()),
-            ("classify", KerasImageClassifier(epochs=15, random_state=random_state)),
+            (
+                "classify",
+                KerasImageClassifier(epochs=15, random_state=random_state),
+            ),
         ]
     )
-    search = GridSearchCV(pipeline, GRID, cv=2, verbose=3, error_score="raise")
+    search = GridSearchCV(
+        pipeline, GRID, cv=2, verbose=3, error_score="raise"
+    )
     search.fit(paths, y)
     print(f"\n{summarize(search)}\n")
 
     accuracy = search.score(test_paths, y_test)
-    print(classification_report(y_test, search.predict(test_paths), digits=3))
-    print(f"Accuracy of the best on the {len(y_test)} test images: {accuracy:.4f}")
+    print(
+        classification_report(y_test, search.predict(test_paths), digits=3)
+    )
+    print(
+        f"Accuracy of the best on the {len(y_test)} test images: {accuracy:.4f}"
+    )
 
     model_file = folder / "model.joblib"
     joblib.dump(search.best_estimator_, model_file)
     table = predict_elsewhere(model_file, digits.root, test_paths, folder)
     equal = (table["label"] == search.predict(test_paths)).all()
-    print(f"\nSaved as {model_file}; loaded in a new process, which predicted")
-    print(f"{folder / 'predictions.csv'}: the labels are {'equal' if equal else 'NOT'}")
+    print(
+        f"\nSaved as {model_file}; loaded in a new process, which predicted"
+    )
+    print(
+        f"{folder / 'predictions.csv'}: the labels are {'equal' if equal else 'NOT'}"
+    )
     print(table.head(3).to_string(index=False))
     return accuracy
 
 
 def summarize(search):
     """Return a table of the candidates, the best first."""
-    results = pd.DataFrame(search.cv_results_).sort_values("rank_test_score")
-    names = ["param_classify__architecture", "param_classify__hidden_layer_sizes"]
+    results = pd.DataFrame(search.cv_results_).sort_values(
+        "rank_test_score"
+    )
+    names = [
+        "param_classify__architecture",
+        "param_classify__hidden_layer_sizes",
+    ]
     table = results[[*names, "mean_test_score", "mean_fit_time"]]
-    table.columns = [name.removeprefix("param_classify__") for name in table.columns]
+    table.columns = [
+        name.removeprefix("param_classify__") for name in table.columns
+    ]
     return table.to_string(index=False, float_format="{:.3f}".format)
 
 

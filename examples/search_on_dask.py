@@ -42,7 +42,9 @@ def build_pooled(image_shape, *, conv_filters):
     """Build a network of strided convolutions; workers get it from this script."""
     inputs = x = keras.Input(image_shape)
     for n_filters in conv_filters:
-        x = keras.layers.Conv2D(n_filters, 3, strides=2, activation="relu")(x)
+        x = keras.layers.Conv2D(n_filters, 3, strides=2, activation="relu")(
+            x
+        )
     return keras.Model(inputs, keras.layers.GlobalAveragePooling2D()(x))
 
 
@@ -54,7 +56,9 @@ def score_and_note_process(estimator, X, y):
 def make_search(cache):
     """Make the search, which doesn't know where it will run."""
     loader = ImageLoader(image_size=(16, 16), cache=cache)
-    classifier = KerasImageClassifier(epochs=15, learning_rate=0.01, random_state=0)
+    classifier = KerasImageClassifier(
+        epochs=15, learning_rate=0.01, random_state=0
+    )
     pipeline = Pipeline([("load", loader), ("classify", classifier)])
     return GridSearchCV(
         pipeline,
@@ -66,7 +70,7 @@ def make_search(cache):
 
 
 def fit_on_cluster(search, paths, y):
-    """Run a search on a cluster, so that it survives the loss of a worker."""
+    """Run a search on a cluster, and survive the loss of a worker."""
     splits = list(StratifiedKFold(2).split(paths, y))
     search.set_params(cv=splits)
     shared = [paths, y, *(rows for split in splits for rows in split)]
@@ -82,7 +86,9 @@ def fit_on_cluster(search, paths, y):
 def collect(search, name):
     """Return what a scorer gave in each split, (n_candidates, n_splits)."""
     splits = range(search.n_splits_)
-    return np.stack([search.cv_results_[f"split{i}_test_{name}"] for i in splits], 1)
+    return np.stack(
+        [search.cv_results_[f"split{i}_test_{name}"] for i in splits], 1
+    )
 
 
 def main(folder="skimgclf-dask"):
@@ -101,11 +107,17 @@ def main(folder="skimgclf-dask"):
     there = collect(search, "accuracy")
     processes = set(collect(search, "process").astype(int).flat)
 
-    for candidate, scores in zip(search.cv_results_["params"], there, strict=True):
+    for candidate, scores in zip(
+        search.cv_results_["params"], there, strict=True
+    ):
         architecture = candidate["classify__architecture"]
-        print(getattr(architecture, "__name__", architecture), scores.round(3))
+        print(
+            getattr(architecture, "__name__", architecture), scores.round(3)
+        )
     print(f"Worker processes: {len(processes - {os.getpid()})}")
-    print(f"The scores are {'equal' if np.array_equal(here, there) else 'NOT equal'}.")
+    print(
+        f"The scores are {'equal' if np.array_equal(here, there) else 'NOT equal'}."
+    )
 
 
 if __name__ == "__main__":
