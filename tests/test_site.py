@@ -1,0 +1,74 @@
+"""docs/check_site.py finds dead links, pictures without texts and wide code."""
+
+import pathlib
+import re
+import runpy
+
+import pytest
+
+DOCS = pathlib.Path(__file__).parents[1] / "docs"
+PAGE = '<h1 id="top">Title</h1><a href="other.html#there">x</a><pre>code</pre>'
+
+
+@pytest.fixture(scope="module")
+def check_site():
+    return runpy.run_path(DOCS / "check_site.py")["check_site"]
+
+
+@pytest.fixture
+def site(tmp_path):
+    (tmp_path / "page.html").write_text(PAGE)
+    (tmp_path / "other.html").write_text('<p id="there"></p><img src="a.png" alt="a">')
+    (tmp_path / "a.png").touch()
+    return tmp_path
+
+
+def test_check_site_finds_nothing_wrong_with_a_good_site(site, check_site):
+    assert check_site(site) == []
+
+
+@pytest.mark.parametrize(
+    ("html", "problem"),
+    [
+        ('<a href="gone.html">x</a>', "the link 'gone.html' leads nowhere"),
+        ('<a href="other.html#gone">x</a>', "'other.html#gone' leads nowhere"),
+        ('<a href="#gone">x</a>', "the link '#gone' leads nowhere"),
+        ('<img src="gone.png" alt="a">', "the link 'gone.png' leads nowhere"),
+        ('<img src="a.png">', "the picture 'a.png' has no alt text"),
+        ('<img src="a.png" alt="">', "the picture 'a.png' has no alt text"),
+        (f"<pre>short\n<b>{'x' * 70}</b>1234567</pre>", "a line of code has 77"),
+    ],
+)
+def test_check_site_names_page_and_problem(html, problem, site, check_site):
+    (site / "page.html").write_text(PAGE + html)
+    (found,) = check_site(site)
+    assert found.startswith("page.html: ")
+    assert problem in found
+
+
+def test_check_site_leaves_other_sites_and_generated_pages_alone(site, check_site):
+    (site / "page.html").write_text('<a href="https://a.b/c#d">x</a><a href="#">y</a>')
+    (site / "_modules").mkdir()
+    (site / "_modules" / "a.html").write_text(f"<pre>{'x' * 90}</pre>")
+    assert check_site(site) == []
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        *("overfitting", "transfer learning", "flask", "docker", "deploy", "kaggle"),
+        *("heatmap", "grad-cam", "license", "out of memory", "proxy", "apple silicon"),
+        *("imagedatagenerator", "torchvision", "fastai", "scikeras", "onnx"),
+    ],
+)
+def test_guide_has_the_words_that_people_search_for(words):
+    pages = (DOCS / "user_guide").glob("*.md")
+    assert any(words in page.read_text("utf-8").lower() for page in pages)
+
+
+def test_code_of_other_libraries_in_the_guide_is_python():
+    page = (DOCS / "user_guide" / "coming_from.md").read_text("utf-8")
+    blocks = re.findall(r"^```py\n(.*?)^```$", page, re.DOTALL | re.MULTILINE)
+    assert len(blocks) == 4
+    for block in blocks:
+        compile(block, "coming_from.md", "exec")
