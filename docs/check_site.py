@@ -59,10 +59,17 @@ class Page(html.parser.HTMLParser):
         for name in ("href", "src"):
             if attributes.get(name):
                 self.links.append(attributes[name])
-        if tag == "img" and not attributes.get("alt"):
+        if tag == "img" and not self._has_text(attributes):
             self.pictures.append(attributes.get("src", "?"))
         if tag == "pre":
             self._code = ""
+
+    @staticmethod
+    def _has_text(attributes):
+        src, alt = attributes.get("src", ""), attributes.get("alt")
+        # Sphinx takes the address where there is no text, and the gallery shows
+        # titles below its thumbnails.
+        return alt != src if alt else "_thumb." in src
 
     def handle_data(self, data):
         """Note the text of code."""

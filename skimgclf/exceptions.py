@@ -3,15 +3,15 @@
 ::
 
     SkimgclfError
-    ├── InvalidParameterError (also a ValueError): a parameter has an invalid value
+    ├── InvalidParameterError (also a ValueError): a parameter is invalid
     ├── ImageLoadError (also an OSError): images can't be read
     ├── DatasetError (also a ValueError): a csv table or a folder tree is wrong
-    └── ModelFileError (also a ValueError): a saved model is damaged or isn't one
+    └── ModelFileError (also a ValueError): a file holds no model, or is damaged
     SkimgclfWarning (a UserWarning)
     ├── ImageLoadWarning: unreadable images were replaced (``on_error="fill"``)
     ├── ImageCacheWarning: a cache of images can't be used, or only in part
     ├── DatasetWarning: a table or a folder tree holds something unusual
-    └── ModelFileWarning: a model was saved with versions that differ from those here
+    └── ModelFileWarning: a model was saved with other versions than those here
 
 Each error class also inherits from the built-in exception in brackets, so that code
 that catches `ValueError` or `OSError` keeps working.

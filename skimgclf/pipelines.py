@@ -137,7 +137,7 @@ def make_image_pipeline(
 
     For a hundred photos of five classes or more:
 
-    >>> pipeline = make_image_pipeline("few_photos", fine_tune="all", random_state=0)
+    >>> pipeline = make_image_pipeline("few_photos", fine_tune="all")
     >>> list(pipeline.named_steps)
     ['load', 'classify']
     """

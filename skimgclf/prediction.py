@@ -82,7 +82,8 @@ def predict_frame(pipeline, paths, *, top_k=1, on_error="raise"):
     >>> from sklearn.pipeline import make_pipeline
     >>> from skimgclf import ImageLoader, predict_frame
     >>> folder = tempfile.mkdtemp()
-    >>> dark, bright, missing = [os.path.join(folder, f"{i}.png") for i in range(3)]
+    >>> paths = [os.path.join(folder, f"{i}.png") for i in range(3)]
+    >>> dark, bright, missing = paths
     >>> Image.new("L", (8, 8), "black").save(dark)
     >>> Image.new("L", (8, 8), "white").save(bright)
     >>> loader = ImageLoader(image_size=(2, 2), flatten=True)

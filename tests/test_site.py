@@ -36,6 +36,7 @@ def test_check_site_finds_nothing_wrong_with_a_good_site(site, check_site):
         ('<img src="gone.png" alt="a">', "the link 'gone.png' leads nowhere"),
         ('<img src="a.png">', "the picture 'a.png' has no alt text"),
         ('<img src="a.png" alt="">', "the picture 'a.png' has no alt text"),
+        ('<img src="a.png" alt="a.png">', "the picture 'a.png' has no alt text"),
         (f"<pre>short\n<b>{'x' * 70}</b>1234567</pre>", "a line of code has 77"),
     ],
 )

@@ -103,7 +103,7 @@ def check_images(
     >>> from PIL import Image
     >>> from skimgclf.images import check_images
     >>> folder = tempfile.mkdtemp()
-    >>> paths = [os.path.join(folder, name) for name in ["a.png", "b.png", "c.png"]]
+    >>> paths = [os.path.join(folder, f"{name}.png") for name in "abc"]
     >>> Image.new("L", (50, 40)).save(paths[0])
     >>> Image.new("L", (50, 40)).save(paths[1])
     >>> report = check_images(paths)

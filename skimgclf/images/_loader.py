@@ -137,9 +137,9 @@ default="bilinear"
     >>> from PIL import Image
     >>> from skimgclf.images import ImageLoader
     >>> folder = tempfile.mkdtemp()
-    >>> paths = [os.path.join(folder, f"{name}.png") for name in ["black", "white"]]
-    >>> for path in paths:
-    ...     Image.new("L", (50, 40), os.path.basename(path)[:5]).save(path)
+    >>> paths = [os.path.join(folder, f"{name}.png") for name in (0, 255)]
+    >>> for path, level in zip(paths, [0, 255]):
+    ...     Image.new("L", (50, 40), level).save(path)
     >>> X = ImageLoader(image_size=(2, 3)).transform(paths)
     >>> X.shape
     (2, 2, 3, 1)

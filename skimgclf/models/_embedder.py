@@ -134,7 +134,7 @@ class ImageEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstim
     >>> import numpy as np
     >>> from skimgclf import ImageEmbedder
     >>> images = np.zeros((2, 32, 32, 3), dtype="uint8")
-    >>> embedder = ImageEmbedder(weights=None)  # random, so that nothing is fetched
+    >>> embedder = ImageEmbedder(weights=None)  # random: nothing is fetched
     >>> embedder.fit_transform(images).shape
     (2, 576)
     >>> embedder.get_feature_names_out()[:2]

@@ -176,8 +176,8 @@ def load_model(path, *, trusted=False):
     ...     load_model(path)
     ... except ValueError as error:
     ...     print(str(error).split("model' ")[1])
-    (8 bytes) is damaged, or wasn't written by save_model: it isn't a safetensors file,
-    or was cut off.
+    (8 bytes) is damaged, or wasn't written by save_model: it isn't a
+    safetensors file, or was cut off.
     """
     check_bool("load_model", "trusted", trusted)
     document, arrays, size = read_model_file(path)
