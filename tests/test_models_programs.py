@@ -60,14 +60,23 @@ def assert_equal_fits(one, other):
     "parameters",
     [
         {"dropout": 0.3, "batch_norm": True},
-        {"architecture": "cnn", "conv_filters": (2,), "class_weight": "balanced"},
         {"early_stopping": True, "epochs": 5, "learning_rate": 0.1},
-        {"optimizer": keras.optimizers.Adam(use_ema=True, ema_overwrite_frequency=3)},
-        {"optimizer": keras.optimizers.SGD(0.1, momentum=0.9, clipnorm=0.1)},
-        {"optimizer": without_decay_of("kernel")},
-        {"learning_rate_schedule": "one_cycle", "learning_rate": 0.1},
         {"weight_decay": 0.5, "batch_norm": True, "learning_rate_schedule": "cosine"},
-        {"batch_size": 300, "verbose": 1},
+        *[
+            pytest.param(parameters, marks=pytest.mark.slow)
+            for parameters in (
+                {
+                    "architecture": "cnn",
+                    "conv_filters": (2,),
+                    "class_weight": "balanced",
+                },
+                {"optimizer": keras.optimizers.Adam(use_ema=True)},
+                {"optimizer": keras.optimizers.SGD(0.1, momentum=0.9, clipnorm=0.1)},
+                {"optimizer": without_decay_of("kernel")},
+                {"learning_rate_schedule": "one_cycle", "learning_rate": 0.1},
+                {"batch_size": 300, "verbose": 1},
+            )
+        ],
     ],
     ids=" ".join,  # of the names: an optimizer's repr differs from run to run
 )
@@ -84,7 +93,7 @@ def test_a_shared_program_changes_no_bit(digits, parameters):
 @pytest.mark.parametrize(
     "optimizer",
     [
-        pytest.param(name, marks=() if name in {"adam", "sgd"} else pytest.mark.slow)
+        pytest.param(name, marks=() if name == "sgd" else pytest.mark.slow)
         for name in sorted(k.__name__.lower() for k in shared_programs._OPTIMIZERS)
     ],
 )
@@ -140,7 +149,9 @@ def test_repair_build_metrics_makes_a_program_traced_once(digits, traced):
     assert len(traced) == 1
 
 
-@pytest.mark.parametrize("shape", ["one_cycle", "cosine"])
+@pytest.mark.parametrize(
+    "shape", ["one_cycle", pytest.param("cosine", marks=pytest.mark.slow)]
+)
 def test_schedules_of_other_numbers_share_a_program(digits, traced, shape):
     X, y = digits
     for changes, n_samples in [
@@ -157,22 +168,24 @@ def test_schedules_of_other_numbers_share_a_program(digits, traced, shape):
 @pytest.mark.parametrize(
     ("one", "other"),
     [
-        ({}, {"learning_rate_schedule": "cosine"}),
         (
             {"learning_rate_schedule": "one_cycle"},
             {"learning_rate_schedule": "cosine"},
         ),
         ({}, {"weight_decay": 0.1}),
-        (
-            {"optimizer": "adamw", "weight_decay": 0.004},
-            {"optimizer": "adamw"},
-        ),
-        (
-            {"optimizer": without_decay_of("bias")},
-            {"optimizer": without_decay_of("kernel")},
-        ),
+        *[
+            pytest.param(one, other, marks=pytest.mark.slow)
+            for one, other in (
+                ({}, {"learning_rate_schedule": "cosine"}),
+                ({"optimizer": "adamw", "weight_decay": 0.004}, {"optimizer": "adamw"}),
+                (
+                    {"optimizer": without_decay_of("bias")},
+                    {"optimizer": without_decay_of("kernel")},
+                ),
+            )
+        ],
     ],
-    ids=["schedule", "its shape", "decay", "spared biases", "excluded names"],
+    ids=["its shape", "decay", "schedule", "spared biases", "excluded names"],
 )
 def test_other_rules_of_the_optimizer_have_a_program_of_their_own(digits, one, other):
     for parameters in (one, other, one):
@@ -180,6 +193,7 @@ def test_other_rules_of_the_optimizer_have_a_program_of_their_own(digits, one, o
     assert len(shared_programs._stand_ins) == 2
 
 
+@pytest.mark.slow
 def test_floatx_has_a_program_of_its_own(digits):
     single = quick().fit(*digits)
     policy = keras.config.dtype_policy()

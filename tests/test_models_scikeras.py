@@ -95,8 +95,13 @@ def test_learning_rate_may_be_a_schedule(digits):
     assert float(classifier.model_.optimizer.learning_rate) < 0.5
 
 
-@pytest.mark.parametrize("parameters", [{}, {"dropout": 0.3, "batch_norm": True}])
-@pytest.mark.parametrize("batch_size", [7, 32, 400])
+@pytest.mark.parametrize(
+    "parameters",
+    [pytest.param({}, marks=pytest.mark.slow), {"dropout": 0.3, "batch_norm": True}],
+)
+@pytest.mark.parametrize(
+    "batch_size", [7, *[pytest.param(n, marks=pytest.mark.slow) for n in (32, 400)]]
+)
 def test_a_loop_over_batches_changes_no_bit(
     digits, parameters, batch_size, monkeypatch
 ):
@@ -118,7 +123,9 @@ def test_a_loop_over_batches_changes_no_bit(
     assert several.history_ == single.history_
 
 
-@pytest.mark.parametrize("batch_size", [7, 32, 400])
+@pytest.mark.parametrize(
+    "batch_size", [7, *[pytest.param(n, marks=pytest.mark.slow) for n in (32, 400)]]
+)
 def test_joined_batches_change_no_bit(digits, batch_size, monkeypatch):
     from skimgclf.models._training import loop
 

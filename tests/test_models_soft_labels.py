@@ -120,7 +120,9 @@ def test_soften_takes_a_pair_without_weight():
 
 
 @pytest.mark.parametrize("name", ["label_smoothing", "mixup"])
-@pytest.mark.parametrize("class_weight", [None, {"3": 5.0}])
+@pytest.mark.parametrize(
+    "class_weight", [{"3": 5.0}, pytest.param(None, marks=pytest.mark.slow)]
+)
 def test_tiny_values_train_as_hard_labels_do(digits, name, class_weight):
     # For an epoch: the draws of mixtures are in the order's own generator.
     parameters = {"epochs": 1, "class_weight": class_weight, "learning_rate": 0.01}
@@ -192,7 +194,9 @@ def test_validation_data_that_are_held_out_stop_a_fit(digits):
 SOFT = {"mixup": 0.4, "label_smoothing": 0.1, "class_weight": "balanced"}
 
 
-@pytest.mark.parametrize("batch_size", [7, 32, 1000])
+@pytest.mark.parametrize(
+    "batch_size", [32, *[pytest.param(n, marks=pytest.mark.slow) for n in (7, 1000)]]
+)
 def test_batches_are_mixed_alike_however_they_come(
     digits, tmp_path, monkeypatch, batch_size
 ):
@@ -263,9 +267,9 @@ def saved_copy(classifier, folder):
 @pytest.mark.parametrize(
     "copied",
     [
-        lambda classifier, folder: classifier,
+        pytest.param(lambda classifier, folder: classifier, marks=pytest.mark.slow),
         lambda classifier, folder: pickle.loads(pickle.dumps(classifier)),
-        saved_copy,
+        pytest.param(saved_copy, marks=pytest.mark.slow),
     ],
     ids=["same", "pickle", "save_model"],
 )
@@ -308,7 +312,9 @@ class Stumble(keras.callbacks.Callback):
         raise ArithmeticError("stumbled")
 
 
-@pytest.mark.parametrize("values", [(0, 0.4), (0.4, 0)])
+@pytest.mark.parametrize(
+    "values", [(0.4, 0), pytest.param((0, 0.4), marks=pytest.mark.slow)]
+)
 def test_a_fit_that_fails_leaves_the_loss_as_it_was(digits, values):
     X, y = digits
     classifier = quick(warm_start=True, mixup=values[0]).fit(X, y)

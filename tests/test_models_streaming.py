@@ -44,9 +44,11 @@ def assert_equal_fits(first, second):
 @pytest.mark.parametrize(
     "parameters",
     [
-        {},
+        pytest.param({}, marks=pytest.mark.slow),
         {"early_stopping": True, "epochs": 4, "n_iter_no_change": 1},
-        {"class_weight": "balanced", "batch_size": 7},
+        pytest.param(
+            {"class_weight": "balanced", "batch_size": 7}, marks=pytest.mark.slow
+        ),
         {"architecture": "cnn", "conv_filters": (4,), "dropout": 0.5},
     ],
     ids=lambda parameters: "-".join(parameters) or "defaults",
@@ -138,7 +140,7 @@ def test_streaming_goes_through_scikit_learn_the_same(files):
         np.testing.assert_array_equal(eager, streamed)
 
 
-@pytest.mark.parametrize("n_jobs", [1, 2])
+@pytest.mark.parametrize("n_jobs", [pytest.param(1, marks=pytest.mark.slow), 2])
 def test_repair_reading_hands_on_errors_as_they_are(files, n_jobs):
     """In fit and predict; a failed fit leaves the estimator as it was."""
     paths, y = files
@@ -177,7 +179,7 @@ def test_streaming_warns_once_of_each_image_that_is_filled(files):
     np.testing.assert_array_equal(streamed, fitted.predict_proba(eager))
 
 
-@pytest.mark.parametrize("lazy", [False, True])
+@pytest.mark.parametrize("lazy", [pytest.param(False, marks=pytest.mark.slow), True])
 def test_samples_are_let_go_after_a_fit(files, lazy):
     """Or a search would hold those of all its folds; also after a fit that fails."""
     paths, y = files

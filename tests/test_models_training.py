@@ -296,7 +296,9 @@ def test_warm_start_goes_on_after_a_pickle(digits):
     )
 
 
-@pytest.mark.parametrize("error", [None, KeyboardInterrupt])
+@pytest.mark.parametrize(
+    "error", [pytest.param(None, marks=pytest.mark.slow), KeyboardInterrupt]
+)
 def test_training_goes_on_after_a_pickle_without_the_optimizer(digits, error):
     loaded = pickle.loads(pickle.dumps(quick().fit(*digits))).set_params(
         warm_start=True
@@ -351,7 +353,9 @@ def test_warm_start_refuses_other_classes_and_shapes(digits):
     assert classifier.predict(X).shape == (300,)
 
 
-@pytest.mark.parametrize("resume", ["fit", "partial_fit"])
+@pytest.mark.parametrize(
+    "resume", ["fit", pytest.param("partial_fit", marks=pytest.mark.slow)]
+)
 @pytest.mark.parametrize(
     "change", [{}, pytest.param({"optimizer": "sgd"}, marks=pytest.mark.slow)], ids=repr
 )

@@ -232,11 +232,14 @@ def test_feature_names_are_kept(tmp_path):
     "parameters",
     [
         {"dropout": 0.3},
-        {
-            "optimizer": keras.optimizers.SGD(
-                keras.optimizers.schedules.ExponentialDecay(0.1, 10, 0.9)
-            )
-        },
+        pytest.param(
+            {
+                "optimizer": keras.optimizers.SGD(
+                    keras.optimizers.schedules.ExponentialDecay(0.1, 10, 0.9)
+                )
+            },
+            marks=pytest.mark.slow,
+        ),
     ],
     ids=["adam", "sgd-schedule"],
 )
