@@ -108,7 +108,8 @@ def found(run_python, home):
 
 
 def test_repair_start_lines_are_left_out_and_no_other_line(found):
-    assert found["printed"] == found["spoken"]
+    # What is printed meanwhile appears after what is printed right afterwards.
+    assert sorted(found["printed"]) == sorted(found["spoken"])
     assert len(found["spoken"]) > 10
 
 
