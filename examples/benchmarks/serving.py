@@ -2,9 +2,10 @@
 
 Starts the two applications of ``examples/serving`` one after the other, as a user
 would, with models of three kinds, and uploads JPEG files of 500x375 pixels to them on
-this machine: by one client that waits for each answer, then by four at once. Times are
-those that a client sees, from sending an image to reading the answer. Memory is the
-resident memory of the server's process, once it is ready and at its most.
+this machine: by one client that waits for each answer, then by four at once. "ms" is
+the time that a client sees, from sending an image to reading the answer; CPU seconds to
+start, and CPU ms an image, are those that the server's process computes. Memory is
+what it holds, once it is ready and at its most.
 
 Server and clients share the cores. The models are trained for an epoch on few images:
 what they answer doesn't matter here.
@@ -33,7 +34,8 @@ import tempfile
 import time
 
 from _photos import make_photos
-from _report import describe_machine, describe_run, print_table
+from _report import describe_run, print_table
+from run_all import describe_conditions, measure_others
 
 from skimgclf import export_model, make_image_pipeline, save_model
 from skimgclf.datasets import load_photo_patches
@@ -44,7 +46,7 @@ SERVING = ROOT / "examples" / "serving"
 # Application -> ending of its model.
 APPS = {"app": "model", "onnx_app": "onnx"}
 KINDS = ("digits", "photos", "few_photos")
-N_REQUESTS, N_CLIENTS = 200, 4
+N_REQUESTS, N_CLIENTS = 100, 4
 N_SECONDS = 120
 
 BOUNDARY = "a-boundary-of-parts"
@@ -139,19 +141,30 @@ def read_megabytes(process, name):
     return int(status[name].split()[0]) * 1024 / 1e6
 
 
+def read_cpu_seconds(process):
+    """Read how long a process has computed, all threads together."""
+    with open(f"/proc/{process}/stat") as file:
+        user, system = map(int, file.read().rpartition(")")[2].split()[11:13])
+    return (user + system) / os.sysconf("SC_CLK_TCK")
+
+
 def measure(app, model, contents):
     """Measure one server.
 
     Returns
     -------
     cells : list of float
-        MB when it is ready and at its most; milliseconds for one client, median and
-        95th percentile; requests a second and milliseconds, median, for several.
+        MB when it is ready and at its most; CPU seconds until it was ready, and CPU ms
+        an image; milliseconds for one client, median and 95th percentile; images a
+        second for several.
     """
     with running(app, model) as (port, process):
         at_start = read_megabytes(process, "VmRSS")
+        to_start = read_cpu_seconds(process)
         upload(port, contents[:20])  # the first ones start threads
+        before = read_cpu_seconds(process)
         alone = upload(port, contents)
+        computed = read_cpu_seconds(process) - before
         started = time.perf_counter()
         with concurrent.futures.ThreadPoolExecutor(N_CLIENTS) as clients:
             answers = clients.map(upload, [port] * N_CLIENTS, [contents] * N_CLIENTS)
@@ -161,16 +174,18 @@ def measure(app, model, contents):
     return [
         at_start,
         at_most,
+        to_start,
+        1000 * computed / len(alone),
         statistics.median(alone),
         statistics.quantiles(alone, n=20)[-1],
         len(together) / seconds,
-        statistics.median(together),
     ]
 
 
 def main(write=False, kinds=KINDS, n_requests=N_REQUESTS):
     """Measure all, and print the table."""
     rows = []
+    others, began = measure_others(), time.monotonic()
     with tempfile.TemporaryDirectory() as folder:
         photos = make_photos(f"{folder}/crops", "crops", n_requests)
         contents = [pathlib.Path(path).read_bytes() for path in photos]
@@ -182,11 +197,13 @@ def main(write=False, kinds=KINDS, n_requests=N_REQUESTS):
                 cells = [f"{start:.0f}", f"{most:.0f}", *(f"{t:.1f}" for t in times)]
                 rows.append([f"`{app}.py`", f'"{kind}"', *cells])
     printed = io.StringIO()
-    header = ["", "model", "MB at start", "MB at most", "ms", "ms, 95 %"]
+    header = ["service", "model", "MB at start", "MB at most", "CPU s to start"]
+    header += ["CPU ms an image", "ms", "ms, 95 %", "images a second, 4 clients"]
     with contextlib.redirect_stdout(printed):
-        print_table([*header, "images a second, 4 clients", "ms, 4 clients"], rows)
-        packages = ("fastapi", "uvicorn", "onnxruntime", "tensorflow")
-        print(f"\n{describe_run(*packages)}; {describe_machine()}.")
+        print_table(header, rows)
+        print(f"\n{describe_run('fastapi', 'uvicorn', 'onnxruntime', 'tensorflow')}")
+        minutes = (time.monotonic() - began) / 60
+        print(f"\n{describe_conditions(minutes, others, is_quick=False)}")
     print(printed.getvalue(), end="")
     if write:
         PAGE.write_text(printed.getvalue(), encoding="utf-8")
