@@ -180,7 +180,7 @@ def test_what_can_not_be_kept_is_refused(photos, tmp_path):
     with pytest.raises(InvalidParameterError, match="LogisticRegression has no optim"):
         save_model(unfitted, tmp_path / "model", include_optimizer=True)
     fitted = fit_flat(photos, 2, random_state=np.random.RandomState(0))
-    with pytest.raises(InvalidParameterError, match="'random_state'.*RandomState"):
+    with pytest.raises(InvalidParameterError, match=r"'random_state'.*RandomState"):
         save_model(fitted, tmp_path / "model")
     sparse = fit_flat(photos, 2)
     sparse[-1].sparsify()
