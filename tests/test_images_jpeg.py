@@ -1,6 +1,7 @@
 """JPEG files whose data end before their pixels do, though an end marker follows."""
 
 import io
+import re
 
 import numpy as np
 import pytest
@@ -83,6 +84,37 @@ def test_jpeg_with_bytes_before_its_end_or_its_segments_is_read(content):
         content[:2] + b"\xff\xff\xff" + content[2:],
     ]:
         assert np.array_equal(read_image(odd, image_size=(9, 9)), expected)
+
+
+@pytest.mark.parametrize("mode", ["RGB", "L", "CMYK"])
+@pytest.mark.parametrize("subsampling", [0, 1, 2])
+def test_jpeg_without_one_of_its_restart_markers_is_refused(photo, mode, subsampling):
+    """Libjpeg goes on behind the next one, with pixels at wrong places or gray."""
+    content = encode(
+        photo.convert(mode),
+        "JPEG",
+        quality=95,
+        subsampling=subsampling,
+        restart_marker_blocks=2,
+    )
+    read_image(content, image_size=(9, 9))
+    places = [m.start() for m in re.finditer(rb"\xff[\xd0-\xd7]", content)]
+    for place in [places[0], places[len(places) // 2]]:
+        damaged = content[:place] + b"\0\0" + content[place + 2 :]
+        assert "some of its restart markers are missing" in refuse(damaged).reason
+    damaged = content[: places[-1]] + b"\0\0" + content[places[-1] + 2 :]
+    assert "its last restart markers are missing" in refuse(damaged).reason
+    gone = content[: places[3]] + content[places[11] :]  # eight markers, and their data
+    assert "its last restart markers are missing" in refuse(gone).reason
+
+
+def test_jpeg_with_one_more_restart_marker_is_read(photo):
+    content = encode(photo, "JPEG", restart_marker_rows=1)
+    last = max(re.finditer(rb"\xff([\xd0-\xd7])", content), key=lambda m: m.start())
+    more = bytes([0xFF, 0xD0 + (last[1][0] + 1) % 8])
+    expected = read_image(content, image_size=(9, 9))
+    odd = read_image(content[:-2] + more + END, image_size=(9, 9))
+    assert np.array_equal(odd, expected)
 
 
 def test_mpo_that_is_cut_is_refused(photo):

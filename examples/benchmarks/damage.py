@@ -31,10 +31,29 @@ N_FILES = 200
 SIZE = (96, 128)  # height and width of the pictures
 END_OF_JPEG = b"\xff\xd9"
 
+
+def make_exif(thumbnail):
+    """Write EXIF data that hold a thumbnail, as cameras do."""
+    stream = io.BytesIO()
+    thumbnail.save(stream, "JPEG")
+    content = stream.getvalue()
+    # Two directories: an empty one of the picture, and one of the thumbnail.
+    entries = [(0x0103, 6), (0x0201, 56), (0x0202, len(content))]
+    directory = b"".join(struct.pack("<HHII", tag, 4, 1, n) for tag, n in entries)
+    head = b"II*\0" + struct.pack("<IHI", 8, 0, 14)
+    head += struct.pack("<H", len(entries)) + directory + bytes(4)
+    return b"Exif\0\0" + head + content
+
+
+THUMBNAIL = make_exif(Image.new("RGB", (32, 24), (90, 120, 30)))
+
 FORMATS = {
     "PNG": ("PNG", {}),
     "JPEG": ("JPEG", {"quality": 90}),
     "JPEG, progressive": ("JPEG", {"quality": 90, "progressive": True}),
+    "JPEG, restart markers": ("JPEG", {"quality": 90, "restart_marker_rows": 1}),
+    "JPEG with a thumbnail": ("JPEG", {"quality": 90, "exif": THUMBNAIL}),
+    "MPO, two pictures": ("MPO", {"quality": 90, "save_all": True}),
     "TIFF, LZW": ("TIFF", {"compression": "tiff_lzw"}),
     "TIFF, uncompressed": ("TIFF", {}),
     "GIF": ("GIF", {}),
@@ -69,6 +88,8 @@ def encode(picture, image_format, options):
 
         pillow_heif.from_pillow(picture).save(stream, **options)
     else:
+        if image_format == "MPO":
+            options = {**options, "append_images": [picture.rotate(180)]}
         picture.save(stream, image_format, **options)
     return stream.getvalue()
 

@@ -5,6 +5,7 @@ drops its warnings. But where the end marker is missing, it asks for more data, 
 Pillow raises an error: so the marker is withheld wherever libjpeg can do without it.
 """
 
+import dataclasses
 import io
 import re
 import struct
@@ -19,7 +20,7 @@ _END = b"\xff\xd9"
 
 # ITU-T T.81, table B.1: markers without a length, and the start of a scan.
 _WITHOUT_LENGTH = {0x01, *range(0xD0, 0xDA)}
-_SCAN = 0xDA
+_SCAN, _RESTART_INTERVAL = 0xDA, 0xDD
 _FRAMES = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}
 _SEGMENT = struct.Struct(">BBH")
 # Huffman-coded frames: baseline and extended sequential ones, and progressive ones.
@@ -27,6 +28,8 @@ _HUFFMAN, _PROGRESSIVE = {0xC0, 0xC1, 0xC2}, 0xC2
 
 # Section B.1.1.2: a marker that isn't a stuffed byte, a fill byte or a restart marker.
 _MARKER = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")
+
+_RESTART = re.compile(rb"\xff+([\xd0-\xd7])")
 
 # libjpeg looks up to 8 bytes ahead. Ones are no Huffman code (section C); each costs it
 # 16 of them, so that less than two blocks of 8x8 pixels are made of the padding.
@@ -51,14 +54,17 @@ def read_jpeg(file):
     if content != JPEG_START:
         return None
     content += file.read()
-    frame, components, scan = _read_headers(content)
-    if frame not in _HUFFMAN or not scan:
+    headers = _read_headers(content)
+    if headers.frame not in _HUFFMAN or not headers.scan:
         return io.BytesIO(content)
-    if frame == _PROGRESSIVE or content[scan + 4] < len(components):
-        _refuse_missing_scans(content, components, scan)
+    if headers.has_several_scans(content):
+        _refuse_missing_scans(content, headers)
         return io.BytesIO(content)
     # All components are in one scan: libjpeg stops behind the last pixel.
-    return io.BytesIO(content[: _find_end(content, scan)] + _PADDING)
+    end = _find_end(content, headers.scan)
+    if headers.restart_interval:
+        _refuse_missing_restarts(content[headers.scan : end], headers)
+    return io.BytesIO(content[:end] + _PADDING)
 
 
 def refuse_odd_data(file):
@@ -77,11 +83,11 @@ def refuse_odd_data(file):
     if content != JPEG_START:
         return
     content += file.read()
-    frame, components, scan = _read_headers(content)
-    if frame not in _HUFFMAN or not scan:
+    headers = _read_headers(content)
+    if headers.frame not in _HUFFMAN or not headers.scan:
         return
-    if frame == _PROGRESSIVE or content[scan + 4] < len(components):
-        data, end = _cut_last_scan(content, scan)
+    if headers.has_several_scans(content):
+        data, end = _cut_last_scan(content, headers.scan)
         first, second = (
             _decode(io.BytesIO(data + padding + end)).tobytes()
             for padding in (bytes(64), _PADDING * 4)
@@ -90,7 +96,7 @@ def refuse_odd_data(file):
         if first != second:
             raise _cut_short("the data of its last scan end too early")
     else:
-        end = _find_end(content, scan)
+        end = _find_end(content, headers.scan)
         data = _InTwoParts(content[:end] + _PADDING)
         data.second = max(0, end - len(_PADDING))
         _decode(data)
@@ -117,24 +123,67 @@ def _decode(stream):
     return image
 
 
+@dataclasses.dataclass
+class _Headers:
+    """Hold what stands in front of the pixels of a JPEG file.
+
+    Attributes
+    ----------
+    frame : int or None
+        The marker that tells the kind of compression.
+    size : tuple of two int
+        Height and width, in pixels.
+    components : dict
+        Name -> horizontal and vertical sampling factor, of each channel.
+    restart_interval : int
+        Number of units of pixels between two restart markers; 0 for none.
+    scan : int
+        Place of the first scan; 0 for none.
+    """
+
+    frame: int | None = None
+    size: tuple = (0, 0)
+    components: dict = dataclasses.field(default_factory=dict)
+    restart_interval: int = 0
+    scan: int = 0
+
+    def has_several_scans(self, content):
+        """Tell whether the pixels are in more than one scan."""
+        is_progressive = self.frame == _PROGRESSIVE
+        return is_progressive or content[self.scan + 4] < len(self.components)
+
+    def count_units(self):
+        """Count the units of pixels that a scan of all components has."""
+        # Section A.2: a scan of one component ignores its sampling factors.
+        factors = self.components.values() if len(self.components) > 1 else [(1, 1)]
+        width, height = (8 * max(sampling) for sampling in zip(*factors, strict=True))
+        return -(-self.size[0] // height) * -(-self.size[1] // width)
+
+
 def _read_headers(content):
-    """Read up to the first scan: the kind of frame, its components, and the scan."""
-    position, frame, components = 2, None, []
+    """Read the headers up to the first scan."""
+    headers, position = _Headers(), 2
     while position + 4 < len(content):
         start, marker, length = _SEGMENT.unpack_from(content, position)
         if start != 0xFF or marker in {0, 0xFF}:
             position += 1  # fill bytes, or others between segments
         elif marker == _SCAN:
-            return frame, components, position
+            headers.scan = position
+            return headers
         elif marker in _WITHOUT_LENGTH:
             position += 2
         else:
+            body = content[position + 4 : position + 2 + length]
             if marker in _FRAMES:
-                frame = marker
-                # Section B.2.2: length, precision, height, width, then components.
-                components = list(content[position + 10 : position + 2 + length : 3])
+                headers.frame = marker
+                # Section B.2.2: precision, height, width, number, then components.
+                headers.size = struct.unpack_from(">HH", body.ljust(5, b"\0"), 1)
+                triples = zip(body[6::3], body[7::3], strict=False)
+                headers.components = {n: (f >> 4, f & 15) for n, f in triples}
+            elif marker == _RESTART_INTERVAL:
+                headers.restart_interval = int.from_bytes(body[:2], "big")
             position += 2 + length
-    return frame, components, 0
+    return headers
 
 
 def _find_end(content, scan):
@@ -162,14 +211,29 @@ def _find_scans(content, scan):
                 position = found.start()
 
 
-def _refuse_missing_scans(content, components, scan):
+def _refuse_missing_restarts(scan, headers):
+    """Refuse a scan whose restart markers, counted from 0 to 7, aren't all there."""
+    n_markers = -(-headers.count_units() // headers.restart_interval) - 1
+    expected = bytes(0xD0 + number % 8 for number in range(n_markers))
+    found = b"".join(_RESTART.findall(scan))
+    # Some programs write one more, behind the last pixel.
+    if found.startswith(expected):
+        return
+    if expected.startswith(found):
+        raise _cut_short("its last restart markers are missing")
+    raise UnreadableImage(
+        "it is a JPEG file that is damaged: some of its restart markers are missing"
+    )
+
+
+def _refuse_missing_scans(content, headers):
     """Refuse a file of several scans that lacks one.
 
     A progressive file gives first the high bits of coefficients and then, in later
     scans, the lower ones (section G.1.1): a file that begins must go on to the last.
     """
-    missing_bits = {}
-    for place in _find_scans(content, scan):
+    missing_bits, components = {}, headers.components
+    for place in _find_scans(content, headers.scan):
         start = place + 5 + 2 * content[place + 4]
         first, last, bits = content[start : start + 3]
         for name in content[place + 5 : start : 2]:
