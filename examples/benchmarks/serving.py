@@ -47,7 +47,7 @@ SERVING = ROOT / "examples" / "serving"
 APPS = {"app": "model", "onnx_app": "onnx"}
 KINDS = ("digits", "photos", "few_photos")
 N_REQUESTS, N_CLIENTS = 100, 4
-N_SECONDS = 120
+N_SECONDS = 300
 
 BOUNDARY = "a-boundary-of-parts"
 
