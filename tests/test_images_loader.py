@@ -407,3 +407,25 @@ def test_loader_takes_what_meta_estimators_pass(digits):
     assert columns.fit_transform(table).shape == (300, 65)
     bagging = BaggingClassifier(pipeline, n_estimators=2, random_state=0)
     assert bagging.fit(column, labels).score(column, labels) > 0.9
+
+
+def test_storage_options_are_never_shown():
+    """By the loader, by what holds it, by an error, in a notebook."""
+    options = {"anon": False, "key": "hush", "s3": {"secret": "hush", "token": b"hush"}}
+    loader = ImageLoader(storage_options=options)
+    pipeline = Pipeline([("load", loader), ("classify", LogisticRegression())])
+    search = GridSearchCV(pipeline, {"load__image_size": [(2, 2)]})
+    holders = [loader, pipeline, search, clone(search)]
+    shown = [each._repr_html_() for each in holders]
+    shown += [
+        repr(each) for each in [*holders, loader.get_params(), search.get_params()]
+    ]
+    assert "hush" not in "".join(shown)
+    assert "'secret': ***" in repr(pipeline)
+    for wrong in [{1: "hush"}, [("key", "hush")], "hush"]:
+        with pytest.raises(ValueError, match="'storage_options'") as caught:
+            ImageLoader(storage_options=wrong).fit(["a.png"])
+        assert "hush" not in str(caught.value)
+    # They are what was given, all the same.
+    assert clone(loader).storage_options == loader.get_params()["storage_options"]
+    assert loader.storage_options is options

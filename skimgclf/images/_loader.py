@@ -25,6 +25,7 @@ from skimgclf.images._decoding.options import (
 from skimgclf.images._input_forms import list_images
 from skimgclf.images._lazy import LazyImages
 from skimgclf.images._load_many import LoadPlan, load_images
+from skimgclf.images._secrets import hide_values
 from skimgclf.images._threads import N_JOBS
 
 TABLE = ParameterTable(
@@ -86,8 +87,9 @@ default="bilinear"
     storage_options : dict, default=None
         Options of fsspec for URLs, by their names, as ``fsspec.open`` takes them:
         ``{"endpoint_url": ...}``, or for a chain of protocols
-        ``{"s3": {"endpoint_url": ...}}``. Leave credentials to the environment, where
-        services look for them: parameters are shown, and pickled with the loader.
+        ``{"s3": {"endpoint_url": ...}}``. Their values are never shown, but they are
+        pickled with the loader: leave credentials to the environment, where services
+        look for them.
     cache : str or os.PathLike, default=None
         A directory on a local disk in which decoded images are kept, so that each file
         is decoded once, for all folds, candidates and processes of a search and for
@@ -251,6 +253,26 @@ default="bilinear"
         if errors:
             warn_user(ImageLoadWarning(errors))
         return images.reshape(len(images), -1) if self.flatten else images
+
+    def get_params(self, deep=True):
+        """Return the parameters.
+
+        Parameters
+        ----------
+        deep : bool, default=True
+            Ignored: no parameter has parameters of its own.
+
+        Returns
+        -------
+        params : dict of str to object
+            By their names. Where `storage_options` are printed, as by scikit-learn for
+            this loader and for whatever holds it, their values don't appear.
+        """
+        parameters = super().get_params(deep)
+        if "storage_options" in parameters:  # a subclass may have others
+            options = hide_values(parameters["storage_options"])
+            parameters["storage_options"] = options
+        return parameters
 
     @available_if(lambda loader: loader.flatten)
     def get_feature_names_out(self, input_features=None):

@@ -21,6 +21,7 @@ from skimgclf.images._fsspec_repairs import (
     find_server_error,
     needs_whole_file,
 )
+from skimgclf.images._secrets import show_wrong
 
 # A server can send without end. An image of the largest size that is decoded by default
 # takes half of this, uncompressed and with 16 bits a channel.
@@ -92,6 +93,7 @@ STORAGE_OPTIONS = Rule(
     lambda value: value is None or _are_storage_options(value),
     (3, "anon", [("anon", True)], {1: 2}, True),
     lambda value: {} if value is None else value,
+    show=show_wrong,
 )
 
 
