@@ -175,7 +175,8 @@ default=None
         Number of epochs run, with `warm_start` and `partial_fit` in all.
     best_iter_ : int
         The epoch, from 1, whose weights `model_` has: the one with the lowest
-        "val_loss" with `early_stopping`, otherwise the last.
+        "val_loss" with `early_stopping`, or the one that a callback went back to,
+        otherwise the last.
     image_shape_ : tuple of int
         Shape of one sample: (height, width, n_channels), or (n_features,) for rows.
     n_features_in_ : int
@@ -206,7 +207,8 @@ default=None
 
     A fit that fails or is interrupted (Ctrl-C) leaves the estimator as it was before,
     also with `warm_start` and in `partial_fit`; scikit-learn's MLPClassifier keeps the
-    half-trained network.
+    half-trained network. :class:`skimgclf.saving.BestEpochCheckpoint` as one of
+    `callbacks` keeps the best epoch in a file.
 
     In a search, use `early_stopping` without `X_val`. A search passes `X_val` on to
     each fit; but if `X_val` is as long as X, scikit-learn silently cuts it down to the

@@ -1,6 +1,7 @@
 """Save a model in a file that holds no code, and load it."""
 
 import datetime
+import math
 import re
 
 import keras
@@ -9,6 +10,7 @@ import PIL
 import sklearn
 import tensorflow
 from sklearn.pipeline import Pipeline
+from sklearn.utils import Bunch
 
 import skimgclf
 from skimgclf._terminal import escape_line
@@ -25,12 +27,12 @@ from skimgclf.saving._pipeline import describe_model, restore_model
 from skimgclf.saving._steps import check_not_read, list_steps
 
 _FORMAT = 2
-_ENTRIES = ["format", "date", "versions", "pipeline", "steps"]
+_ENTRIES = ["format", "date", "versions", "notes", "pipeline", "steps"]
 _DATE = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\+00:00"
 _MAX_MESSAGE = 300
 
 
-def save_model(model, path, *, include_optimizer=False):
+def save_model(model, path, *, include_optimizer=False, notes=None):
     """Save a trained classifier or pipeline in one file that holds no code.
 
     The file holds parameters, classes, history and versions as JSON, and the weights as
@@ -48,6 +50,9 @@ def save_model(model, path, *, include_optimizer=False):
     include_optimizer : bool, default=False
         Whether to keep what the optimizer has learnt, two thirds of the size for Adam.
         Without it, training a loaded classifier further starts with a new optimizer.
+    notes : dict of str to (str, int, float or bool), default=None
+        What to remember of the model, such as ``{"accuracy": 0.93}``, for
+        `read_model_info`.
 
     Raises
     ------
@@ -62,6 +67,7 @@ def save_model(model, path, *, include_optimizer=False):
     See Also
     --------
     load_model : Load the file.
+    read_model_info : Read the date, the versions and the notes of the file.
 
     Notes
     -----
@@ -94,6 +100,9 @@ def save_model(model, path, *, include_optimizer=False):
     True
     """
     check_bool("save_model", "include_optimizer", include_optimizer)
+    if notes is not None and not _are_notes(notes):
+        expected = "a dict of str to str, int, float or bool, or None"
+        raise parameter_error("save_model", "notes", expected, notes)
     steps = list_steps("save_model", model)
     check_not_read("save_model", steps, [path])
     pipeline = model if type(model) is Pipeline else None
@@ -117,6 +126,7 @@ def save_model(model, path, *, include_optimizer=False):
         "format": _FORMAT,
         "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         "versions": _list_versions(),
+        "notes": notes or {},
         **described,
     }
     write_model_file(path, document, arrays)
@@ -181,7 +191,7 @@ def load_model(path, *, trusted=False):
     """
     check_bool("load_model", "trusted", trusted)
     document, arrays, size = read_model_file(path)
-    versions = _check_versions(path, size, document)
+    versions = _check_head(path, size, document)
     try:
         check_keys("the document", document, _ENTRIES)
         model = restore_model(document, arrays, trusted=trusted)
@@ -190,8 +200,8 @@ def load_model(path, *, trusted=False):
             path,
             size,
             f"holds a network that was built by {_first_line(error)}, in Keras' own "
-            "configuration. If the file comes from somebody you trust, call "
-            "load_model(path, trusted=True)",
+            "configuration. If the file comes from somebody you trust, load it with "
+            "trusted=True",
         ) from None
     # Keras raises errors of every kind of what doesn't fit.
     except Exception as error:
@@ -210,6 +220,65 @@ def load_model(path, *, trusted=False):
     return model
 
 
+def read_model_info(path):
+    """Read when and by which versions a file of `save_model` was written.
+
+    No network is built, so that this also works for a file that isn't trusted.
+
+    Parameters
+    ----------
+    path : str or os.PathLike
+        The file.
+
+    Returns
+    -------
+    info : :class:`~sklearn.utils.Bunch`
+        With the attributes
+
+        - date : str: in UTC, as of ISO 8601
+        - versions : dict of str to str: of skimgclf, Keras and others, by their names
+        - notes : dict: those that `save_model` was given
+
+    Raises
+    ------
+    ModelFileError
+        If the file is damaged, or wasn't written by `save_model`.
+    OSError
+        If it can't be read.
+
+    See Also
+    --------
+    load_model : Load the model itself.
+
+    Examples
+    --------
+    >>> import os, tempfile
+    >>> import numpy as np
+    >>> from skimgclf import KerasImageClassifier, save_model
+    >>> from skimgclf.saving import read_model_info
+    >>> X, y = np.eye(4), ["cat", "dog", "cat", "dog"]
+    >>> classifier = KerasImageClassifier(epochs=1, random_state=0).fit(X, y)
+    >>> path = os.path.join(tempfile.mkdtemp(), "pets.skimgclf")
+    >>> save_model(classifier, path, notes={"accuracy": 0.5})
+    >>> read_model_info(path).notes
+    {'accuracy': 0.5}
+    """
+    document, _, size = read_model_file(path)
+    versions = _check_head(path, size, document)
+    return Bunch(date=document["date"], versions=versions, notes=document["notes"])
+
+
+def _are_notes(value):
+    return isinstance(value, dict) and all(
+        isinstance(name, str) and _is_note(note) for name, note in value.items()
+    )
+
+
+def _is_note(value):
+    is_number = isinstance(value, float) and math.isfinite(value)
+    return is_number or isinstance(value, str | int)
+
+
 def _first_line(error):
     """Return the start of a message, which may quote what a stranger wrote."""
     line = (str(error).splitlines() or [type(error).__name__])[0][:_MAX_MESSAGE]
@@ -223,8 +292,8 @@ def _list_versions():
     return {"skimgclf": skimgclf.__version__, **found}
 
 
-def _check_versions(path, size, document):
-    """Refuse another format, and return the versions that wrote the file."""
+def _check_head(path, size, document):
+    """Check the format, date and notes; return the versions that wrote the file."""
     saved_in = document.get("format")
     if type(saved_in) is int and saved_in > _FORMAT:
         raise ModelFileError(
@@ -245,6 +314,9 @@ def _check_versions(path, size, document):
         raise ModelFileError(path, size, "doesn't say which versions wrote it")
     if not re.fullmatch(_DATE, str(document.get("date"))):
         raise ModelFileError(path, size, "doesn't say when it was written")
+    # Files of versions before 0.1.0 have none.
+    if not _are_notes(document.setdefault("notes", {})):
+        raise ModelFileError(path, size, "holds notes of another form")
     return versions
 
 

@@ -14,10 +14,15 @@ from skimgclf.models._checks.parameters import check_parameters
 from skimgclf.models._checks.weights import check_weights
 from skimgclf.models._networks.fine_tuning import thaw
 from skimgclf.models._training.batches import Batches, reading
-from skimgclf.models._training.callbacks import EpochPrinter, copy_callbacks
+from skimgclf.models._training.callbacks import (
+    EpochFinder,
+    EpochPrinter,
+    copy_callbacks,
+)
 from skimgclf.models._training.loss import choose_soft_labels, name_loss
 from skimgclf.models._training.optimizer import OptimizerSettings
 from skimgclf.models._training.read_ahead import warn_of_filled
+from skimgclf.models._training.rollback import detach
 from skimgclf.models._training.scikeras_adapter import (
     TrainingPlan,
     resume_training,
@@ -118,14 +123,18 @@ def learn(
     if previous is not None:
         refuse_other_network(previous, blueprint, classes)
     samples = join_samples(X, codes, weights)
-    return train(samples, validation, classes, blueprint, previous, parameters)
+    return train(
+        estimator, samples, validation, classes, blueprint, previous, parameters
+    )
 
 
-def train(samples, validation, classes, blueprint, previous, parameters):
+def train(estimator, samples, validation, classes, blueprint, previous, parameters):
     """Train a network.
 
     Parameters
     ----------
+    estimator : KerasImageClassifier
+        For callbacks that ask for it.
     samples : Samples
         The training data.
     validation : Samples or None
@@ -159,6 +168,7 @@ def train(samples, validation, classes, blueprint, previous, parameters):
     parts = [Batches(samples, batch_size=size, order=order, soft=soft)]
     if validation is not None:
         parts.append(Batches(validation, batch_size=size, soft=soft and soft.harden()))
+    _hand_over(estimator, plan, previous, order, blueprint, classes)
     with reading(*parts):
         if previous is None:
             # A backbone is frozen until the new softmax layer is trained.
@@ -173,10 +183,10 @@ def train(samples, validation, classes, blueprint, previous, parameters):
             order=order,
             settings=plan.settings,
             history=history,
-            best_iter=_best_iter(history, stopper),
+            best_iter=_best_iter(history, stopper, plan),
         )
         if previous is None and blueprint["fine_tune"]:
-            training = _fine_tune(training, parameters, stopper, *parts)
+            training = _fine_tune(estimator, training, parameters, stopper, *parts)
     warn_of_filled(*[part.reader for part in parts])
     return training
 
@@ -196,11 +206,37 @@ def _make_stopper(parameters):
     )
 
 
-def _best_iter(history, stopper):
+def _best_iter(history, stopper, plan):
+    finder = next((c for c in plan.callbacks if isinstance(c, EpochFinder)), None)
+    if finder is not None:
+        return len(history["loss"]) - finder.find()
     return len(history["loss"]) if stopper is None else stopper.best_epoch + 1
 
 
-def _fine_tune(training, parameters, stopper, *parts):
+def _hand_over(estimator, plan, previous, order, blueprint, classes):
+    """Let callbacks with a method `set_classifier` see the classifier at each epoch."""
+
+    def show(network, history):
+        learner = detach(estimator)
+        learner.callbacks = None  # no part of what is learnt
+        training = Training(
+            network=network,
+            blueprint=blueprint,
+            classes=classes,
+            order=copy.deepcopy(order),
+            settings=plan.settings,
+            history=history,
+            best_iter=len(history["loss"]),
+        )
+        learner._learn(training)
+        return learner
+
+    for callback in plan.callbacks:
+        if hasattr(callback, "set_classifier"):
+            callback.set_classifier(show, {} if previous is None else previous.history)
+
+
+def _fine_tune(estimator, training, parameters, stopper, *parts):
     """Train the last layers of a backbone too, and return the whole training."""
     best = None
     if stopper is not None:
@@ -209,8 +245,11 @@ def _fine_tune(training, parameters, stopper, *parts):
         stopper = copy.copy(stopper)  # starts anew with the training
     thaw(training.network, training.blueprint["fine_tune"])
     plan = _make_plan(parameters, stopper, training, fine=True)
+    _hand_over(
+        estimator, plan, training, training.order, training.blueprint, training.classes
+    )
     history = _resume(training, plan, *parts, keep_optimizer=False)
-    best_iter = _best_iter(history, stopper)
+    best_iter = _best_iter(history, stopper, plan)
     if best is not None:
         if best <= min(history["val_loss"][len(training.history["loss"]) :]):
             training.network.set_weights(weights)
@@ -256,6 +295,8 @@ def _make_plan(parameters, stopper, previous, *, fine=False):
     callbacks = copy_callbacks(parameters["callbacks"])
     if stopper is not None:
         callbacks.append(stopper)
+    if parameters["callbacks"]:
+        callbacks.append(EpochFinder())  # the last, so that it sees what others did
     if parameters["verbose"]:
         callbacks.append(EpochPrinter(_n_epochs(previous) + epochs))
     settings = OptimizerSettings(

@@ -1,0 +1,106 @@
+"""Save the best epoch of a training while it goes on: BestEpochCheckpoint."""
+
+import math
+
+import keras
+
+from skimgclf._validation import ParameterTable, one_of, optional
+from skimgclf.saving._model_file import save_model
+
+_TABLE = ParameterTable(
+    "BestEpochCheckpoint",
+    {"monitor": optional(one_of("loss", "accuracy", "val_loss", "val_accuracy"))},
+)
+
+
+class BestEpochCheckpoint(keras.callbacks.Callback):
+    """Save the classifier after each epoch that is better than all before.
+
+    What was learnt isn't lost then when a long fit is interrupted (Ctrl-C) or killed:
+    :func:`load_model` gives the fitted classifier of the best epoch, and with
+    ``warm_start=True`` its `fit` goes on from there.
+
+    Parameters
+    ----------
+    path : str or os.PathLike
+        The file, which :func:`save_model` writes in one step, optimizer included. Each
+        fit needs its own, so in a search this callback is of no use.
+    monitor : {"loss", "accuracy", "val_loss", "val_accuracy"}, default=None
+        What tells the best epoch. None for "val_loss" where there are validation data,
+        otherwise "loss".
+
+    See Also
+    --------
+    skimgclf.KerasImageClassifier : Takes it as one of `callbacks`.
+
+    Notes
+    -----
+    Of a pipeline, the file holds the classifier alone. The pipeline itself predicts
+    with it after ``pipeline.set_params(classify=load_model(path))``, if its other steps
+    were fitted or need no fit, as `ImageLoader`.
+
+    Examples
+    --------
+    >>> import os, tempfile
+    >>> import numpy as np
+    >>> from skimgclf import KerasImageClassifier, load_model
+    >>> from skimgclf.saving import BestEpochCheckpoint
+    >>> path = os.path.join(tempfile.mkdtemp(), "best.model")
+    >>> X, y = np.eye(4), ["cat", "dog", "cat", "dog"]
+    >>> classifier = KerasImageClassifier(
+    ...     epochs=2, callbacks=BestEpochCheckpoint(path), random_state=0
+    ... )
+    >>> classifier = classifier.fit(X, y)  # Ctrl-C may end it
+    >>> best = load_model(path)
+    >>> best.n_iter_
+    2
+    >>> best.set_params(warm_start=True, epochs=3).fit(X, y).n_iter_
+    5
+    """
+
+    def __init__(self, path, *, monitor=None):
+        super().__init__()
+        self.path = path
+        self.monitor = monitor
+        self._show = None
+
+    def set_classifier(self, show, history):
+        """Take what fit knows and Keras doesn't.
+
+        Parameters
+        ----------
+        show : callable
+            Makes the classifier, as it is now, of its network and its history.
+        history : dict of str to list of float
+            Of the epochs of earlier fits, which a warm start goes on from.
+        """
+        self._show = show
+        self._history = {name: list(values) for name, values in history.items()}
+
+    def on_train_begin(self, logs=None):
+        """Check the parameters."""
+        _TABLE.check({"monitor": self.monitor})
+        if self._show is None:
+            raise ValueError(
+                "BestEpochCheckpoint saves a KerasImageClassifier: give it as one of "
+                "callbacks to that, not to a keras.Model."
+            )
+
+    def on_epoch_end(self, epoch, logs=None):
+        """Save the classifier, if the epoch is the best one."""
+        n_before = max(map(len, self._history.values()), default=0)
+        for name, value in logs.items():
+            values = self._history.setdefault(name, [math.nan] * n_before)
+            values.append(float(value))
+        for values in self._history.values():  # what this fit doesn't measure
+            values += [math.nan] * (n_before + 1 - len(values))
+        monitor = self.monitor or ("val_loss" if "val_loss" in logs else "loss")
+        if monitor not in logs:
+            raise _TABLE.error("monitor", "measured: give validation data", monitor)
+        sign = -1 if monitor.endswith("loss") else 1
+        *before, last = [sign * value for value in self._history[monitor]]
+        if last > max((value for value in before if value == value), default=-math.inf):
+            history = {name: list(values) for name, values in self._history.items()}
+            save_model(
+                self._show(self.model, history), self.path, include_optimizer=True
+            )
