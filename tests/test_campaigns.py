@@ -1,16 +1,28 @@
 """Faults at random moments, many times; each prints its counts (`.ci/slow -s`)."""
 
 import ast
+import collections
+import contextlib
 import gc
 import os
+import pathlib
+import random
+import shutil
+import signal
 import subprocess
 import sys
+import tempfile
 import threading
+import time
+import warnings
 
 import numpy as np
 import pytest
+from PIL import Image
 
-from skimgclf import KerasImageClassifier, load_model, save_model
+from skimgclf import ImageLoader, KerasImageClassifier, load_model, save_model
+from skimgclf.datasets import load_image_csv
+from skimgclf.exceptions import ImageLoadError
 
 pytestmark = pytest.mark.slow
 
@@ -195,3 +207,312 @@ def test_no_ctrl_c_is_lost_at_random_moments_of_fits_and_searches(tmp_path):
     counts = ast.literal_eval(done.stdout.splitlines()[-1].split("} ")[0] + "}")
     assert counts["heard"] > 100
     assert (counts["lost"], counts["late"], counts["changed"]) == (0, 0, 0)
+
+
+FITS = """
+import sys
+from skimgclf import ImageLoader, KerasImageClassifier, save_model
+from skimgclf.datasets import load_image_csv
+from skimgclf.saving import BestEpochCheckpoint
+
+table, folder = sys.argv[1:]
+paths, y = load_image_csv(table, return_X_y=True)
+loader = ImageLoader(image_size=(8, 8), cache=f"{folder}/cache")
+checkpoint = BestEpochCheckpoint(f"{folder}/best", monitor="accuracy")
+classifier = KerasImageClassifier(epochs=3, callbacks=checkpoint, learning_rate=0.01)
+print("ready", flush=True)
+for size in range(8, 1000):  # each with decodes, a fit and two kinds of saving
+    loader.set_params(image_size=(8, size))
+    classifier.fit(loader.transform(paths), y)
+    classifier.callbacks = None
+    save_model(classifier, f"{folder}/last")
+    classifier.callbacks = checkpoint
+"""
+
+
+def start(code, *arguments, **settings):
+    """Start Python in a group of processes of its own, and wait until it is ready."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", code, *map(str, arguments)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+        **settings,
+    )
+    line = process.stdout.readline()
+    assert line == "ready\n", process.communicate()[1]
+    return process
+
+
+def list_alive(group):
+    """List the processes of a group that still run."""
+    alive = []
+    for path in pathlib.Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):
+            state, _, found = path.read_text().rpartition(") ")[2].split()[:3]
+            if int(found) == group and state not in "ZX":
+                alive.append(int(path.parent.name))
+    return alive
+
+
+def end_group(group, seconds=60):
+    """Wait until all processes of a group have ended; kill and return the others."""
+    deadline = time.monotonic() + seconds
+    while list_alive(group) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    left = list_alive(group)
+    for number in left:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(number, signal.SIGKILL)
+    return left
+
+
+def compare_cached(paths, folder, size):
+    """Tell whether a cache gives the pixels of the files, and warns of nothing."""
+    loader = ImageLoader(image_size=size, cache=folder)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        cached = loader.transform(paths)
+    return np.array_equal(cached, ImageLoader(image_size=size).transform(paths))
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])
+def test_kills_at_random_moments_of_fits_leave_whole_files(
+    tmp_path, digit_folder, number
+):
+    """A cache, a checkpoint of each best epoch and a saved model are being written."""
+    table = digit_folder / "train.csv"
+    paths = load_image_csv(table, return_X_y=True)[0]
+    draws, counts = random.Random(0), collections.Counter()
+    for _ in range(12):
+        process = start(FITS, table, tmp_path)
+        time.sleep(draws.uniform(0, 4))
+        os.kill(process.pid, number)
+        _, error = process.communicate(timeout=60)
+        is_heard = process.returncode == -signal.SIGKILL or "KeyboardInterrupt" in error
+        counts["ended"] += is_heard
+        for name in ("best", "last"):
+            if (tmp_path / name).exists():
+                counts[name] += load_model(tmp_path / name).predict(
+                    np.zeros((1, *load_model(tmp_path / name).image_shape_))
+                ).shape == (1,)
+        counts["cache"] += compare_cached(paths, tmp_path / "cache", (8, 8))
+    strays = [path.name for path in tmp_path.iterdir() if path.suffix == ".tmp"]
+    save_model(quick().fit(X, TWO), tmp_path / "last")  # sweeps up
+    left = [path.name for path in tmp_path.iterdir() if path.suffix == ".tmp"]
+    print(f"12 times: {dict(counts)}, {len(strays)} strays, {len(left)} left later")
+    assert (counts["ended"], counts["cache"], left) == (12, 12, [])
+    assert counts["best"] >= 8  # a broken file would have been an error
+
+
+SEARCH = """
+import sys
+from sklearn.model_selection import GridSearchCV
+from sklearn.pipeline import Pipeline
+from skimgclf import ImageLoader, KerasImageClassifier
+from skimgclf.datasets import load_image_csv
+
+table, folder = sys.argv[1:]
+paths, y = load_image_csv(table, return_X_y=True)
+loader = ImageLoader(image_size=(8, 8), cache=f"{folder}/cache")
+steps = [("load", loader), ("classify", KerasImageClassifier(epochs=20))]
+candidates = {"classify__learning_rate": [10.0**-n for n in range(2, 40)]}
+search = GridSearchCV(Pipeline(steps), candidates, cv=3, n_jobs=2, error_score="raise")
+print("ready", flush=True)
+search.fit(paths, y)
+"""
+
+
+@pytest.mark.parametrize("kind", ["Ctrl-C", "kill", "kill a worker"])
+def test_searches_of_two_processes_end_as_a_whole(tmp_path, digit_folder, kind):
+    """Ctrl-C goes to all processes, as from a terminal; a kill goes to one."""
+    table = digit_folder / "train.csv"
+    paths = load_image_csv(table, return_X_y=True)[0]
+    draws, counts, seconds = random.Random(0), collections.Counter(), []
+    for _ in range(4):
+        process = start(SEARCH, table, tmp_path)
+        time.sleep(draws.uniform(0.5, 20))
+        group = process.pid
+        started = time.monotonic()
+        if kind == "Ctrl-C":
+            os.killpg(group, signal.SIGINT)
+        elif kind == "kill":
+            os.kill(group, signal.SIGKILL)
+        else:
+            # The tracker of resources is no worker: it is the one without threads.
+            workers = [n for n in list_alive(group) if count_threads(n) > 1]
+            os.kill(max(workers), signal.SIGKILL)
+        _, error = process.communicate(timeout=120)
+        seconds.append(time.monotonic() - started)
+        counts["left"] += len(end_group(group))
+        counts["ended"] += process.returncode != 0
+        counts["told"] += any(
+            word in error for word in ("KeyboardInterrupt", "TerminatedWorkerError")
+        )
+        counts["cache"] += compare_cached(paths, tmp_path / "cache", (8, 8))
+    print(f"{kind}, 4 times: {dict(counts)}, slowest {max(seconds):.1f} s")
+    told = 0 if kind == "kill" else 4
+    assert [counts[name] for name in ("ended", "told", "cache", "left")] == [
+        *(4, told, 4, 0)
+    ]
+
+
+def count_threads(number):
+    return len(os.listdir(f"/proc/{number}/task"))
+
+
+def write_growing(path, content):
+    """Write a file piece by piece, as a camera or a download does."""
+    with open(path, "wb") as file:
+        for start in range(0, len(content), 200):
+            file.write(content[start : start + 200])
+            file.flush()
+
+
+def write_replacing(path, content):
+    pathlib.Path(f"{path}.new").write_bytes(content)
+    os.replace(f"{path}.new", path)
+
+
+@pytest.mark.parametrize("write", [write_growing, write_replacing])
+@pytest.mark.parametrize("extension", ["png", "jpg"])
+@pytest.mark.parametrize("is_cached", [False, True])
+def test_files_that_change_while_they_are_read_give_no_mixture(
+    tmp_path, write, extension, is_cached
+):
+    """Each reading gives one of the images, or an error that names the file."""
+    path, contents, known = tmp_path / f"a.{extension}", [], []
+    for seed in range(3):
+        noise = np.random.default_rng(seed).integers(0, 256, (40, 40), dtype="uint8")
+        Image.fromarray(noise).save(path)
+        contents.append(path.read_bytes())
+        known.append(ImageLoader().transform([path])[0])
+    cache = tmp_path / "cache" if is_cached else None
+    loader, is_over = ImageLoader(cache=cache), threading.Event()
+    counts = collections.Counter()
+
+    def rewrite():
+        while not is_over.is_set():
+            for content in contents:
+                write(path, content)
+
+    thread = threading.Thread(target=rewrite)
+    thread.start()
+    try:
+        for _ in range(1500):
+            try:
+                image = loader.transform([path])[0]
+            except ImageLoadError as error:
+                counts["errors" if error.path == f"{path}" else "nameless"] += 1
+            else:
+                is_known = any(np.array_equal(image, each) for each in known)
+                counts["whole" if is_known else "mixed"] += 1
+    finally:
+        is_over.set()
+        thread.join()
+    print(f"{write.__name__}, {extension}, cache {is_cached}: {dict(counts)}")
+    assert counts["mixed"] == counts["nameless"] == 0
+    assert counts["whole"] > (100 if write is write_replacing else 0)
+    if write is write_replacing:
+        assert counts["errors"] == 0
+    # Once nothing changes any more, the pixels are those of the file.
+    final = ImageLoader().transform([path])[0]
+    assert np.array_equal(loader.transform([path])[0], final)
+
+
+# A second user, who may read what is everybody's: root makes it, or nobody does.
+STRANGER = 65534
+
+AS_STRANGER = """
+import contextlib, io, os, pathlib, sys, warnings
+import numpy as np
+from skimgclf import ImageLoader, KerasImageClassifier, cli, load_model, save_model
+from skimgclf.exceptions import ImageCacheWarning, ImageLoadError
+
+os.chdir(sys.argv[1])
+assert os.getuid() != 0
+counts = dict.fromkeys(["refused", "kept", "right", "told"], 0)
+
+def refuse(act, *words):
+    try:
+        act()
+    except OSError as error:
+        counts["refused"] += isinstance(error, PermissionError)
+        counts["told"] += all(word in str(error) for word in words)
+
+images = [f"images/{n}.png" for n in range(4)]
+plain = ImageLoader().transform(images)
+model = load_model("theirs/model")
+before = pathlib.Path("theirs/model").read_bytes()
+refuse(lambda: save_model(model, "theirs/model"), "theirs")
+refuse(lambda: save_model(model, "theirs/new"), "theirs")
+refuse(lambda: load_model("theirs/hidden"), "hidden")
+counts["kept"] += pathlib.Path("theirs/model").read_bytes() == before
+# The cache of another user: read it, or decode, but never fail.
+for cache in ["theirs/cache", "theirs/newcache", "everybodys/cache"]:
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        pixels = ImageLoader(cache=cache).transform(images)
+    counts["right"] += np.array_equal(pixels, plain)
+    assert {each.category for each in caught} <= {ImageCacheWarning}, caught
+try:
+    ImageLoader().transform(["images/hidden.png"])
+except ImageLoadError as error:
+    counts["told"] += "hidden.png" in str(error) and "ermission" in str(error)
+for arguments in [
+    ["check", *images, "--output", "theirs/report.csv"],
+    ["predict", "theirs/model", images[0], "--output", "theirs/report.csv"],
+    ["predict", "theirs/hidden", images[0]],
+    ["fit", "images", "--output", "theirs/m"],
+]:
+    with contextlib.redirect_stderr(io.StringIO()) as said:
+        counts["refused"] += cli.main(arguments) == 1
+    counts["told"] += "ermission" in said.getvalue()
+save_model(model, "everybodys/model")
+mine = load_model("everybodys/model")
+counts["kept"] += mine.predict(plain[:, ::7, ::7]).shape == (4,)
+print(counts)
+"""
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can run another user's part")
+def test_two_users_and_read_only_folders(digit_folder):
+    # pytest's folders can't be entered by others.
+    folder = pathlib.Path(tempfile.mkdtemp())
+    try:
+        for name in ["images", "theirs", "everybodys"]:
+            (folder / name).mkdir()
+        images = [folder / f"images/{number}.png" for number in range(4)]
+        for number, path in enumerate(images):
+            shutil.copy(digit_folder / f"{number}/digit_000{number}.png", path)
+        shutil.copy(images[0], folder / "images/hidden.png")
+        loader = ImageLoader(cache=folder / "theirs/cache")
+        small = loader.transform(images)[:, ::7, ::7]
+        save_model(quick().fit(small, np.arange(4) % 2), folder / "theirs/model")
+        shutil.copy(folder / "theirs/model", folder / "theirs/hidden")
+        for path in folder.rglob("*"):
+            path.chmod(0o755 if path.is_dir() else 0o644)
+        folder.chmod(0o755)
+        (folder / "everybodys").chmod(0o1777)
+        for path in ["images/hidden.png", "theirs/hidden"]:
+            (folder / path).chmod(0)
+        done = subprocess.run(
+            [sys.executable, "-c", AS_STRANGER, folder],
+            user=STRANGER,
+            group=STRANGER,
+            extra_groups=[],
+            env={**os.environ, "HOME": os.fspath(folder / "everybodys")},
+            capture_output=True,
+            text=True,
+        )
+        assert done.returncode == 0, done.stderr
+        print(done.stdout, done.stderr)
+        counts = ast.literal_eval(done.stdout.splitlines()[-1])
+        assert counts == {"refused": 7, "kept": 2, "right": 3, "told": 8}
+        # What the stranger wrote is read here, too, and his cache is right.
+        assert compare_cached(images, folder / "everybodys/cache", (28, 28))
+        assert load_model(folder / "everybodys/model").classes_.tolist() == [0, 1]
+    finally:
+        shutil.rmtree(folder)
