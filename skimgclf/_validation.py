@@ -1,7 +1,6 @@
 """Check parameters by rules, make parameter errors, and warn users."""
 
 import dataclasses
-import difflib
 import numbers
 import os
 import sys
@@ -11,6 +10,7 @@ from collections.abc import Callable
 import numpy as np
 import sklearn
 
+from skimgclf._nearest import advise_nearest
 from skimgclf.exceptions import InvalidParameterError
 
 
@@ -69,6 +69,8 @@ class Rule:
         `expected`, or None.
     names : tuple of str, default=()
         Valid values of which an error tells the nearest one.
+    show : callable
+        Returns what an error shows of an invalid value.
     """
 
     expected: str
@@ -77,6 +79,7 @@ class Rule:
     convert: Callable = _keep
     explain: Callable | None = None
     names: tuple = ()
+    show: Callable = _keep
 
     def __or__(self, other):
         def accepts(value):
@@ -95,17 +98,7 @@ class Rule:
     def describe(self, value):
         """Return the end of the sentence on an invalid value."""
         expected = (self.explain and self.explain(value)) or self.expected
-        near = _find_nearest(value, self.names)
-        return f"{expected}; the nearest name is {near!r}" if near else expected
-
-
-def _find_nearest(value, names):
-    """Find the name that a misspelt one is most like; None if it is like no name."""
-    if not isinstance(value, str):
-        return None
-    spellings = {name.casefold(): name for name in names}
-    near = difflib.get_close_matches(value.casefold(), spellings, n=1)
-    return spellings[near[0]] if near else None
+        return f"{expected}{advise_nearest(value, self.names)}"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -164,7 +157,8 @@ class ParameterTable:
 
     def error(self, name, expected, value):
         """Make the error on a parameter, as `parameter_error` does."""
-        return parameter_error(self.owner, name, expected, value)
+        show = self.rules[name].show if name in self.rules else _keep
+        return parameter_error(self.owner, name, expected, show(value))
 
 
 def pick_fields(cls, plain, **more):

@@ -1,6 +1,7 @@
 """Run the command ``skimgclf``, and turn errors into sentences and exit codes.
 
-`skimgclf._arguments` parses the options, `skimgclf._commands` runs the sub-commands.
+`skimgclf._shell.arguments` parses the options, and `skimgclf._shell.commands` runs the
+sub-commands.
 Neither ``--help`` nor ``check`` imports TensorFlow.
 """
 
@@ -10,7 +11,7 @@ import sys
 import traceback
 import warnings
 
-from skimgclf._arguments import check_usage, make_parser
+from skimgclf._shell.arguments import parse_arguments
 from skimgclf._terminal import print_text
 
 
@@ -45,12 +46,16 @@ def main(argv=None):
     # Only a script may decide that for its process; importing skimgclf doesn't.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     _prepare_streams()
-    options = make_parser().parse_args(argv)
-    check_usage(options)
+    options = parse_arguments(sys.argv[1:] if argv is None else argv)
+    flags = options.parser.list_flags()
+
+    def print_warning(message, *arguments, **more):
+        _print_message(f"warning: {message}", flags)
+
     try:
         with warnings.catch_warnings():
-            warnings.showwarning = _print_warning
-            from skimgclf._commands import run_command
+            warnings.showwarning = print_warning
+            from skimgclf._shell.commands import run_command
 
             code = run_command(options)
             sys.stdout.flush()  # here, where a closed pipe can still be caught
@@ -66,7 +71,7 @@ def main(argv=None):
     except Exception as error:
         if options.debug:
             print_text(traceback.format_exc(), file=sys.stderr)
-        _print_line(f"error: {_describe_error(error)}")
+        _print_message(f"error: {_describe_error(error)}", flags)
         return 1
 
 
@@ -96,8 +101,11 @@ def _describe_error(error):
     return f"{name}: {message or 'no further reason'} (--debug shows where)."
 
 
-def _print_warning(message, category, filename, lineno, file=None, line=None):
-    _print_line(f"warning: {message}")
+def _print_message(message, flags):
+    """Print an error or a warning, in which parameters are named as options."""
+    from skimgclf._shell.messages import name_options
+
+    _print_line(name_options(message, flags))
 
 
 def _print_line(text):

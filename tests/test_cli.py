@@ -19,11 +19,11 @@ import skimgclf
 from skimgclf import (
     ImageLoader,
     KerasImageClassifier,
-    _commands,
     load_model,
     save_model,
 )
-from skimgclf._arguments import EXAMPLES, make_parser
+from skimgclf._shell import commands, inputs, training
+from skimgclf._shell.arguments import EXAMPLES, make_parser, parse_arguments
 from skimgclf.saving._classifier import SavedArchitecture
 
 README = pathlib.Path(__file__).parent.parent / "README.md"
@@ -57,7 +57,7 @@ def test_fit_prints_the_split_the_epochs_and_the_scores(run_command, digit_folde
     assert "precision    recall" in out
     assert re.search(r"^Accuracy on 30 images: [01]\.\d{4}$", out, re.MULTILINE)
     assert out.endswith("Saved as m\n")
-    assert os.listdir() == ["m"]
+    assert sorted(os.listdir()) == ["m", "m.toml"]
 
 
 def test_fit_saves_what_it_was_asked_for(run_command, digit_folder):
@@ -89,8 +89,8 @@ def test_fit_saves_what_it_was_asked_for(run_command, digit_folder):
 
 
 def test_fit_defaults_are_those_of_the_package():
-    options = make_parser().parse_args(["fit", "x", "--output", "m"])
-    steps = _commands._make_pipeline(options).named_steps
+    options = parse_arguments(["fit", "x", "--output", "m"])
+    steps = training.make_pipeline(options).named_steps
     classifier = steps["classify"].set_params(random_state=None, verbose=0)
     assert classifier.get_params() == KerasImageClassifier().get_params()
     loader = clone(steps["load"]).set_params(verbose=0)
@@ -100,8 +100,8 @@ def test_fit_defaults_are_those_of_the_package():
 @pytest.mark.parametrize(("layers", "expected"), [("all", "all"), ("12", 12)])
 def test_fit_fine_tunes_the_network_of_few_photos(layers, expected):
     arguments = ["fit", "x", "--output", "m", "--kind", "few_photos"]
-    options = make_parser().parse_args([*arguments, "--fine-tune", layers])
-    pipeline = _commands._make_pipeline(options)
+    options = parse_arguments([*arguments, "--fine-tune", layers])
+    pipeline = training.make_pipeline(options)
     assert list(pipeline.named_steps) == ["load", "classify"]
     assert pipeline["classify"].fine_tune == expected
 
@@ -134,7 +134,7 @@ def test_fit_keeps_copies_on_one_side():
     groups = np.array([*"abcdefgh", *"abcdefgh"], dtype=object)
     target = np.array(["x", "y"] * 8, dtype=object)
     data = Bunch(filenames=groups, groups=groups, target=target)
-    train, test = _commands._split(data, 0.25, 0)
+    train, test = training.split(data, 0.25, 0)
     assert not set(groups[train]) & set(groups[test])
     assert sorted([*train, *test]) == list(range(16))
     assert sorted(target[test]) == ["x", "x", "y", "y"]
@@ -201,7 +201,7 @@ def test_a_table_may_have_another_encoding(run_command, digit_folder, digit_mode
     pathlib.Path("t.csv").write_bytes("id,label\né,1\n".encode("cp1252"))
     code, _, err = run_command("predict", digit_model, "--csv", "t.csv")
     assert code == 1
-    assert "encoding='cp1252'" in err
+    assert err.endswith("; try --encoding cp1252.\n")
     code, out, _ = run_command(
         "predict", digit_model, "--csv", "t.csv", "--encoding", "cp1252"
     )
@@ -259,8 +259,9 @@ def test_nothing_that_is_printed_changes_a_terminal(
     classifier.architecture = SavedArchitecture(EVIL)
     classifier.history_ = {EVIL: [0.5], **classifier.history_}
     image = sorted(map(str, pathlib.Path("data").rglob("0*.png")))[0]
-    monkeypatch.setattr(_commands, "_load_model", lambda path: pipeline)
-    pathlib.Path(model).touch()
+    monkeypatch.setattr(commands, "load_model", lambda options: pipeline)
+    monkeypatch.setattr(inputs, "load_model", lambda options: pipeline)
+    save_model(load_model(digit_model), model, notes={EVIL: EVIL, "settings": EVIL})
     monkeypatch.setattr(sys.stdout, "isatty", lambda: True, raising=False)
     codes = []
     for arguments in [

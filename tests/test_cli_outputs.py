@@ -11,7 +11,7 @@ import sys
 import pandas as pd
 import pytest
 
-from skimgclf._report import escape_cell, write_csv
+from skimgclf._shell.report import escape_cell, write_csv
 
 pytestmark = pytest.mark.usefixtures("empty_folder")
 

@@ -70,7 +70,7 @@ def refusal(table, name, value):
     """Write the whole error of a wrong value as a pattern."""
     expected = table.rules[name].describe(value)
     sentence = f"The {name!r} parameter of {table.owner} must be {expected}. "
-    return f"^{re.escape(f'{sentence}Got {value!r} instead.')}$"
+    return f"^{re.escape(f'{sentence}Got {table.rules[name].show(value)!r} instead.')}$"
 
 
 def test_every_public_estimator_is_in_these_tests():

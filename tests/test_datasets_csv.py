@@ -1,6 +1,7 @@
 """load_image_csv: what it returns, its warnings and its parameters."""
 
 import functools
+import io
 import os
 import shutil
 import unicodedata
@@ -85,6 +86,23 @@ def test_csv_may_be_a_path_or_str_from_home_or_here(write, tmp_path, monkeypatch
     assert load_image_csv("table.csv").filenames.tolist() == list(IMAGES)
     for given in (csv, str(csv), "~/table.csv"):
         assert load_image_csv(given).filenames[0] == str(tmp_path / "a.png")
+
+
+def test_csv_may_be_an_open_binary_file(write, tmp_path, monkeypatch):
+    path = write(TABLE, *IMAGES)
+    expected = load_image_csv(path)
+    with open(path, "rb") as file:  # from the folder of the file
+        assert load_image_csv(file).filenames.tolist() == expected.filenames.tolist()
+    content = io.BytesIO(path.read_bytes())
+    data = load_image_csv(content, image_dir=tmp_path)
+    assert data.filenames.tolist() == expected.filenames.tolist()
+    monkeypatch.chdir(tmp_path)
+    data = load_image_csv(io.BytesIO(path.read_bytes()))
+    assert data.filenames.tolist() == list(IMAGES)
+    with pytest.raises(DatasetError, match="The table 'a BytesIO' is empty"):
+        load_image_csv(io.BytesIO())
+    with open(path) as text, pytest.raises(InvalidParameterError, match="binary mode"):
+        load_image_csv(text)
 
 
 def test_csv_repeated_row_counts_once_with_a_warning(write):
@@ -328,7 +346,7 @@ def test_csv_equal_images_without_labels_are_no_conflict(decodable):
         ("csv", "nowhere.csv", "the path of an existing file (looked in"),
         ("csv", "/nowhere.csv", "the path of an existing file. Got '/nowhere.csv'"),
         ("csv", os.getcwd(), "the path of an existing file"),
-        ("csv", 3, "the path of an existing file, as str or os.PathLike or a table"),
+        ("csv", 3, "the path of an existing file, as str or os.PathLike or a binary"),
         ("image_dir", "/nowhere", "the path of an existing folder"),
         ("image_dir", "", "the path of an existing folder"),
         ("id_column", None, "a column's name, as str. Got None"),

@@ -16,7 +16,7 @@ from skimgclf import (
     predict_frame,
     save_model,
 )
-from skimgclf._arguments import make_parser
+from skimgclf._shell.arguments import make_parser
 from skimgclf.exceptions import InvalidParameterError
 from skimgclf.pipelines import _KINDS
 

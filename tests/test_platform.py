@@ -23,7 +23,7 @@ from skimgclf._platform import (
     open_without_waiting,
     replace,
 )
-from skimgclf._report import check_output
+from skimgclf._shell.report import check_output
 from skimgclf.datasets import fetch_image_archive
 from skimgclf.exceptions import DatasetWarning, SkimgclfError
 

@@ -28,8 +28,14 @@ def _is_frame(value):
     return hasattr(value, "columns") and hasattr(value, "__getitem__")
 
 
-_CSV = an_existing("file") | Rule(
-    "a table in memory of pandas, polars or pyarrow", _is_frame, (3, ["a"])
+def _is_stream(value):
+    return callable(getattr(value, "read", None))
+
+
+_CSV = (
+    an_existing("file")
+    | Rule("a binary file object", _is_stream, (3, ["a"]))
+    | Rule("a table in memory of pandas, polars or pyarrow", _is_frame, (3, ["a"]))
 )
 _TABLE = ParameterTable(
     "load_image_csv",
@@ -82,12 +88,12 @@ def load_image_csv(
 
     Parameters
     ----------
-    csv : str, os.PathLike or DataFrame
-        The table, as a path or URL (see `ImageLoader`): a header, then one image a row.
-        A line must have as many fields as the header; blank lines are skipped, and a
-        first line ``sep=;`` of Excel's is understood. Or a table in memory, of pandas,
-        polars or pyarrow, whose values are taken as text and whose rows are counted
-        from 0.
+    csv : str, os.PathLike, binary file object or DataFrame
+        The table, as a path, a URL (see `ImageLoader`) or an open file: a header, then
+        one image a row. A line must have as many fields as the header; blank lines are
+        skipped, and a first line ``sep=;`` of Excel's is understood. Or a table in
+        memory, of pandas, polars or pyarrow, whose values are taken as text and whose
+        rows are counted from 0.
     image_dir : str or os.PathLike, default=None
         The folder that ids start from; they may name sub-folders (``train/007.png``).
         By default the folder in which the table lies; for a table in memory the current
@@ -201,17 +207,12 @@ def load_image_csv(
         expected = "another column than id_column"
         raise _TABLE.error("label_column", expected, label_column)
     image_dir = plain["image_dir"]
-    is_frame = _is_frame(csv)
-    csv = f"a {type(csv).__name__}" if is_frame else plain["csv"]
+    csv, read = _name_table(plain["csv"], sep=sep, encoding=encoding)
     reading = pick_fields(Reading, plain, source=f"the table {csv!r}")
     if image_dir is None:
         image_dir = parent_url(csv) if is_url(csv) else os.path.dirname(csv)
 
-    if is_frame:
-        table = read_frame(plain["csv"])
-    else:
-        content = read_bytes(csv, reading.url_reader)
-        table = read_table(content, csv, sep=sep, encoding=encoding)
+    table = read(reading.url_reader)
     selection = Selection(csv, table, id_column, label_column, sep)
     if is_url(image_dir):
         lookup = UrlLookup(image_dir, reading.url_reader)
@@ -234,6 +235,28 @@ def load_image_csv(
     )
     warn_all(_label_notes(bunch, reading.source) + notes)
     return (bunch.filenames, bunch.target) if return_X_y else bunch
+
+
+def _name_table(csv, **form):
+    """Return the name of a table, for sentences, and the function that reads it."""
+    if _is_frame(csv):
+        return f"a {type(csv).__name__}", lambda url_reader: read_frame(csv)
+    if not _is_stream(csv):
+        return csv, lambda url_reader: read_table(
+            read_bytes(csv, url_reader), csv, **form
+        )
+    name = str(getattr(csv, "name", f"a {type(csv).__name__}"))
+    return name, lambda url_reader: read_table(_read_stream(csv), name, **form)
+
+
+def _read_stream(stream):
+    content = stream.read()
+    if not isinstance(content, bytes):
+        expected = (
+            "a file object that was opened in binary mode, as by open(path, 'rb')"
+        )
+        raise _TABLE.error("csv", expected, stream)
+    return content
 
 
 def _make_frame(table, taken):

@@ -15,7 +15,7 @@ from skimgclf.datasets._bunch import (
 from skimgclf.datasets._file_names import composed
 from skimgclf.datasets._paths import an_existing
 from skimgclf.datasets._urls import UrlFolder
-from skimgclf.datasets._walk import DiskFolder
+from skimgclf.datasets._walk import DiskFolder, FlatFolder
 from skimgclf.exceptions import DatasetError, describe_list
 from skimgclf.images._urls import is_url
 
@@ -204,6 +204,42 @@ def load_image_folder(
     notes = _class_notes(bunch, tree, classes, source) + notes
     warn_all(_tree_notes(tree, classes, source) + notes)
     return (bunch.filenames, bunch.target) if return_X_y else bunch
+
+
+def list_images(root, *, follow_links=False, allow_outside=False):
+    """List all images of a folder and the folders below it, sorted by path.
+
+    Parameters
+    ----------
+    root : str
+        The folder, on disk.
+    follow_links, allow_outside : bool
+        As in `load_image_folder`.
+
+    Returns
+    -------
+    filenames : list of str
+
+    Raises
+    ------
+    DatasetError
+        If there is no image, or a link or folder can't be used.
+
+    Warns
+    -----
+    DatasetWarning
+        If files are left out that look like pictures, or links to folders are.
+    """
+    source = f"the folder {root!r}"
+    folder = FlatFolder(root, follow_links=follow_links, allow_outside=allow_outside)
+    tree = folder.walk_all()
+    if tree.problems:
+        _raise_problems(root, tree, tree.problems)
+    notes = _tree_notes(tree, None, source)
+    if not tree.images:
+        raise DatasetError(f"The folder {root!r} holds no images.", notes)
+    warn_all(notes)
+    return [image.path for image in tree.images]
 
 
 def _choose_classes(folder, classes):

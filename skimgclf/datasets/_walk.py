@@ -62,16 +62,19 @@ class DiskFolder:
         for label, path in folders.items():
             if path not in self._folder_links:
                 self._read(path, os.path.join(self._real_root, label), label)
+        self._add_links(folders)
+        return self._make_tree(folders)
+
+    def _add_links(self, labels):
         # Links in a linked folder are appended during the loop.
         for path in self._folder_links:
             label = self._label(path)
-            if label in folders:
+            if label in labels:
                 self._follow(path, label)
         if self._file_links:
             taken = {image.real_path: image for image in self._images}
             for path in self._file_links:
                 self._take_link(path, taken)
-        return self._make_tree(folders)
 
     def _make_tree(self, folders):
         images = sorted(self._images, key=lambda image: sort_key(image.path, os.sep))
@@ -233,6 +236,28 @@ class DiskFolder:
     def _refuse(self, path, what):
         self._problems.append(f"{path!r} {what}")
         self._problem_labels.add(self._label(path))
+
+
+class FlatFolder(DiskFolder):
+    """A folder on disk of which all images are taken, in whatever folders below it.
+
+    Parameters are those of `DiskFolder`.
+    """
+
+    def walk_all(self):
+        """Collect all files, as `DiskFolder.walk` does."""
+        self._read(self._root, self._real_root, None)
+        self._add_links([None])
+        return self._make_tree({})
+
+    def _list_root(self):
+        self._entered.clear()  # the root is read as any other folder
+
+    def _label(self, path):
+        return None
+
+    def _own_class(self, real_path):
+        return None
 
 
 def _starts_like_image(entry):

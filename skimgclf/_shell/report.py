@@ -122,7 +122,7 @@ def escape_cell(value):
 
     Examples
     --------
-    >>> from skimgclf._report import escape_cell
+    >>> from skimgclf._shell.report import escape_cell
     >>> [escape_cell(cell) for cell in ["=1+1", "-cat.png", "-1.5", "cat", 3]]
     ["'=1+1", "'-cat.png", '-1.5', 'cat', 3]
     """

@@ -1,0 +1,1 @@
+"""The parts of the command skimgclf: options, settings files, its sub-commands."""

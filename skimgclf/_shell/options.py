@@ -1,0 +1,288 @@
+"""List the options of the shell: the one table from parameter to option."""
+
+import argparse
+import dataclasses
+import shlex
+
+from skimgclf._shell.forms import (
+    COLOUR,
+    COUNT,
+    FILE_OR_NAME,
+    FLAG,
+    FRACTION,
+    IMAGE_SIZE,
+    JOBS,
+    KERNEL,
+    LAYERS,
+    NAMES,
+    NUMBER,
+    PATH,
+    PATHS,
+    SEED,
+    SEPARATOR,
+    SIZES,
+    TEXT,
+    WEIGHTS,
+    Form,
+    names_of,
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class Option:
+    """An option of the shell.
+
+    Attributes
+    ----------
+    name : str
+        Of the parameter, and with dashes of the option.
+    form : Form
+        How its values are written.
+    help : str
+        The parameter, in a few words.
+    steps : tuple of str
+        The steps of a pipeline that have the parameter.
+    default : object
+        The value without the option, unless it is a parameter of a step.
+    """
+
+    name: str
+    form: Form
+    help: str
+    steps: tuple = ()
+    default: object = None
+
+    @property
+    def flag(self):
+        """Str : The option as it is typed."""
+        return name_flag(self.name)
+
+    @property
+    def is_path(self):
+        """Bool : Whether values may be paths."""
+        return self.form in PATHS
+
+    def add_to(self, parser, **settings):
+        """Add the option to a parser of argparse."""
+        # "none" is a value, too, so that an option that isn't given has no attribute.
+        default = argparse.SUPPRESS if self.steps else self.default
+        settings = {"default": default, "help": self.help} | settings
+        if self.form is FLAG:
+            action = argparse.BooleanOptionalAction
+            parser.add_argument(self.flag, action=action, **settings)
+        elif self.form.choices:
+            settings |= {"type": self.form.read, "choices": self.form.choices}
+            parser.add_argument(self.flag, **settings)
+        else:
+            settings = {"metavar": self.form.metavar} | settings
+            parser.add_argument(self.flag, type=self.form.read, **settings)
+
+    def describe(self, value):
+        """Write the option with a value, as one types it."""
+        if self.form is FLAG:
+            return self.flag if value else self.flag.replace("--", "--no-", 1)
+        text = "tab" if value == "\t" else self.form.write(value)
+        return f"{self.flag} {shlex.quote(text)}"
+
+
+def name_flag(name):
+    """Write the option of a parameter."""
+    return f"--{name.replace('_', '-')}"
+
+
+_LOAD, _EMBED, _CLASSIFY = ("load",), ("embed",), ("classify",)
+
+# A line for each parameter that a shell user needs. The other parameters stand in
+# `NO_OPTIONS`, with the reason.
+PARAMETERS = [
+    Option("image_size", IMAGE_SIZE, "size that images are resized to", _LOAD),
+    Option(
+        "color_mode", names_of("grayscale", "rgb", "rgba"), "channels of images", _LOAD
+    ),
+    Option(
+        "resize_mode",
+        names_of("stretch", "crop", "pad"),
+        "change of images of another aspect ratio",
+        _LOAD,
+    ),
+    Option(
+        "interpolation",
+        names_of("nearest", "bilinear", "bicubic", "lanczos", "box", "hamming"),
+        "filter for resizing",
+        _LOAD,
+    ),
+    Option(
+        "background",
+        COLOUR,
+        "colour behind transparent and around padded images, such as white, '#ff8000' "
+        "or 255,128,0",
+        _LOAD,
+    ),
+    Option(
+        "color_management", FLAG, "convert colours to sRGB by their profiles", _LOAD
+    ),
+    Option("lazy", FLAG, "decode batch by batch, for more images than memory", _LOAD),
+    Option(
+        "backbone",
+        FILE_OR_NAME,
+        "pretrained network of --kind few_photos, such as EfficientNetLite1",
+        _EMBED,
+    ),
+    Option("pooling", names_of("avg", "max"), "of the backbone's feature maps", _EMBED),
+    Option(
+        "architecture",
+        FILE_OR_NAME,
+        "dense, cnn, resnet, the name of a pretrained network, or a .keras file",
+        _CLASSIFY,
+    ),
+    Option(
+        "weights",
+        WEIGHTS,
+        "weights of a pretrained network: imagenet, none or a file",
+        (*_EMBED, *_CLASSIFY),
+    ),
+    Option(
+        "hidden_layer_sizes",
+        SIZES,
+        "units of each dense layer, such as 128,64",
+        _CLASSIFY,
+    ),
+    Option(
+        "conv_filters", SIZES, "filters of each convolution or stage: 32,64", _CLASSIFY
+    ),
+    Option("kernel_size", KERNEL, "window of the convolutions of cnn", _CLASSIFY),
+    Option("activation", TEXT, "activation, such as relu or gelu", _CLASSIFY),
+    Option("batch_norm", FLAG, "normalize the output of each layer", _CLASSIFY),
+    Option("dropout", NUMBER, "fraction of units dropped in training", _CLASSIFY),
+    Option(
+        "augmentation",
+        NAMES,
+        "random changes of training images, of flip, crop, erase, light and strong; "
+        "or none",
+        _CLASSIFY,
+    ),
+    Option("mixup", NUMBER, "how much to mix images in training", _CLASSIFY),
+    Option(
+        "label_smoothing", NUMBER, "share of a label spread over all classes", _CLASSIFY
+    ),
+    Option("epochs", COUNT, "passes over the training images", _CLASSIFY),
+    Option("batch_size", COUNT, "images in one step of training", _CLASSIFY),
+    Option("optimizer", TEXT, "optimizer, such as adam or sgd", _CLASSIFY),
+    Option("learning_rate", NUMBER, "step size of the optimizer", _CLASSIFY),
+    Option(
+        "learning_rate_schedule",
+        names_of("constant", "one_cycle", "cosine"),
+        "change of the learning rate from step to step",
+        _CLASSIFY,
+    ),
+    Option("weight_decay", NUMBER, "shrinking of weights in each step", _CLASSIFY),
+    Option(
+        "early_stopping",
+        FLAG,
+        "hold out validation images, and stop when their loss no longer falls",
+        _CLASSIFY,
+    ),
+    Option(
+        "validation_fraction",
+        FRACTION,
+        "fraction of the training images for --early-stopping, which it switches on",
+        _CLASSIFY,
+    ),
+    Option(
+        "n_iter_no_change",
+        COUNT,
+        "epochs without progress until --early-stopping, which it switches on",
+        _CLASSIFY,
+    ),
+    Option(
+        "class_weight",
+        names_of("balanced"),
+        "let rare classes count as much as frequent ones",
+        _CLASSIFY,
+    ),
+    Option(
+        "fine_tune",
+        LAYERS,
+        "train a pretrained network too: all of it, or its last layers",
+        _CLASSIFY,
+    ),
+    Option("fine_tune_epochs", COUNT, "passes of fine tuning", _CLASSIFY),
+    Option("fine_tune_learning_rate", NUMBER, "step size of fine tuning", _CLASSIFY),
+]
+
+NO_OPTIONS = {
+    "dtype": "the classifier takes both alike",
+    "flatten": "for other estimators",
+    "on_error": "training stops at a bad image; predict has an option of its own",
+    "storage_options": "credentials don't belong on a command line",
+    "callbacks": "code",
+    "warm_start": "a command fits once",
+    "random_state": "--seed",
+    "verbose": "the shell shows progress on a terminal",
+}
+
+# What every command that reads images takes. A saved model doesn't keep them.
+READING = [
+    Option(
+        "cache", PATH, "keep decoded images in this folder, for this and later runs"
+    ),
+    Option("cache_limit", COUNT, "bytes that the cache may take"),
+    Option("max_pixels", COUNT, "refuse images with more pixels"),
+    Option("n_jobs", JOBS, "images decoded at once (default: all processors)"),
+]
+TABLE = [
+    Option("image_dir", PATH, "folder of the images (default: that of the table)"),
+    Option("id_column", TEXT, "column with the file names (default: id)", (), "id"),
+    Option("label_column", TEXT, "column with labels (default: label)", (), "label"),
+    Option(
+        "sep",
+        SEPARATOR,
+        "character between two fields; tab for a tab (default: a comma)",
+        (),
+        ",",
+    ),
+    Option(
+        "encoding",
+        TEXT,
+        "text encoding, such as cp1252 (default: UTF-8)",
+        (),
+        "utf-8-sig",
+    ),
+]
+FOLDER = [
+    Option("follow_links", FLAG, "enter links to folders", (), False),
+    Option(
+        "allow_outside",
+        FLAG,
+        "let links and ids lead out of the folder",
+        (),
+        False,
+    ),
+    Option("allow_empty", FLAG, "let class folders be empty", (), False),
+]
+ON_BAD = Option(
+    "on_bad",
+    names_of("ignore", "raise", "drop"),
+    "whether unreadable images end the job before it starts, or are left out",
+)
+RUN = [
+    Option(
+        "kind",
+        names_of("textbook", "digits", "photos", "few_photos"),
+        "pipeline for a kind of images: the textbook's small dense network, small gray "
+        "images, photos from scratch, or few photos with a pretrained network "
+        "(default: textbook)",
+        (),
+        "textbook",
+    ),
+    Option(
+        "test_size",
+        FRACTION,
+        "fraction of the images held out for the final score; 0 for none "
+        "(default: 0.2)",
+        (),
+        0.2,
+    ),
+    Option("seed", SEED, "of the split and of the training (default: 0)", (), 0),
+]
+FIT = [*RUN, *PARAMETERS, *READING, *TABLE, *FOLDER, ON_BAD]
