@@ -120,8 +120,9 @@ def test_loader_get_and_set_every_parameter(name):
     value = OTHER_VALUES[name]
     assert getattr(ImageLoader(), name) != value
     loader = ImageLoader(**{name: value})
-    assert loader.get_params()[name] is value
-    assert ImageLoader().set_params(**{name: value}).get_params()[name] is value
+    assert getattr(loader, name) is value
+    assert loader.get_params()[name] == value
+    assert getattr(ImageLoader().set_params(**{name: value}), name) is value
     for copy in [clone(loader), pickle.loads(pickle.dumps(loader))]:
         assert copy.get_params() == loader.get_params()
     assert f"{name}=" in repr(loader)
