@@ -23,6 +23,7 @@ from sample_images import (
 )
 
 from skimgclf.images import check_images, read_image
+from skimgclf.images._decoding.png import decode_plain, read_png
 
 
 def split_chunks(content):
@@ -50,6 +51,9 @@ def add_chunks(content, *extra):
     return [chunks[0], *map(list, extra), *chunks[1:]]
 
 
+TAIL = [[b"IDAT", zlib.compress(bytes(89))], [b"IEND", b""]]
+
+
 def make_image(mode):
     """Make an image of a mode from the scene."""
     if mode == "RGBA":
@@ -64,6 +68,46 @@ def make_image(mode):
 
 
 MODES = ["1", "L", "P", "RGB", "LA", "RGBA", "I;16", "silhouette"]
+
+
+@pytest.mark.parametrize(
+    ("mode", "options"),
+    [
+        *((mode, {}) for mode in ("L", "P", "RGB", "LA", "RGBA", "silhouette")),
+        *(("P", {"bits": bits}) for bits in (1, 2, 4)),
+    ],
+)
+def test_plain_pixels_are_those_of_pillow(mode, options):
+    image = make_image(mode)
+    if options:
+        image = image.quantize(2 ** options["bits"])
+    content = encode(image, "PNG", **options)
+    plain, expected = decode_plain(read_png(io.BytesIO(content))), reopen(content)
+    assert (plain.mode, plain.info) == (expected.mode, {})
+    assert np.array_equal(plain.convert("RGBA"), expected.convert("RGBA"))
+
+
+def reopen(content):
+    image = Image.open(io.BytesIO(content))
+    image.load()
+    return image
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        encode(make_image("1"), "PNG"),
+        encode(make_image("I;16"), "PNG"),
+        encode(make_image("L"), "PNG", transparency=3),
+        encode(make_image("L"), "PNG", exif=make_exif(6)),
+        join_chunks([[b"IHDR", struct.pack(">IIBBBBB", 9, 9, 8, 0, 0, 0, 1)], *TAIL]),
+        join_chunks([[b"IHDR", struct.pack(">IIBBBBB", 9, 9, 8, 0, 0, 0, 0)], *TAIL]),
+        join_chunks([[b"IHDR", struct.pack(">IIBBBBB", 0, 9, 8, 0, 0, 0, 0)], *TAIL]),
+    ],
+    ids=["bits", "deep", "transparent", "turned", "passes", "too short", "empty"],
+)
+def test_other_pixels_are_left_to_pillow(content):
+    assert decode_plain(read_png(io.BytesIO(content))) is None
 
 
 @pytest.mark.parametrize("mode", MODES)

@@ -198,7 +198,9 @@ def _convert_picture(picture, options):
         return resize_floats(pixels, *how, colour)
     image = convert_eight_bits(image, mode, options.background)
     image = resize(image, margins, *how, colour if len(colour) > 1 else colour[0])
-    return np.asarray(image).reshape(*options.image_size, -1)
+    # As np.asarray does, without asking the image for its interface.
+    pixels = np.frombuffer(image.tobytes(), np.uint8)
+    return pixels.reshape(*options.image_size, -1)
 
 
 def _convert_managed(picture, options, transform):

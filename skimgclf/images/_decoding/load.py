@@ -32,7 +32,7 @@ from skimgclf.images._decoding.pillow_repairs import (
     read_frame_box,
     read_transparent_colour,
 )
-from skimgclf.images._decoding.png import read_png
+from skimgclf.images._decoding.png import decode_plain, read_png
 from skimgclf.images._decoding.png_deep import has_deep_colours, read_deep_colours
 from skimgclf.images._decoding.profile import (
     ColourNotes,
@@ -173,24 +173,32 @@ def load_stream(stream, max_pixels, draft=None, *, strict=False):
 
     `strict` finds more kinds of damage, and takes longer.
     """
+    png = read_png(stream)
+    if png is not None:
+        _check_n_pixels(png.n_pixels, max_pixels)
+        image = decode_plain(png)
+        if image is not None:
+            return Picture(image, format="PNG", mode=image.mode, notes=png.notes)
     for _ in range(_MAX_TRIES):
         # Other threads may change Pillow's settings, or swap the list of warning
         # filters so that a remark becomes an exception: then it is opened again.
         with contextlib.suppress(SettingsChanged, Warning):
-            return _load_once(stream, max_pixels, draft, strict)
+            return _load_once(stream, png, max_pixels, draft, strict)
     raise UnreadableImage(
         "other threads kept changing Pillow's LOAD_TRUNCATED_IMAGES or the warning "
         "filters while it was decoded"
     )
 
 
-def _load_once(stream, max_pixels, draft, strict):
+def _load_once(stream, png, max_pixels, draft, strict):
     with isolated(max_pixels):
         start = _read_start(stream)
         refuse_start(start)
         if is_heif(start):
             return _load_heif(stream, max_pixels)
-        stream, n_pixels = unwrap_icon(stream)
+        icon, n_pixels = unwrap_icon(stream)
+        if icon is not stream:
+            stream, png = icon, read_png(icon)
         _check_n_pixels(n_pixels, max_pixels)
         directory = None
         if start.startswith(TIFF_STARTS):
@@ -198,7 +206,6 @@ def _load_once(stream, max_pixels, draft, strict):
             refuse_samples(directory)
             if needs_planes(directory):
                 return _load_planes(stream, directory, max_pixels)
-        png = read_png(stream)
         source = png.stream if png else read_jpeg(stream) or stream
         try:
             image = Image.open(source, formats=_ALLOWED_FORMATS)

@@ -25,6 +25,9 @@ _SPECIAL_FILES = (
 # No system takes longer paths.
 _LONGEST_PATH = 4096
 
+# Files of so many bytes are read in one step.
+_READ_AT_ONCE = 2**20
+
 
 @contextmanager
 def open_source(source, url_reader):
@@ -41,7 +44,10 @@ def open_source(source, url_reader):
     if path is None:
         yield io.BytesIO(_read_url(source, url_reader))
         return
-    _check_path(path)
+    if _check_path(path) <= _READ_AT_ONCE:
+        with open(path, "rb", buffering=0) as file:
+            yield io.BytesIO(file.read())
+        return
     with open(path, "rb") as stream:
         yield stream
 
@@ -68,14 +74,17 @@ def _read_url(url, url_reader):
 
 
 def _check_path(path):
+    """Refuse what isn't a file with contents, and return its number of bytes."""
     if not path:
         raise UnreadableImage("the path is empty")
     if "\0" in os.fsdecode(path):
         raise UnreadableImage("its name holds a NUL character")
     # Before it is opened: opening a FIFO waits for ever, reading /dev/zero never ends.
     status = os.stat(path)
-    for is_special, reason in _SPECIAL_FILES:
-        if is_special(status.st_mode):
-            raise UnreadableImage(reason)
+    if not stat.S_ISREG(status.st_mode):
+        for is_special, reason in _SPECIAL_FILES:
+            if is_special(status.st_mode):
+                raise UnreadableImage(reason)
     if status.st_size == 0:
         raise UnreadableImage("the file is empty")
+    return status.st_size

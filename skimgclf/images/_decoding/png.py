@@ -9,6 +9,8 @@ import struct
 import zlib
 from typing import NamedTuple
 
+from PIL import Image
+
 from skimgclf.images._decoding.profile import ColourNotes
 from skimgclf.images._decoding.reasons import UnreadableImage
 
@@ -16,6 +18,16 @@ PNG_START = b"\x89PNG\r\n\x1a\n"
 
 # PNG specification (third edition), section 11.2.1: colour types.
 _COLOURS, _PALETTE = 2, 3
+
+# By bits and colour type, the mode of Pillow's image, and its name for the samples.
+_LAYOUTS = {
+    (8, 0): ("L", "L"),
+    (8, 2): ("RGB", "RGB"),
+    **{(bits, 3): ("P", f"P;{bits}") for bits in (1, 2, 4)},
+    (8, 3): ("P", "P"),
+    (8, 4): ("LA", "LA"),
+    (8, 6): ("RGBA", "RGBA"),
+}
 
 _CHUNK_START = struct.Struct(">I4s")
 
@@ -35,7 +47,7 @@ class PngFile(NamedTuple):
 
     Attributes
     ----------
-    stream : binary file
+    kept : list of bytes
         The chunks that decide on pixels, for Pillow.
     notes : ColourNotes or None
         What the others say of its colours.
@@ -47,14 +59,30 @@ class PngFile(NamedTuple):
         Of a file of colours, the one that is transparent.
     may_be_turned : bool
         Whether it has EXIF or XMP, which may turn it.
+    is_opaque : bool
+        Whether no colour or palette entry is transparent.
+    palette : bytes or None
+        Red, green and blue of each entry.
     """
 
-    stream: io.BytesIO
+    kept: list
     notes: ColourNotes | None
     header: tuple
     data: list
     transparent: bytes | None
     may_be_turned: bool
+    is_opaque: bool
+    palette: bytes | None
+
+    @property
+    def stream(self):
+        """A file of the chunks that decide on pixels."""
+        return io.BytesIO(b"".join(self.kept))
+
+    @property
+    def n_pixels(self):
+        """Number of pixels."""
+        return self.header[0] * self.header[1]
 
 
 def read_png(file):
@@ -93,8 +121,39 @@ def read_png(file):
     key = others.get(b"tRNS", b"") if colour_type == _COLOURS else b""
     transparent = key if len(key) == 6 else None
     may_be_turned = b"eXIf" in others or b"iTXt" in others
-    stream = io.BytesIO(b"".join(kept))
-    return PngFile(stream, notes, header, data, transparent, may_be_turned)
+    return PngFile(
+        *(kept, notes, header, data, transparent, may_be_turned),
+        is_opaque=b"tRNS" not in others,
+        palette=others.get(b"PLTE") if colour_type == _PALETTE else None,
+    )
+
+
+def decode_plain(png):
+    """Decode the pixels of a plain PNG file, without reading its chunks a second time.
+
+    Parameters
+    ----------
+    png : PngFile
+
+    Returns
+    -------
+    image : PIL.Image.Image or None
+        None for a file that `PIL.Image.open` must read: with other bits, transparent
+        colours, seven passes, or what is damaged.
+    """
+    width, height, bits, colour_type, *methods = png.header
+    mode, rawmode = _LAYOUTS.get((bits, colour_type), (None, None))
+    is_plain = methods == [0, 0, 0] and png.is_opaque and not png.may_be_turned
+    if mode is None or not is_plain or not png.n_pixels:
+        return None
+    data = png.data[0] if len(png.data) == 1 else b"".join(png.data)
+    try:
+        image = Image.frombytes(mode, (width, height), data, "zip", rawmode, 0)
+        if png.palette is not None:
+            image.putpalette(png.palette)
+    except ValueError:
+        return None
+    return image
 
 
 def _read_colours(chunks):

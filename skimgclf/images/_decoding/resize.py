@@ -100,6 +100,8 @@ def resize(image, margins, image_size, resize_mode, interpolation, background):
         return _pad(image, box, image_size, resample, background)
     if resize_mode == "crop":
         box = _crop_box(box, height / width)
+    if image.size == (width, height) and box == (0, 0, width, height):
+        return image
     return image.resize((width, height), resample, box=box)
 
 
