@@ -39,13 +39,13 @@ class Page(html.parser.HTMLParser):
     pictures : list of str
         Pictures without an alt text, by their addresses.
     lines : list of str
-        The lines of its code.
+        The lines of its code; texts that programs print are wrapped on the page.
     """
 
     def __init__(self, text):
         super().__init__()
         self.ids, self.links, self.pictures, self.lines = set(), [], [], []
-        self._code = None
+        self._code, self._is_text = None, False
         self.feed(text)
 
     def handle_starttag(self, tag, attrs):
@@ -61,7 +61,9 @@ class Page(html.parser.HTMLParser):
                 self.links.append(attributes[name])
         if tag == "img" and not self._has_text(attributes):
             self.pictures.append(attributes.get("src", "?"))
-        if tag == "pre":
+        if tag == "div" and "highlight-" in attributes.get("class", ""):
+            self._is_text = "highlight-text" in attributes["class"]
+        if tag == "pre" and not self._is_text:
             self._code = ""
 
     @staticmethod

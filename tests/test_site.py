@@ -47,8 +47,10 @@ def test_check_site_names_page_and_problem(html, problem, site, check_site):
     assert problem in found
 
 
-def test_check_site_leaves_other_sites_and_generated_pages_alone(site, check_site):
+def test_check_site_leaves_other_sites_outputs_and_sources_alone(site, check_site):
     (site / "page.html").write_text('<a href="https://a.b/c#d">x</a><a href="#">y</a>')
+    text = f'<div class="highlight-text"><pre>{"x" * 90}</pre></div>'
+    (site / "other.html").write_text(f'<p id="there"></p>{text}')
     (site / "_modules").mkdir()
     (site / "_modules" / "a.html").write_text(f"<pre>{'x' * 90}</pre>")
     assert check_site(site) == []
