@@ -117,6 +117,34 @@ def test_jpeg_with_one_more_restart_marker_is_read(photo):
     assert np.array_equal(odd, expected)
 
 
+@pytest.mark.parametrize("mode", ["RGB", "L", "CMYK"])
+@pytest.mark.parametrize("way", ["baseline", "444", "restart rows", "thumbnail"])
+def test_jpeg_with_zeros_in_its_data_is_refused(photo, mode, way):
+    content = encode(photo.convert(mode), "JPEG", quality=95, **WAYS[way])
+    for n_zeros in [512, 4096]:
+        for place in [len(content) // 3, len(content) // 2, len(content) * 3 // 4]:
+            damaged = content[:place] + bytes(n_zeros) + content[place + n_zeros :]
+            reason = refuse(damaged).reason
+            assert "zeros in place of" in reason or "restart markers" in reason
+
+
+@pytest.mark.parametrize("optimize", [False, True])
+@pytest.mark.parametrize("quality", [1, 50, 100])
+def test_jpeg_of_flat_areas_is_read(optimize, quality):
+    """Optimized codes of flat areas are zeros."""
+    stripes = np.zeros((512, 512, 3), "uint8")
+    stripes[::64] = 255
+    for pixels in [stripes, 255 - stripes, stripes // 2 + 60, stripes[:, :, 0]]:
+        for picture in [
+            Image.fromarray(pixels),
+            Image.fromarray(np.zeros_like(pixels)),
+        ]:
+            options = {"optimize": optimize, "quality": quality}
+            content = encode(picture, "JPEG", **options)
+            read_image(content, image_size=(9, 9))
+            read_image(content, image_size=(9, 9), color_mode="rgb")
+
+
 def test_mpo_that_is_cut_is_refused(photo):
     options = {"save_all": True, "append_images": [photo], "quality": 90}
     content = encode(photo, "MPO", **options)
@@ -173,14 +201,14 @@ def test_jpeg_of_several_scans_is_read_and_checked():
 def damage(content, kind):
     """Damage a file in its middle without changing its length."""
     middle = len(content) // 2
-    if kind == "zeros":
-        return content[:middle] + bytes(2048) + content[middle + 2048 :]
+    if kind == "other data":
+        return content[:middle] + b"\x01" * 2048 + content[middle + 2048 :]
     return content[: int(len(content) * 0.9)] + END
 
 
 @pytest.mark.parametrize(
     ("way", "kind"),
-    [(way, "zeros") for way in ["baseline", "444", "optimized"]]
+    [(way, "other data") for way in ["baseline", "444", "optimized"]]
     + [("progressive", "cut")],
 )
 def test_check_images_strict_finds_damage_within(photo, way, kind):

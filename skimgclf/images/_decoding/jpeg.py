@@ -20,7 +20,7 @@ _END = b"\xff\xd9"
 
 # ITU-T T.81, table B.1: markers without a length, and the start of a scan.
 _WITHOUT_LENGTH = {0x01, *range(0xD0, 0xDA)}
-_SCAN, _RESTART_INTERVAL = 0xDA, 0xDD
+_SCAN, _RESTART_INTERVAL, _HUFFMAN_TABLES = 0xDA, 0xDD, 0xC4
 _FRAMES = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}
 _SEGMENT = struct.Struct(">BBH")
 # Huffman-coded frames: baseline and extended sequential ones, and progressive ones.
@@ -30,6 +30,9 @@ _HUFFMAN, _PROGRESSIVE = {0xC0, 0xC1, 0xC2}, 0xC2
 _MARKER = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")
 
 _RESTART = re.compile(rb"\xff+([\xd0-\xd7])")
+
+# More zeros than any block of 8x8 pixels needs, at 17 bits for a coefficient.
+_ZEROS = bytes(256)
 
 # libjpeg looks up to 8 bytes ahead. Ones are no Huffman code (section C); each costs it
 # 16 of them, so that less than two blocks of 8x8 pixels are made of the padding.
@@ -64,6 +67,8 @@ def read_jpeg(file):
     end = _find_end(content, headers.scan)
     if headers.restart_interval:
         _refuse_missing_restarts(content[headers.scan : end], headers)
+    if headers.zeros_are_coefficients(content):
+        _refuse_zeros(content[headers.scan : end])
     return io.BytesIO(content[:end] + _PADDING)
 
 
@@ -137,6 +142,8 @@ class _Headers:
         Name -> horizontal and vertical sampling factor, of each channel.
     restart_interval : int
         Number of units of pixels between two restart markers; 0 for none.
+    first_symbols : dict
+        Number of a Huffman table -> the symbol that zeros alone stand for.
     scan : int
         Place of the first scan; 0 for none.
     """
@@ -145,12 +152,21 @@ class _Headers:
     size: tuple = (0, 0)
     components: dict = dataclasses.field(default_factory=dict)
     restart_interval: int = 0
+    first_symbols: dict = dataclasses.field(default_factory=dict)
     scan: int = 0
 
     def has_several_scans(self, content):
         """Tell whether the pixels are in more than one scan."""
         is_progressive = self.frame == _PROGRESSIVE
         return is_progressive or content[self.scan + 4] < len(self.components)
+
+    def zeros_are_coefficients(self, content):
+        """Tell whether zeros alone would be a block with 63 equal coefficients."""
+        end_of_block = 0
+        tables = content[self.scan + 6 : self.scan + 5 + 2 * len(self.components) : 2]
+        # Section B.2.4.2: tables of AC coefficients have numbers from 16.
+        first = {self.first_symbols.get(16 | table & 15, 0) for table in tables}
+        return first != {end_of_block}
 
     def count_units(self):
         """Count the units of pixels that a scan of all components has."""
@@ -182,8 +198,20 @@ def _read_headers(content):
                 headers.components = {n: (f >> 4, f & 15) for n, f in triples}
             elif marker == _RESTART_INTERVAL:
                 headers.restart_interval = int.from_bytes(body[:2], "big")
+            elif marker == _HUFFMAN_TABLES:
+                headers.first_symbols.update(_read_first_symbols(body))
             position += 2 + length
     return headers
+
+
+def _read_first_symbols(body):
+    """Yield the number of each Huffman table, and its first symbol.
+
+    Section C.2: the first code is all zeros.
+    """
+    while len(body) > 17:
+        yield body[0], body[17]
+        body = body[17 + sum(body[1:17]) :]
 
 
 def _find_end(content, scan):
@@ -224,6 +252,15 @@ def _refuse_missing_restarts(scan, headers):
     raise UnreadableImage(
         "it is a JPEG file that is damaged: some of its restart markers are missing"
     )
+
+
+def _refuse_zeros(scan):
+    """Refuse a scan with zeros in it, as a crash or a full disk leaves them."""
+    # Those at the end may be needless bytes, which some cameras write.
+    if _ZEROS in scan.rstrip(b"\0"):
+        raise UnreadableImage(
+            "it is a JPEG file that is damaged: there are zeros in place of its data"
+        )
 
 
 def _refuse_missing_scans(content, headers):
