@@ -403,3 +403,32 @@ def test_damage_that_formats_can_tell_is_never_silent():
         told = list(damage.DAMAGES)[:5] if title == "JPEG" else list(damage.DAMAGES)
         assert {shares[name, "skimgclf"] for name in told} <= {"0 %", "-"}
     assert shares["cut, then ended", "Pillow"] == "100 %"
+
+
+def test_your_photos_writes_the_page_with_its_source(tmp_path):
+    import your_photos
+
+    source = tmp_path / "source"
+    for name in ["cat/a.jpg", "cat/b.jpg", "cat/c.jpg", "dog/d.jpg", "dog/e.jpg"]:
+        (source / name).parent.mkdir(parents=True, exist_ok=True)
+        (source / name).write_text(f"content of {name}")
+    page = tmp_path / "page.md"
+    page.write_text(
+        "<!-- measured -->\nold\n<!-- end of measured -->\n\n```python\n"
+        "from pathlib import Path\n\n"
+        "for path in sorted(Path('photos').rglob('*.jpg')):\n"
+        "    name = path.relative_to('photos').as_posix()\n"
+        "    print(len(path.read_text()), name)\n```\n\n"
+        "```text\n```\n"
+    )
+    your_photos.write_page("my photos", source, 2, page)
+    written = page.read_text()
+    assert "\nThe outputs and pictures are of my photos, 2 of each of 2 cl" in written
+    assert "old" not in written
+    printed = re.search(r"```text\n(.*?)```", written, re.DOTALL)[1].splitlines()
+    whole = ["cat/b.jpg", "dog/d.jpg", "dog/e.jpg"]
+    copies = [name.replace(".", " - Copy.") for name in whole]
+    assert sorted(line for line in printed if line.startswith("20 ")) == sorted(
+        f"20 {name}" for name in whole + copies
+    )
+    assert [line for line in printed if not line.startswith("20 ")] == ["10 cat/a.jpg"]

@@ -1,7 +1,7 @@
-"""The Python blocks of README.md and docs/ run, page by page, on real images."""
+"""The code of README.md and docs/ runs, page by page, and prints what pages show."""
 
-import re
 import shutil
+import sys
 from pathlib import Path
 
 import pytest
@@ -10,25 +10,19 @@ from joblib.externals.loky import get_reusable_executor
 from skimgclf.datasets import load_digit_images, load_photo_patches
 
 ROOT = Path(__file__).parents[1]
-N_TRAIN, N_TEST = 80, 20
+sys.path.insert(0, str(ROOT / "docs"))
 
-# An opening fence, the code, and a closing fence of the same indentation.
-PYTHON_BLOCK = re.compile(r"^```python\n(.*?)^```$", re.DOTALL | re.MULTILINE)
+import run_pages  # noqa: E402
+import write_figures  # noqa: E402
+
+N_TRAIN, N_TEST = 80, 20
+N_COLUMNS = 6  # of the 20 columns of patches of each photo
 
 
 def find_pages():
     pages = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
     pages = [page for page in pages if "_build" not in page.parts]
-    return [page for page in pages if PYTHON_BLOCK.search(page.read_text("utf-8"))]
-
-
-def read_blocks(page):
-    """Return code and line number of each Python block of a page."""
-    text = page.read_text("utf-8")
-    return [
-        (match[1], text.count("\n", 0, match.start(1)))
-        for match in PYTHON_BLOCK.finditer(text)
-    ]
+    return [page for page in pages if run_pages.read_blocks(page.read_text("utf-8"))]
 
 
 @pytest.fixture(scope="module")
@@ -47,7 +41,12 @@ def images(tmp_path_factory):
             label = f",{digits.target[row]}" if name == "train" else ""
             lines.append(f"{i:03}{label}")
         (folder / f"{name}.csv").write_text("\n".join(lines) + "\n")
-    shutil.move(load_photo_patches(folder / "home").root, folder / "photos")
+    patches = load_photo_patches(folder / "home")
+    kept = patches.frame[patches.frame["id"].str[-6:-4].astype(int) < N_COLUMNS]
+    for name in kept["id"]:
+        (folder / "photos" / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(Path(patches.root, name), folder / "photos" / name)
+    kept.to_csv(folder / "photos" / "photos.csv", index=False)
     shutil.rmtree(folder / "home")
     yield folder
     get_reusable_executor().shutdown()
@@ -57,14 +56,87 @@ def images(tmp_path_factory):
     "page",
     [pytest.param(page, id=str(page.relative_to(ROOT))) for page in find_pages()],
 )
-def test_docs_python_blocks_run(page, images, tmp_path, monkeypatch, pyplot):
+def test_docs_code_runs_and_prints_what_the_page_shows(
+    page, images, tmp_path, monkeypatch, pyplot
+):
     folder = shutil.copytree(images, tmp_path / "page")
     monkeypatch.chdir(folder)
-    namespace = {"__name__": "page"}
-    for code, line in read_blocks(page):
-        # Newlines in front, so that a traceback names the line of the page.
-        exec(compile("\n" * line + code, page, "exec"), namespace)
+    digest, named = run_pages.compute_digest(page.read_text("utf-8"))
+    assert named in (None, digest), "write the outputs of this page anew"
+    for block, printed, _ in run_pages.run_page(page):
+        if block.output is not None and named is None:
+            assert run_pages.is_alike(block.output, printed), printed
+        for picture in block.pictures:
+            assert (page.parent / picture).exists()
 
 
-def test_docs_pages_have_python_blocks():
+def test_docs_pages_have_code():
     assert len(find_pages()) >= 7
+
+
+def test_docs_outputs_and_pictures_belong_to_the_block_above():
+    text = (
+        "```python\nprint(1)\n```\n\n```text\n1\n```\n\n![a](b.png)\n\n![c](d.png)\n\n"
+        "```sh\nskimgclf --help\n```\n\n```python\npass\n```\n\nText.\n\n![e](f.png)\n"
+    )
+    first, second = run_pages.read_blocks(text)
+    assert (first.code, first.output, first.line) == ("print(1)\n", "1\n", 1)
+    assert first.pictures == ["b.png", "d.png"]
+    assert text[slice(*first.span)] == "1\n"
+    assert (second.code, second.output, second.pictures) == ("pass\n", None, [])
+
+
+@pytest.mark.parametrize(
+    ("expected", "printed", "is_alike"),
+    [
+        ("accuracy: 0.97\n", "accuracy:  0.93", True),
+        ("accuracy: 0.97\n", "accuracy: 0.91", False),
+        ("360 images", "361 images", False),
+        ("0.9 right", "0.9 wrong", False),
+        ("Epoch 1/2: loss 0.5100 (0.3 s)", "Epoch 1/2: loss 0.5200 (41.9 s)", True),
+    ],
+)
+def test_docs_outputs_may_differ_in_decimals_only(expected, printed, is_alike):
+    assert run_pages.is_alike(expected, printed) == is_alike
+
+
+def test_docs_outputs_and_pictures_are_written(tmp_path, pyplot):
+    page = tmp_path / "page.md"
+    text = (
+        "<!-- outputs of the code 000000000000 -->\n\n"
+        "```python\nimport matplotlib.pyplot as plt\n\n"
+        "figure = plt.figure(figsize=(2, 1))\nprint('new')\n```\n\n"
+        "```text\nold\n```\n\n![A picture](pictures/one.png)\n\nText.\n"
+    )
+    page.write_text(text)
+    run_pages.write_page(page, tmp_path)
+    written = page.read_text()
+    digest, named = run_pages.compute_digest(text)
+    assert (written != text, named) == (True, "0" * 12)
+    assert run_pages.compute_digest(written) == (digest, digest)
+    assert written == text.replace("old", "new").replace("0" * 12, digest)
+    assert (tmp_path / "pictures" / "one.png").read_bytes().startswith(b"\x89PNG")
+    page.write_text(text.replace("figure = ", "# "))
+    with pytest.raises(ValueError, match="shows 1 pictures below line 3, where 0 are"):
+        run_pages.write_page(page, tmp_path)
+
+
+def test_docs_commands_of_the_shell_must_succeed(capsys):
+    with pytest.raises(ValueError, match="fails: skimgclf info none"):
+        run_pages.run_commands("skimgclf info \\\n none.model\n")
+    with pytest.raises(ValueError, match="can't be run"):
+        run_pages.run_commands("rm -r photos\n")
+
+
+@pytest.mark.parametrize(("page", "folder"), write_figures.PAGES.items())
+def test_docs_figures_are_those_of_the_tables(page, folder):
+    text = page.read_text("utf-8")
+    assert "CPU seconds" in text
+    assert write_figures.fill_page(text, folder) == text
+
+
+def test_docs_figures_say_what_the_sentences_claim():
+    figures = write_figures.read_figures()
+    assert figures["few_photos"] > figures["photos"] > figures["tutorial"]
+    assert figures["large"] > figures["small"] > 0
+    assert figures["ours"] < figures["keras"]

@@ -1,0 +1,108 @@
+"""Write the three figures of README and of the front page, from the measured tables.
+
+``python docs/write_figures.py`` reads docs/accuracy.md and docs/benchmarks.md, which
+the scripts in ``examples/benchmarks`` write, and replaces the lines between the markers
+in README.md and docs/index.md. The tests compare them.
+"""
+
+import pathlib
+import re
+import textwrap
+
+DOCS = pathlib.Path(__file__).parent
+# Page -> the folder in front of its links.
+PAGES = {DOCS.parent / "README.md": "docs/", DOCS / "index.md": ""}
+_LINES = re.compile(r"(?<=<!-- figures -->\n).*?(?=<!-- end of figures -->)", re.DOTALL)
+
+_SENTENCES = [
+    "**Right with few photos.** Trained on 50 photos of each of the ten classes of "
+    'CIFAR-10, `make_image_pipeline("few_photos")` gets {few_photos:.0f} % of other '
+    'photos right; without the pretrained network, `"photos"` gets {photos:.0f} %, and '
+    "the network of TensorFlow's tutorial {tutorial:.0f} %. Training takes "
+    "{few_seconds:.0f}, {photos_seconds:.0f} and {tutorial_seconds:.0f} CPU seconds "
+    "([accuracy]({folder}accuracy.md)).",
+    "**Searches decode once.** A search of 6 networks in 5 folds over 1,000 photos of "
+    "500x375 pixels takes {small:.0f} % longer than its training alone, and "
+    "{large:.0f} % longer with photos of 2048x1536 "
+    "([benchmarks]({folder}benchmarks.md#a-search)).",
+    "**Quick answers.** A dense network classifies one image in {ours:.1f} ms. "
+    "`keras.Model.predict` takes {keras:.0f} ms, and Keras tuned by hand {tuned:.1f} "
+    "ms ([benchmarks]({folder}benchmarks.md#fitting-and-predicting)).",
+]
+
+
+def read_cell(text, title, row, column):
+    """Read a number from the first table below a title.
+
+    Parameters
+    ----------
+    text : str
+        The page.
+    title : str
+        Words in the bold line above the table.
+    row : str
+        The first cell of the row.
+    column : str
+        The first cell of the column.
+
+    Returns
+    -------
+    number : float
+    """
+    below = re.search(rf"^\*\*[^\n]*{re.escape(title)}.*", text, re.DOTALL | re.M)[0]
+    table = re.search(r"(?:^\|[^\n]*\n)+", below, re.M)[0]
+    header, _, *rows = [
+        [cell.strip() for cell in line.split("|")[1:-1]] for line in table.splitlines()
+    ]
+    cells = {cells[0]: cells for cells in rows}[row]
+    return float(cells[header.index(column)])
+
+
+def read_figures():
+    """Read all figures of the text, by their names there."""
+    accuracy = (DOCS / "accuracy.md").read_text("utf-8")
+    benchmarks = (DOCS / "benchmarks.md").read_text("utf-8")
+    figures = {}
+    for name, way in [
+        ("few_photos", '"few_photos"'),
+        ("photos", '"photos"'),
+        ("tutorial", "Keras' tutorial"),
+    ]:
+        table = accuracy, ": 500 training images", way
+        figures[name] = 100 * read_cell(*table, "accuracy")
+        figures[f"{name.split('_')[0]}_seconds"] = read_cell(*table, "fit, CPU s")
+    for name, title in [("small", "JPEG of 500x375"), ("large", "JPEG of 2048x1536")]:
+        with_files, without = (
+            read_cell(benchmarks, title, way, "seconds")
+            for way in ("skimgclf, cache", "training alone")
+        )
+        figures[name] = 100 * (with_files / without - 1)
+    for name, way in [
+        ("ours", "skimgclf"),
+        ("keras", "bare Keras, defaults"),
+        ("tuned", "bare Keras, tuned"),
+    ]:
+        figures[name] = read_cell(benchmarks, "dense, 10 epochs", way, "one image, ms")
+    return figures
+
+
+def fill_page(text, folder):
+    """Return a page with the figures of the tables."""
+    figures = read_figures()
+    lines = [
+        textwrap.fill(
+            f"- {sentence.format(folder=folder, **figures)}",
+            width=88,
+            subsequent_indent="  ",
+            break_long_words=False,
+            break_on_hyphens=False,
+        )
+        for sentence in _SENTENCES
+    ]
+    return _LINES.sub(lambda _: "\n".join(["", *lines, "", ""]), text)
+
+
+if __name__ == "__main__":
+    for page, folder in PAGES.items():
+        filled = fill_page(page.read_text("utf-8"), folder)
+        page.write_text(filled, encoding="utf-8")
