@@ -58,9 +58,15 @@ def cut_patches(folder):
             (photo[:, middle:], N_TEST, test),
         ]:
             for _ in range(n_patches):
-                top, left = random.integers(np.subtract(half.shape[:2], PATCH_SIZE) + 1)
-                patch = half[top : top + PATCH_SIZE, left : left + PATCH_SIZE]
-                paths.append((f"{folder}/{name}_{len(train)}_{len(test)}.png", name))
+                top, left = random.integers(
+                    np.subtract(half.shape[:2], PATCH_SIZE) + 1
+                )
+                patch = half[
+                    top : top + PATCH_SIZE, left : left + PATCH_SIZE
+                ]
+                paths.append(
+                    (f"{folder}/{name}_{len(train)}_{len(test)}.png", name)
+                )
                 Image.fromarray(patch).save(paths[-1][0])
     paths, y = zip(*train, strict=True)
     test_paths, y_test = zip(*test, strict=True)
@@ -80,7 +86,10 @@ def choose_rows(y_true, y_pred, proba):
         is_right = y_true[row] == y_pred[row]
         part, n_per_class = (right, 1) if is_right else (wrong, 2)
         classes = [y_true[other] for other in part]
-        if len(part) < N_COLUMNS and classes.count(y_true[row]) < n_per_class:
+        if (
+            len(part) < N_COLUMNS
+            and classes.count(y_true[row]) < n_per_class
+        ):
             part.append(int(row))
     return right + wrong
 
@@ -89,7 +98,9 @@ def main():
     """Train, draw and write the picture."""
     with tempfile.TemporaryDirectory() as folder:
         paths, y, test_paths, y_test = cut_patches(folder)
-        pipeline = make_image_pipeline("few_photos", random_state=0).fit(paths, y)
+        pipeline = make_image_pipeline("few_photos", random_state=0).fit(
+            paths, y
+        )
         proba = pipeline.predict_proba(test_paths)
         y_pred = pipeline.classes_[proba.argmax(axis=1)]
         rows = choose_rows(y_test, y_pred, proba)
@@ -109,7 +120,9 @@ def main():
     # A palette makes it a third of the size.
     with Image.open(OUTPUT) as image:
         image.convert("RGB").quantize(256).save(OUTPUT, optimize=True)
-    print(f"{OUTPUT}: {OUTPUT.stat().st_size} bytes, accuracy {accuracy:.3f}")
+    print(
+        f"{OUTPUT}: {OUTPUT.stat().st_size} bytes, accuracy {accuracy:.3f}"
+    )
 
 
 if __name__ == "__main__":

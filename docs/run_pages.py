@@ -85,7 +85,9 @@ def read_blocks(text):
                     match["code"],
                     text.count("\n", 0, match.start("code")),
                     match["output"],
-                    None if match["output"] is None else match.span("output"),
+                    None
+                    if match["output"] is None
+                    else match.span("output"),
                     _PICTURE.findall(match["pictures"]),
                 )
             )
@@ -112,7 +114,9 @@ def run_page(page):
     namespace = {"__name__": "page"}
     for block in read_blocks(page.read_text("utf-8")):
         plt.close("all")
-        printed = io.TextIOWrapper(io.BytesIO(), "utf-8", write_through=True)
+        printed = io.TextIOWrapper(
+            io.BytesIO(), "utf-8", write_through=True
+        )
         with contextlib.redirect_stdout(printed):
             if block.language == "python":
                 # Newlines in front, so that a traceback names the line of the page.
@@ -150,10 +154,18 @@ def is_alike(expected, printed):
     >>> is_alike("accuracy: 0.97 of 360", "accuracy: 0.97 of 361")
     False
     """
-    expected, printed = _SECONDS.sub("", expected), _SECONDS.sub("", printed)
-    if _DECIMAL.sub("#", expected).split() != _DECIMAL.sub("#", printed).split():
+    expected, printed = (
+        _SECONDS.sub("", expected),
+        _SECONDS.sub("", printed),
+    )
+    if (
+        _DECIMAL.sub("#", expected).split()
+        != _DECIMAL.sub("#", printed).split()
+    ):
         return False
-    pairs = zip(_DECIMAL.findall(expected), _DECIMAL.findall(printed), strict=True)
+    pairs = zip(
+        _DECIMAL.findall(expected), _DECIMAL.findall(printed), strict=True
+    )
     return all(abs(float(a) - float(b)) <= _TOLERANCE for a, b in pairs)
 
 
@@ -168,7 +180,9 @@ def compute_digest(text):
     """
     code = "".join(block.code for block in read_blocks(text))
     named = _MEASURED.search(text)
-    return hashlib.sha256(code.encode()).hexdigest()[:12], named and named[1]
+    return hashlib.sha256(code.encode()).hexdigest()[:12], named and named[
+        1
+    ]
 
 
 def write_page(page, folder):
@@ -188,7 +202,10 @@ def write_page(page, folder):
     with contextlib.chdir(folder):
         for block, printed, figures in run_page(page):
             if block.output is not None:
-                pieces += [text[end : block.span[0]], printed.rstrip("\n") + "\n"]
+                pieces += [
+                    text[end : block.span[0]],
+                    printed.rstrip("\n") + "\n",
+                ]
                 end = block.span[1]
             for path, figure in zip(block.pictures, figures, strict=False):
                 save_picture(figure, page.parent / path)
@@ -212,7 +229,9 @@ def save_picture(figure, path):
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("pages", nargs="+", type=pathlib.Path, metavar="PAGE")
+    parser.add_argument(
+        "pages", nargs="+", type=pathlib.Path, metavar="PAGE"
+    )
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     for page in parser.parse_args().pages:
         with tempfile.TemporaryDirectory() as folder:

@@ -12,7 +12,9 @@ import textwrap
 DOCS = pathlib.Path(__file__).parent
 # Page -> the folder in front of its links.
 PAGES = {DOCS.parent / "README.md": "docs/", DOCS / "index.md": ""}
-_LINES = re.compile(r"(?<=<!-- figures -->\n).*?(?=<!-- end of figures -->)", re.DOTALL)
+_LINES = re.compile(
+    r"(?<=<!-- figures -->\n).*?(?=<!-- end of figures -->)", re.DOTALL
+)
 
 _SENTENCES = [
     "**Right with few photos.** Trained on 50 photos of each of the ten classes of "
@@ -49,10 +51,13 @@ def read_cell(text, title, row, column):
     -------
     number : float
     """
-    below = re.search(rf"^\*\*[^\n]*{re.escape(title)}.*", text, re.DOTALL | re.M)[0]
+    below = re.search(
+        rf"^\*\*[^\n]*{re.escape(title)}.*", text, re.DOTALL | re.M
+    )[0]
     table = re.search(r"(?:^\|[^\n]*\n)+", below, re.M)[0]
     header, _, *rows = [
-        [cell.strip() for cell in line.split("|")[1:-1]] for line in table.splitlines()
+        [cell.strip() for cell in line.split("|")[1:-1]]
+        for line in table.splitlines()
     ]
     cells = {cells[0]: cells for cells in rows}[row]
     return float(cells[header.index(column)])
@@ -70,8 +75,13 @@ def read_figures():
     ]:
         table = accuracy, ": 500 training images", way
         figures[name] = 100 * read_cell(*table, "accuracy")
-        figures[f"{name.split('_')[0]}_seconds"] = read_cell(*table, "fit, CPU s")
-    for name, title in [("small", "JPEG of 500x375"), ("large", "JPEG of 2048x1536")]:
+        figures[f"{name.split('_')[0]}_seconds"] = read_cell(
+            *table, "fit, CPU s"
+        )
+    for name, title in [
+        ("small", "JPEG of 500x375"),
+        ("large", "JPEG of 2048x1536"),
+    ]:
         with_files, without = (
             read_cell(benchmarks, title, way, "seconds")
             for way in ("skimgclf, cache", "training alone")
@@ -82,7 +92,9 @@ def read_figures():
         ("keras", "bare Keras, defaults"),
         ("tuned", "bare Keras, tuned"),
     ]:
-        figures[name] = read_cell(benchmarks, "dense, 10 epochs", way, "one image, ms")
+        figures[name] = read_cell(
+            benchmarks, "dense, 10 epochs", way, "one image, ms"
+        )
     return figures
 
 
