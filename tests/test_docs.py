@@ -16,7 +16,7 @@ import run_pages  # noqa: E402
 import write_figures  # noqa: E402
 
 N_TRAIN, N_TEST = 80, 20
-N_COLUMNS = 6  # of the 20 columns of patches of each photo
+N_COLUMNS = 4  # of the 20 columns of patches of each photo
 
 
 def find_pages():
@@ -122,7 +122,7 @@ def test_docs_outputs_and_pictures_are_written(tmp_path, pyplot):
 
 
 def test_docs_commands_of_the_shell_must_succeed(capsys):
-    with pytest.raises(ValueError, match="fails: skimgclf info none"):
+    with pytest.raises(ValueError, match="fails: skimgclf info"):
         run_pages.run_commands("skimgclf info \\\n none.model\n")
     with pytest.raises(ValueError, match="can't be run"):
         run_pages.run_commands("rm -r photos\n")
