@@ -20,3 +20,7 @@ def test_commands_are_one_line_each(heading):
 
 def test_command_under_try_it_runs_the_quickstart():
     assert first_block_under("Try it").rstrip().endswith("examples/quickstart.py")
+
+
+def test_readme_is_short():
+    assert len(README.splitlines()) < 200

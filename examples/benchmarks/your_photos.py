@@ -22,6 +22,7 @@ import re
 import shutil
 import sys
 import tempfile
+import textwrap
 
 from _report import describe_run
 from accuracy import name_source
@@ -81,8 +82,9 @@ def write_page(name, source, n_per_class, page=PAGE):
     note = (
         f"The outputs and pictures are of {name}, {n_per_class} of each of {n_classes} "
         "classes. One file was cut and three were copied on purpose. "
-        f"{describe_run('scikit-learn', 'keras', 'tensorflow')}\n"
+        f"{describe_run('scikit-learn', 'keras', 'tensorflow')}"
     )
+    note = f"{textwrap.fill(note, 88)}\n"
     text = page.read_text("utf-8")
     page.write_text(_SOURCE.sub(lambda _: note, text), encoding="utf-8")
 
