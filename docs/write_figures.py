@@ -1,17 +1,17 @@
-"""Write the three figures of README and of the front page, from the measured tables.
+"""Write figures of other pages, from the measured tables.
 
 ``python docs/write_figures.py`` reads docs/accuracy.md and docs/benchmarks.md, which
-the scripts in ``examples/benchmarks`` write, and replaces the lines between the markers
-in README.md and docs/index.md. The tests compare them.
+the scripts in ``examples/benchmarks`` write, and replaces lines between markers: three
+sentences in README.md and docs/index.md, and the table of docs/user_guide/choosing.md.
+The tests compare them.
 """
 
+import functools
 import pathlib
 import re
 import textwrap
 
 DOCS = pathlib.Path(__file__).parent
-# Page -> the folder in front of its links.
-PAGES = {DOCS.parent / "README.md": "docs/", DOCS / "index.md": ""}
 _LINES = re.compile(
     r"(?<=<!-- figures -->\n).*?(?=<!-- end of figures -->)", re.DOTALL
 )
@@ -31,6 +31,17 @@ _SENTENCES = [
     "`keras.Model.predict` takes {keras:.0f} ms, and Keras tuned by hand {tuned:.1f} "
     "ms ([benchmarks]({folder}benchmarks.md#fitting-and-predicting)).",
 ]
+
+# Rows and columns of the table: ways, and numbers of training images.
+_WAYS = [
+    '"few_photos"',
+    '"photos"',
+    '"photos", 10 epochs',
+    "cnn, defaults",
+    "LogisticRegression, pixels",
+    '"textbook"',
+]
+_N_IMAGES = ["500", "5,000"]
 
 
 def read_cell(text, title, row, column):
@@ -98,8 +109,8 @@ def read_figures():
     return figures
 
 
-def fill_page(text, folder):
-    """Return a page with the figures of the tables."""
+def write_sentences(folder):
+    """Write the sentences, for a page from which links lead to a folder."""
     figures = read_figures()
     lines = [
         textwrap.fill(
@@ -111,10 +122,43 @@ def fill_page(text, folder):
         )
         for sentence in _SENTENCES
     ]
-    return _LINES.sub(lambda _: "\n".join(["", *lines, "", ""]), text)
+    return "\n".join(lines)
+
+
+def write_table():
+    """Write the table of some ways, for both numbers of training images."""
+    accuracy = (DOCS / "accuracy.md").read_text("utf-8")
+    header, rows = ["way"], [[way] for way in _WAYS]
+    for n_images in _N_IMAGES:
+        header += [f"{n_images} photos", "fit"]
+        for row in rows:
+            table = accuracy, f": {n_images} training images", row[0]
+            right = read_cell(*table, "accuracy")
+            seconds = read_cell(*table, "fit, CPU s")
+            row += [f"{100 * right:.0f} %", f"{seconds:.0f} s"]
+    header.append("predict an image")
+    for row in rows:
+        table = accuracy, f": {_N_IMAGES[-1]} training images", row[0]
+        milliseconds = read_cell(*table, "predict, CPU ms an image")
+        row.append(f"{milliseconds:.1f} ms")
+    lines = [header, ["---"] * len(header), *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+# Page -> the function that writes its lines.
+PAGES = {
+    DOCS.parent / "README.md": functools.partial(write_sentences, "docs/"),
+    DOCS / "index.md": functools.partial(write_sentences, ""),
+    DOCS / "user_guide" / "choosing.md": write_table,
+}
+
+
+def fill_page(text, write):
+    """Return a page with the figures of the tables."""
+    return _LINES.sub(lambda _: f"\n{write()}\n\n", text)
 
 
 if __name__ == "__main__":
-    for page, folder in PAGES.items():
-        filled = fill_page(page.read_text("utf-8"), folder)
+    for page, write in PAGES.items():
+        filled = fill_page(page.read_text("utf-8"), write)
         page.write_text(filled, encoding="utf-8")
