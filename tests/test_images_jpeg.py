@@ -128,9 +128,24 @@ def test_jpeg_with_zeros_in_its_data_is_refused(photo, mode, way):
             assert "zeros in place of" in reason or "restart markers" in reason
 
 
+@pytest.mark.parametrize("share", [0.5, 0.6, 0.7])
+def test_progressive_jpeg_with_zeros_in_its_data_is_refused(photo, share):
+    content = encode(photo, "JPEG", quality=95, **WAYS["progressive"])
+    place = int(len(content) * share)
+    damaged = content[:place] + bytes(1024) + content[place + 1024 :]
+    assert "zeros in place of" in refuse(damaged).reason
+
+
+def test_jpeg_with_sampling_factors_of_zero_is_refused(photo):
+    content = encode(photo, "JPEG", restart_marker_rows=1)
+    frame = content.index(b"\xff\xc0")
+    assert refuse(content[: frame + 11] + b"\0" + content[frame + 12 :])
+
+
+@pytest.mark.parametrize("progressive", [False, True])
 @pytest.mark.parametrize("optimize", [False, True])
 @pytest.mark.parametrize("quality", [1, 50, 100])
-def test_jpeg_of_flat_areas_is_read(optimize, quality):
+def test_jpeg_of_flat_areas_is_read(progressive, optimize, quality):
     """Optimized codes of flat areas are zeros."""
     stripes = np.zeros((512, 512, 3), "uint8")
     stripes[::64] = 255
@@ -139,7 +154,11 @@ def test_jpeg_of_flat_areas_is_read(optimize, quality):
             Image.fromarray(pixels),
             Image.fromarray(np.zeros_like(pixels)),
         ]:
-            options = {"optimize": optimize, "quality": quality}
+            options = {
+                "progressive": progressive,
+                "optimize": optimize,
+                "quality": quality,
+            }
             content = encode(picture, "JPEG", **options)
             read_image(content, image_size=(9, 9))
             read_image(content, image_size=(9, 9), color_mode="rgb")

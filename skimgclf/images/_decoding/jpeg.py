@@ -33,6 +33,8 @@ _RESTART = re.compile(rb"\xff+([\xd0-\xd7])")
 
 # More zeros than any block of 8x8 pixels needs, at 17 bits for a coefficient.
 _ZEROS = bytes(256)
+# Sections F.1.2.2 and G.1.2.2: the symbols that end a block, or a run of blocks.
+_ENDS_OF_BLOCK = {16 * length for length in range(15)}
 
 # libjpeg looks up to 8 bytes ahead. Ones are no Huffman code (section C); each costs it
 # 16 of them, so that less than two blocks of 8x8 pixels are made of the padding.
@@ -67,8 +69,7 @@ def read_jpeg(file):
     end = _find_end(content, headers.scan)
     if headers.restart_interval:
         _refuse_missing_restarts(content[headers.scan : end], headers)
-    if headers.zeros_are_coefficients(content):
-        _refuse_zeros(content[headers.scan : end])
+    _refuse_zeros(content[headers.scan : end], headers)
     return io.BytesIO(content[:end] + _PADDING)
 
 
@@ -92,7 +93,7 @@ def refuse_odd_data(file):
     if headers.frame not in _HUFFMAN or not headers.scan:
         return
     if headers.has_several_scans(content):
-        data, end = _cut_last_scan(content, headers.scan)
+        data, end = _cut_last_scan(content, headers)
         first, second = (
             _decode(io.BytesIO(data + padding + end)).tobytes()
             for padding in (bytes(64), _PADDING * 4)
@@ -138,8 +139,10 @@ class _Headers:
         The marker that tells the kind of compression.
     size : tuple of two int
         Height and width, in pixels.
-    components : dict
-        Name -> horizontal and vertical sampling factor, of each channel.
+    components : bytes
+        Name of each channel.
+    sampling : list of tuple of two int
+        Horizontal and vertical sampling factor of each channel.
     restart_interval : int
         Number of units of pixels between two restart markers; 0 for none.
     first_symbols : dict
@@ -150,7 +153,8 @@ class _Headers:
 
     frame: int | None = None
     size: tuple = (0, 0)
-    components: dict = dataclasses.field(default_factory=dict)
+    components: bytes = b""
+    sampling: list = dataclasses.field(default_factory=list)
     restart_interval: int = 0
     first_symbols: dict = dataclasses.field(default_factory=dict)
     scan: int = 0
@@ -160,19 +164,24 @@ class _Headers:
         is_progressive = self.frame == _PROGRESSIVE
         return is_progressive or content[self.scan + 4] < len(self.components)
 
-    def zeros_are_coefficients(self, content):
-        """Tell whether zeros alone would be a block with 63 equal coefficients."""
-        end_of_block = 0
-        tables = content[self.scan + 6 : self.scan + 5 + 2 * len(self.components) : 2]
-        # Section B.2.4.2: tables of AC coefficients have numbers from 16.
-        first = {self.first_symbols.get(16 | table & 15, 0) for table in tables}
-        return first != {end_of_block}
+    def zeros_are_coefficients(self, scan):
+        """Tell whether zeros alone would be blocks full of equal coefficients."""
+        n_components, start = scan[4], 5 + 2 * scan[4]
+        # The first coefficients of all blocks are one scan of a progressive file, in
+        # which zeros may be an even area.
+        if self.frame == _PROGRESSIVE and scan[start] == 0:
+            return False
+        # Section B.2.4.2: tables of the other coefficients have numbers from 16.
+        tables = [16 | table & 15 for table in scan[6 : 5 + 2 * n_components : 2]]
+        return any(
+            self.first_symbols.get(table, 0) not in _ENDS_OF_BLOCK for table in tables
+        )
 
     def count_units(self):
         """Count the units of pixels that a scan of all components has."""
         # Section A.2: a scan of one component ignores its sampling factors.
-        factors = self.components.values() if len(self.components) > 1 else [(1, 1)]
-        width, height = (8 * max(sampling) for sampling in zip(*factors, strict=True))
+        factors = self.sampling if len(self.sampling) > 1 else [(1, 1)]
+        width, height = (8 * max(1, *side) for side in zip(*factors, strict=True))
         return -(-self.size[0] // height) * -(-self.size[1] // width)
 
 
@@ -194,8 +203,8 @@ def _read_headers(content):
                 headers.frame = marker
                 # Section B.2.2: precision, height, width, number, then components.
                 headers.size = struct.unpack_from(">HH", body.ljust(5, b"\0"), 1)
-                triples = zip(body[6::3], body[7::3], strict=False)
-                headers.components = {n: (f >> 4, f & 15) for n, f in triples}
+                headers.components = body[6::3]
+                headers.sampling = [(both >> 4, both & 15) for both in body[7::3]]
             elif marker == _RESTART_INTERVAL:
                 headers.restart_interval = int.from_bytes(body[:2], "big")
             elif marker == _HUFFMAN_TABLES:
@@ -223,8 +232,9 @@ def _find_end(content, scan):
     return found.start()
 
 
-def _find_scans(content, scan):
-    """Yield the place of each scan."""
+def _find_scans(content, headers):
+    """Yield the place of each scan, with its Huffman tables in the headers."""
+    scan = headers.scan
     while scan is not None:
         yield scan
         scan, position = None, _find_end(content, scan)
@@ -233,7 +243,11 @@ def _find_scans(content, scan):
                 scan = position
             else:
                 length = int.from_bytes(content[position + 2 : position + 4], "big")
-                found = _MARKER.search(content, position + 2 + length)
+                end = position + 2 + length
+                if content[position + 1] == _HUFFMAN_TABLES:
+                    tables = _read_first_symbols(content[position + 4 : end])
+                    headers.first_symbols.update(tables)
+                found = _MARKER.search(content, end)
                 if found is None:
                     raise _cut_short("its end marker is missing")
                 position = found.start()
@@ -254,23 +268,24 @@ def _refuse_missing_restarts(scan, headers):
     )
 
 
-def _refuse_zeros(scan):
+def _refuse_zeros(scan, headers):
     """Refuse a scan with zeros in it, as a crash or a full disk leaves them."""
     # Those at the end may be needless bytes, which some cameras write.
-    if _ZEROS in scan.rstrip(b"\0"):
+    if _ZEROS in scan.rstrip(b"\0") and headers.zeros_are_coefficients(scan):
         raise UnreadableImage(
             "it is a JPEG file that is damaged: there are zeros in place of its data"
         )
 
 
 def _refuse_missing_scans(content, headers):
-    """Refuse a file of several scans that lacks one.
+    """Refuse a file of several scans that lacks one, or has zeros in one.
 
     A progressive file gives first the high bits of coefficients and then, in later
     scans, the lower ones (section G.1.1): a file that begins must go on to the last.
     """
     missing_bits, components = {}, headers.components
-    for place in _find_scans(content, headers.scan):
+    for place in _find_scans(content, headers):
+        _refuse_zeros(content[place : _find_end(content, place)], headers)
         start = place + 5 + 2 * content[place + 4]
         first, last, bits = content[start : start + 3]
         for name in content[place + 5 : start : 2]:
@@ -281,9 +296,9 @@ def _refuse_missing_scans(content, headers):
         raise _cut_short("its last scans are missing")
 
 
-def _cut_last_scan(content, scan):
+def _cut_last_scan(content, headers):
     """Return a file up to the end of the data of its last scan, and the rest."""
-    *_, last = _find_scans(content, scan)
+    *_, last = _find_scans(content, headers)
     end = _find_end(content, last)
     return content[:end], content[end:]
 
