@@ -20,7 +20,7 @@ from skimgclf import (
     save_model,
 )
 from skimgclf._shell import training
-from skimgclf._shell.arguments import make_parser, parse_arguments
+from skimgclf._shell.arguments import parse_arguments
 from skimgclf._shell.forms import FLAG
 from skimgclf._shell.messages import name_options
 from skimgclf._shell.options import FIT, NO_OPTIONS, PARAMETERS, READING
@@ -489,9 +489,25 @@ def test_a_network_that_needs_trust_is_loaded_by_an_option(
     assert run_command("predict", "m", image, "--trusted")[0] == 0
 
 
-def test_options_are_completed_by_argcomplete(monkeypatch):
-    argcomplete = pytest.importorskip("argcomplete")
-    seen = []
-    monkeypatch.setattr(argcomplete, "autocomplete", seen.append)
-    parser = make_parser()
-    assert seen == [parser]
+@pytest.mark.parametrize(
+    ("typed", "expected"),
+    [
+        ("skimgclf pre", ["predict"]),
+        ("skimgclf fit x.csv --kind ", ["textbook", "digits", "photos", "few_photos"]),
+    ],
+)
+def test_the_shell_completes_what_is_typed(typed, expected):
+    pytest.importorskip("argcomplete")
+    settings = {
+        "_ARGCOMPLETE": "1",
+        "_ARGCOMPLETE_IFS": "\n",
+        "_ARGCOMPLETE_SHELL": "bash",
+        "_ARGCOMPLETE_SUPPRESS_SPACE": "1",
+        "_ARGCOMPLETE_STDOUT_FILENAME": "completed",
+        "COMP_TYPE": "9",
+        "COMP_LINE": typed,
+        "COMP_POINT": str(len(typed)),
+    }
+    command = [sys.executable, "-m", "skimgclf"]
+    subprocess.run(command, env={**os.environ, **settings}, check=True)
+    assert pathlib.Path("completed").read_text().split("\n") == expected

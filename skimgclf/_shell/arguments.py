@@ -221,6 +221,7 @@ def _check_fit(options, refuse):
 
 def _add_fit(commands):
     fit = _add_command(commands, "fit", "train a network, score it and save it")
+    fit.usage = "skimgclf fit [OPTIONS] DATA --output MODEL"
     # Both may stand in a settings file.
     _add_data(fit, nargs="?")
     _add_output(fit, "MODEL", "file of the model; its settings go to MODEL.toml")
