@@ -115,12 +115,15 @@ html_static_path = ["_static"]
 html_css_files = ["site.css"]
 html_theme = "pydata_sphinx_theme"
 html_title = f"skimgclf {version}"
+html_logo = "_static/logo.svg"
+html_favicon = "_static/favicon.svg"
 html_show_sourcelink = False
 # The address that the pages will have, for the pictures of social cards.
 html_baseurl = os.environ.get("DOCS_URL", "")
 # Pages without others below them: their column on the left would be empty.
 html_sidebars = {"*": [], "api": ["sidebar-nav-bs"]}
 html_theme_options = {
+    "logo": {"text": html_title},
     "show_prev_next": True,
     "secondary_sidebar_items": ["page-toc"],
     "footer_end": [],
