@@ -37,7 +37,8 @@ _KINDS = {
             "learning_rate": 0.02,
             "activation": "gelu",
             "augmentation": ("flip", "crop"),
-            "epochs": 27,
+            "mixup": 0.2,
+            "epochs": 48,
         },
     },
     "few_photos": {

@@ -156,6 +156,17 @@ def check_cut_and_ended_jpeg_is_an_error(read, folder):
     return is_refused(read, folder / "cut.jpg")
 
 
+def check_jpeg_with_zeros_is_an_error(read, folder):
+    """Check that a JPEG isn't read that has zeros in its middle after a crash."""
+    encoded = io.BytesIO()
+    Image.effect_noise((100, 100), 50).save(encoded, "JPEG", quality=95)
+    content, n_zeros = encoded.getvalue(), 1024
+    half = len(content) // 2
+    damaged = content[:half] + bytes(n_zeros) + content[half + n_zeros :]
+    (folder / "zeros.jpg").write_bytes(damaged)
+    return is_refused(read, folder / "zeros.jpg")
+
+
 def is_refused(read, path):
     """Tell whether an image is an error."""
     try:
@@ -258,6 +269,7 @@ CHECKS = {
     "a cut file is an error, whatever Pillow's settings": check_cut_file_is_an_error,
     "a PNG whose second half is zeros is an error": check_zeros_at_the_end_are_an_error,
     "a cut JPEG with an end marker is an error": check_cut_and_ended_jpeg_is_an_error,
+    "a JPEG with zeros in its middle is an error": check_jpeg_with_zeros_is_an_error,
     "HEIC, the photos of iPhones, is read": check_heic_is_read,
     "colours of Display P3 become sRGB": check_other_colours_become_srgb,
     "16-bit colours in planes (TIFF) aren't noise": check_deep_planes_are_read,
