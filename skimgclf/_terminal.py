@@ -1,10 +1,15 @@
-"""Print text that strangers may have a part in: the only place that prints.
+"""Print text that strangers may have a part in, and progress: the only place to print.
 
 A terminal obeys control characters. Names of files and folders, labels, and whatever a
 saved model holds may have some.
 """
 
+import contextlib
+import contextvars
 import sys
+
+# Whether bars are hidden in this context, whatever an estimator's `verbose` says.
+_hides_bars = contextvars.ContextVar("hides_bars", default=False)
 
 
 def escape_line(text):
@@ -42,3 +47,55 @@ def print_text(text, *, file=None):
     """
     lines = "\n".join(map(escape_line, text.split("\n")))
     print(lines, file=file or sys.stdout, flush=True)
+
+
+class _NoBar:
+    """Stand in the place of a bar that isn't shown."""
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *error):
+        """Let errors pass."""
+
+    def update(self, n=1):
+        """Do nothing."""
+
+    def reset(self, total=None):
+        """Do nothing."""
+
+
+def make_bar(description, unit, *, shown, total=None):
+    """Make a progress bar, on stderr or below the cell of a notebook.
+
+    Parameters
+    ----------
+    description : str
+        Text before the bar.
+    unit : str
+        What is counted.
+    shown : bool or int
+        Whether to show it.
+    total : int, default=None
+        Number at which the bar is full; None if it isn't known yet.
+
+    Returns
+    -------
+    bar : context manager
+        With the methods `update` and `reset` of tqdm.
+    """
+    if not shown or _hides_bars.get():
+        return _NoBar()
+    from tqdm.auto import tqdm
+
+    return tqdm(total=total, desc=description, unit=f" {unit}")
+
+
+@contextlib.contextmanager
+def hidden_bars():
+    """Hide the bars of what is called, such as predictions that a display makes."""
+    token = _hides_bars.set(True)
+    try:
+        yield
+    finally:
+        _hides_bars.reset(token)

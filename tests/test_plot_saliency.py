@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GridSearchCV
-from sklearn.pipeline import make_pipeline
+from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.svm import LinearSVC
 
 from skimgclf import ImageLoader, KerasImageClassifier, SaliencyDisplay
@@ -182,14 +182,14 @@ def test_saliency_of_two_dimensional_images(corner):
 
 def test_saliency_draws_the_map_over_the_image(corner):
     display = SaliencyDisplay.from_estimator(MeanClassifier(), corner, alpha=0.5)
-    image, drawn = display.ax_.images
+    image, drawn = display.axes_[1].images
     assert image.get_array().tolist() == corner[:, :, 0].tolist()
     assert drawn is display.im_
-    strength = np.abs(display.saliency) / np.abs(display.saliency).max()
+    strength = np.abs(display.saliency) / max(0.1, np.abs(display.saliency).max())
     np.testing.assert_allclose(drawn.get_alpha(), 0.5 * strength)
     assert drawn.norm.vmin == -drawn.norm.vmax
-    assert display.ax_.get_title() == "bright (1.00)"
-    assert len(display.figure_.axes) == 2  # the scale is one
+    assert display.axes_[0].get_title() == "bright (1.00)"
+    assert len(display.axes_[1].child_axes) == 1  # the scale
 
 
 def test_saliency_passes_its_style_on(corner):
@@ -202,7 +202,7 @@ def test_saliency_passes_its_style_on(corner):
     )
     assert display.im_.get_cmap().name == "PiYG"
     assert display.im_.get_interpolation() == "bilinear"
-    assert display.figure_.axes == [display.ax_]
+    assert len(display.axes_[1].child_axes) == 0
 
 
 @pytest.mark.parametrize(
@@ -217,7 +217,7 @@ def test_saliency_passes_its_style_on(corner):
 def test_saliency_draws_images_of_any_range(image):
     display = SaliencyDisplay(image, np.zeros((8, 8))).plot()
     display.figure_.canvas.draw()
-    shown = display.ax_.images[0]
+    shown = display.axes_[0].images[0]
     if image.ndim == 3:
         assert 0 <= shown.get_array().min()
         assert shown.get_array().max() <= 1
@@ -229,6 +229,9 @@ def test_saliency_draws_images_of_any_range(image):
 @pytest.mark.parametrize(
     ("name", "value"),
     [
+        ("limit", 0),
+        ("limit", "0.1"),
+        ("method", "grad-cam"),
         ("target", "gray"),
         ("target", 1),
         ("patch_size", 0),
@@ -277,3 +280,88 @@ def test_saliency_needs_probabilities(corner):
     classifier = LinearSVC().fit([[0], [1]], [0, 1])
     with pytest.raises(InvalidParameterError, match="LinearSVC doesn't have"):
         SaliencyDisplay.from_estimator(classifier, corner)
+
+
+def test_saliency_of_small_changes_is_faint(corner):
+    weak = np.zeros((8, 8))
+    weak[0, 0] = 0.0005
+    display = SaliencyDisplay(corner, weak).plot()
+    assert display.im_.norm.vmax == 0.1
+    assert display.im_.get_alpha().max() < 0.01
+    display.plot(limit=0.0005)
+    assert display.im_.get_alpha().max() == pytest.approx(0.7)
+    strong = SaliencyDisplay(corner, weak * 1000).plot()
+    assert strong.im_.norm.vmax == 0.5
+
+
+def test_saliency_draws_the_bare_image_beside_the_map(corner):
+    display = SaliencyDisplay(corner, np.zeros((8, 8))).plot()
+    bare, under_map = display.axes_
+    assert len(bare.images) == 1
+    assert len(under_map.images) == 2
+    display.figure_.canvas.draw()
+    (scale,) = under_map.child_axes
+    found, expected = scale.get_window_extent(), under_map.get_window_extent()
+    assert found.height == pytest.approx(expected.height, abs=1)
+
+
+@pytest.fixture(scope="module")
+def network():
+    """Train a network to tell images by a bright square on the left or right."""
+    rng = np.random.default_rng(0)
+    X = rng.random((60, 16, 16, 1), "float32") * 0.1
+    y = np.array(["left", "right"] * 30)
+    X[::2, 4:12, 1:6] += 0.9
+    X[1::2, 4:12, 10:15] += 0.9
+    classifier = KerasImageClassifier(
+        "cnn",
+        conv_filters=(8,),
+        hidden_layer_sizes=(),
+        epochs=15,
+        learning_rate=0.01,
+        random_state=0,
+    )
+    return classifier.fit(X, y), X
+
+
+def test_saliency_by_grad_cam_points_at_the_same_place(network):
+    classifier, X = network
+    for image, label, place in [
+        (X[0], "left", np.s_[4:12, 1:6]),
+        (X[1], "right", np.s_[4:12, 10:15]),
+    ]:
+        display = SaliencyDisplay.from_estimator(classifier, image, method="grad_cam")
+        assert display.target == label
+        assert display.saliency.shape == (16, 16)
+        assert display.saliency.max() == pytest.approx(1, abs=1e-6)
+        inside = display.saliency[place].mean()
+        assert inside > 3 * (display.saliency.mean() - inside * 40 / 256)
+
+
+def test_saliency_by_grad_cam_reads_files_through_the_pipeline(network, tmp_path):
+    classifier, X = network
+    pixels = (X[0, :, :, 0] * 255).astype("uint8")
+    Image.fromarray(pixels).save(tmp_path / "a.png")
+    pipeline = Pipeline(
+        [("load", ImageLoader(image_size=(16, 16))), ("classify", classifier)]
+    )
+    display = SaliencyDisplay.from_estimator(
+        pipeline, tmp_path / "a.png", method="grad_cam", target="left"
+    )
+    expected = classifier.grad_cam(pixels[None, ..., None], "left")[0]
+    np.testing.assert_allclose(display.saliency, expected, atol=1e-5)
+    assert display.image.shape == (16, 16, 1)
+
+
+def test_saliency_by_grad_cam_refuses_what_has_no_feature_maps(network, corner):
+    classifier, X = network
+    dense = KerasImageClassifier(hidden_layer_sizes=(2,), epochs=1)
+    dense.fit(X[:4], [0, 1, 0, 1])
+    with pytest.raises(ValueError, match="Grad-CAM needs a network"):
+        SaliencyDisplay.from_estimator(dense, X[0], method="grad_cam")
+    with pytest.raises(InvalidParameterError, match="'occlusion' for this model"):
+        SaliencyDisplay.from_estimator(MeanClassifier(), corner, method="grad_cam")
+    with pytest.raises(InvalidParameterError, match=r"'stride'.*None with method"):
+        SaliencyDisplay.from_estimator(classifier, X[0], method="grad_cam", stride=1)
+    with pytest.raises(InvalidParameterError, match=r"'label'.*one of"):
+        classifier.grad_cam(X, "middle")

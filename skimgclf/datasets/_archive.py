@@ -12,6 +12,7 @@ from sklearn.datasets import get_data_home
 from skimgclf._atomic import replace_atomically
 from skimgclf._file_identity import wait_for_identity
 from skimgclf._platform import locked
+from skimgclf._terminal import make_bar
 from skimgclf._validation import (
     TRUE_OR_FALSE,
     ParameterTable,
@@ -202,10 +203,8 @@ def _fetch(origin, folder, sha256, progress):
 
 
 def _unpack(path, folder, origin, sha256, progress):
-    from tqdm import tqdm
-
     _check_content(path, origin.address, sha256)
-    bar = tqdm(desc="Unpacking", disable=not progress, unit=" files")
+    bar = make_bar("Unpacking", "files", shown=progress)
     with bar, replace_atomically(folder, folder=True) as unpacked:
         unpack_archive(path, unpacked, origin.address, bar)
 

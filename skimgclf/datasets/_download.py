@@ -4,6 +4,7 @@ import importlib
 
 import skimgclf
 from skimgclf._atomic import replace_atomically
+from skimgclf._extras import how_to_install
 from skimgclf.datasets._archive_members import MAX_BYTES
 from skimgclf.exceptions import DatasetError, mask_credentials
 
@@ -100,7 +101,7 @@ def _import(name, sentence):
     try:
         return importlib.import_module(name)
     except ImportError as error:
-        raise ImportError(f'{sentence}: pip install "skimgclf[fetch]".') from error
+        raise ImportError(f"{sentence}: {how_to_install('fetch')}.") from error
 
 
 def _keep_packed(response, **options):

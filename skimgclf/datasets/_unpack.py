@@ -39,7 +39,7 @@ def unpack_archive(path, folder, source, bar):
         Holds a part of the files if something fails.
     source : str
         The archive's name in errors.
-    bar : tqdm
+    bar : tqdm or the like
         Is moved on by each member.
 
     Raises

@@ -127,6 +127,7 @@ def check_images(
             reports[row] = probe_image(
                 cells[row], plain["max_pixels"], url_reader, strict=plain["strict"]
             )
+        return len(chunk)
 
     run_chunks(
         check_chunk, len(cells), n_jobs=n_jobs, verbose=verbose, description="Checking"

@@ -38,7 +38,7 @@ class LoadPlan:
 _MAX_CHUNK_BYTES = 2**24
 
 
-def load_images(cells, plan, rows=None):
+def load_images(cells, plan, rows=None, *, on_done=None):
     """Load all cells, and collect those that can't be read.
 
     Parameters
@@ -48,6 +48,8 @@ def load_images(cells, plan, rows=None):
     plan : LoadPlan
     rows : sequence of int, default=None
         The numbers of the cells in errors; None for 0, 1, ... n_samples - 1.
+    on_done : callable, default=None
+        Called with the number of further cells that are done.
 
     Returns
     -------
@@ -71,11 +73,14 @@ def load_images(cells, plan, rows=None):
 
     def load_chunk(chunk):
         found = _read_cells([cells[place] for place in chunk], options, cache)
+        n_done = len(chunk)
         for place, pixels in zip(chunk, found, strict=True):
             if isinstance(pixels, ImageLoadError):
                 failures[place] = pixels
                 pixels = background
+                n_done -= plan.on_error == "raise"  # no full bar before an error
             write_pixels(pixels, images[place])
+        return n_done
 
     run_chunks(
         load_chunk,
@@ -84,6 +89,7 @@ def load_images(cells, plan, rows=None):
         n_jobs=plan.n_jobs,
         verbose=plan.verbose,
         description="Loading",
+        on_done=on_done,
     )
     if cache is not None:
         warn_of_problem(cache)

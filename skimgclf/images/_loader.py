@@ -6,6 +6,7 @@ import numpy as np
 from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.utils.metaestimators import available_if
 
+from skimgclf._callbacks import CallbackSupportMixin, FitTask, with_callbacks
 from skimgclf._validation import (
     TRUE_OR_FALSE,
     VERBOSE,
@@ -42,7 +43,7 @@ TABLE = ParameterTable(
 )
 
 
-class ImageLoader(TransformerMixin, BaseEstimator):
+class ImageLoader(CallbackSupportMixin, TransformerMixin, BaseEstimator):
     """Load images from files into one array, as the first step of a pipeline.
 
     Row i of the result is image i, always: nothing is skipped, and an image that can't
@@ -186,6 +187,7 @@ default="bilinear"
         self.n_jobs = n_jobs
         self.verbose = verbose
 
+    @with_callbacks
     def fit(self, X, y=None):
         """Check the parameters; nothing is learnt and no image is read.
 
@@ -206,7 +208,31 @@ default="bilinear"
             If a parameter has a bad value.
         """
         self._check_parameters()
+        task = FitTask(self, X, y)
+        task.start(0)
+        task.end()
         return self
+
+    @with_callbacks
+    def fit_transform(self, X, y=None):
+        """Load images, as `transform` does, and report the progress to callbacks.
+
+        Parameters
+        ----------
+        X : list, tuple, array, Series or one-column DataFrame of length n_samples
+            Images, as in `transform`.
+        y : object, default=None
+            Ignored.
+
+        Returns
+        -------
+        images : ndarray or LazyImages
+            As in `transform`.
+        """
+        task = FitTask(self, X, y)
+        images = self._load(X, task)
+        task.end()
+        return images
 
     def transform(self, X):
         """Load images.
@@ -245,11 +271,17 @@ default="bilinear"
         ImageCacheWarning
             If the cache can't be used, once for each directory and process.
         """
+        return self._load(X)
+
+    def _load(self, X, task=None):
         plan = self._check_parameters()
         cells = list_images(type(self).__name__, X)
+        if task is not None:
+            task.start_rows(0 if self.lazy else len(cells))
         if self.lazy:
             return LazyImages(cells, plan)
-        images, errors = load_images(cells, plan)
+        on_done = None if task is None else task.count_rows
+        images, errors = load_images(cells, plan, on_done=on_done)
         if errors:
             warn_user(ImageLoadWarning(errors))
         return images.reshape(len(images), -1) if self.flatten else images

@@ -2,10 +2,10 @@
 
 import itertools
 import time
-from contextlib import nullcontext
 
 from joblib import Parallel, delayed, effective_n_jobs, parallel_config
 
+from skimgclf._terminal import make_bar
 from skimgclf._validation import Rule, is_int
 
 # Rows that a thread takes at once: enough that handing them over costs nothing beside
@@ -50,7 +50,16 @@ def count_threads(n_jobs):
         return effective_n_jobs(n_jobs)
 
 
-def run_chunks(function, n_rows, *, max_size=_MAX_CHUNK, n_jobs, verbose, description):
+def run_chunks(
+    function,
+    n_rows,
+    *,
+    max_size=_MAX_CHUNK,
+    n_jobs,
+    verbose,
+    description,
+    on_done=None,
+):
     """Call a function for each chunk of rows, by threads where they gain time.
 
     Threads suffice, since Pillow decodes and resizes outside of Python's lock, and
@@ -60,7 +69,7 @@ def run_chunks(function, n_rows, *, max_size=_MAX_CHUNK, n_jobs, verbose, descri
     Parameters
     ----------
     function : callable
-        Called with a range of row numbers; its result is dropped.
+        Called with a range of row numbers; returns how many of them to count as done.
     n_rows : int
         How many rows there are.
     max_size : int, default=32
@@ -68,33 +77,34 @@ def run_chunks(function, n_rows, *, max_size=_MAX_CHUNK, n_jobs, verbose, descri
     n_jobs : int or None
         As in joblib.
     verbose : int
-        Whether to show a progress bar on stderr.
+        Whether to show a progress bar.
     description : str
         The text before the bar.
+    on_done : callable, default=None
+        Called with the number of further rows that are done, in the calling thread.
     """
     n_threads = count_threads(n_jobs)
     size = min(max_size, _MAX_CHUNK)
-    with _make_bar(n_rows, description, verbose) as bar:
+    with make_bar(description, "images", shown=verbose, total=n_rows) as bar:
         for n_done in _run(function, n_rows, size, n_jobs, n_threads):
-            if bar is not None:
-                bar.update(n_done)
+            bar.update(n_done)
+            if on_done is not None:
+                on_done(n_done)
 
 
 def _run(function, n_rows, size, n_jobs, n_threads):
     """Work on all rows, and yield how many are done each time."""
-    start = 0
     # joblib takes a millisecond to start, ten times as long as a small image.
     sizes = _FIRST_CHUNKS if n_threads > 1 else ()
-    for n_done, is_worth in _run_alone(function, n_rows, size, sizes):
+    rest = range(n_rows)
+    for start, n_done, is_worth in _run_alone(function, n_rows, size, sizes):
         yield n_done
-        start += n_done
+        rest = range(start, n_rows)
         if n_threads > 1 and is_worth:
             break
-    rest = range(start, n_rows)
     if rest:
         size = max(1, min(size, len(rest) // (4 * n_threads)))
-        tasks = (delayed(_run_chunk)(function, chunk) for chunk in _cut(rest, size))
-        yield from _make_parallel(n_jobs)(tasks)
+        yield from _make_parallel(n_jobs)(map(delayed(function), _cut(rest, size)))
 
 
 def _run_alone(function, n_rows, size, first_sizes):
@@ -111,8 +121,10 @@ def _run_alone(function, n_rows, size, first_sizes):
 
     Yields
     ------
+    start : int
+        The first row that wasn't worked on.
     n_done : int
-        How many rows were worked on.
+        How many rows the function counts as done.
     is_worth : bool
         Whether this chunk of rows and the one before it were slow: one alone may have
         been held up.
@@ -122,12 +134,12 @@ def _run_alone(function, n_rows, size, first_sizes):
     while start < n_rows:
         chunk = range(start, min(start + min(next(sizes), size), n_rows))
         started = time.perf_counter()
-        function(chunk)
+        n_done = function(chunk)
         seconds = time.perf_counter() - started
         is_slow = start > 0 and seconds > _WORTH_A_THREAD * len(chunk)
         n_slow = n_slow + 1 if is_slow else 0
-        yield len(chunk), n_slow > 1
         start = chunk.stop
+        yield start, n_done, n_slow > 1
 
 
 def _cut(rows, size):
@@ -137,16 +149,3 @@ def _cut(rows, size):
 def _make_parallel(n_jobs):
     # By name: joblib's require="sharedmem" drops the n_jobs of a parallel_config.
     return Parallel(n_jobs=n_jobs, backend="threading", return_as="generator_unordered")
-
-
-def _run_chunk(function, chunk):
-    function(chunk)
-    return len(chunk)
-
-
-def _make_bar(n_rows, description, verbose):
-    if not verbose:
-        return nullcontext()
-    from tqdm import tqdm
-
-    return tqdm(total=n_rows, desc=description, unit=" images")

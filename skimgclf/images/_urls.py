@@ -12,6 +12,7 @@ from collections import OrderedDict
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
+from skimgclf._extras import how_to_install
 from skimgclf._file_identity import wait_for_identity
 from skimgclf._platform import after_fork
 from skimgclf._validation import Rule
@@ -358,8 +359,7 @@ def _import_fsspec(url):
     except ImportError as error:
         raise MissingPackageError(
             f"{mask_credentials(repr(url))} is a URL, which fsspec reads, and that "
-            "isn't installed: "
-            'pip install "skimgclf[remote]".'
+            f"isn't installed: {how_to_install('remote')}."
         ) from error
     return fsspec
 
@@ -373,6 +373,5 @@ def _missing_packages_named(url):
     except ImportError as error:
         raise MissingPackageError(
             f"{mask_credentials(repr(url))} needs a package that isn't installed: "
-            f"{error} (for http:// and "
-            'https://, pip install "skimgclf[remote]").'
+            f"{error} (for http:// and https://, {how_to_install('remote')})."
         ) from error

@@ -6,6 +6,7 @@ import numpy as np
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils.validation import check_is_fitted
 
+from skimgclf._callbacks import CallbackSupportMixin, FitTask, with_callbacks
 from skimgclf.models._checks.images import check_samples
 from skimgclf.models._checks.labels import warn_of_unknown_labels
 from skimgclf.models._checks.parameters import TABLE
@@ -15,14 +16,16 @@ from skimgclf.models._fork_guard import (
     missing_error,
     postpone,
 )
+from skimgclf.models._grad_cam import make_grad_cam
 from skimgclf.models._predict import Predictor, predict_in_batches
 from skimgclf.models._state import pack_state, unpack_state
-from skimgclf.models._training.fit import learn
+from skimgclf.models._training.callbacks import EpochReporter
+from skimgclf.models._training.fit import count_epochs, learn
 from skimgclf.models._training.optimizer_copy import pack_optimizer
 from skimgclf.models._training.rollback import adopt, detach
 
 
-class KerasImageClassifier(ClassifierMixin, BaseEstimator):
+class KerasImageClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
     """Classify images with a network: dense, convolutional, residual or pretrained.
 
     The defaults are the textbook's first network: three dense layers of 40, 20 and 10
@@ -297,6 +300,7 @@ default=None
         self.random_state = random_state
         self.verbose = verbose
 
+    @with_callbacks
     def fit(
         self,
         X,
@@ -337,9 +341,14 @@ default=None
             If a parameter or the data are invalid.
         """
         validation = (X_val, y_val, sample_weight_val)
+        task = FitTask(self, X, y, sample_weight)
+        task.start(count_epochs(TABLE.read(self), vars(self).get("_training")))
         learner = detach(self)
-        learner._fit(X, y, sample_weight, validation=validation)
-        return adopt(self, learner)
+        reporter = EpochReporter(task)
+        learner._fit(X, y, sample_weight, validation=validation, reporter=reporter)
+        adopt(self, learner)
+        task.end()
+        return self
 
     def partial_fit(self, X, y, classes=None, sample_weight=None):
         """Train for one epoch on a part of the data.
@@ -427,6 +436,45 @@ default=None
         """
         with np.errstate(divide="ignore"):
             return np.log(self.predict_proba(X))
+
+    def grad_cam(self, X, label=None):
+        """Compute the places in images that speak for a class, from gradients.
+
+        The last feature maps of the network are added up, each weighted by the mean
+        gradient of the class on it: Grad-CAM. One pass through the network suffices.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, height, width, n_channels)
+            Images like those of fit.
+        label : str, int or bool, default=None
+            The class, one of `classes_`; None for the most probable of each image.
+
+        Returns
+        -------
+        maps : ndarray of shape (n_samples, height, width)
+            In [0, 1], where 1 is the strongest place of each image; all 0 if nothing
+            speaks for the class.
+
+        Raises
+        ------
+        ValueError
+            If the network has no feature maps, or the class is unknown.
+
+        See Also
+        --------
+        skimgclf.SaliencyDisplay : Draw such a map.
+        """
+        check_is_fitted(self)
+        seen = detach(self)  # of one fit, whatever other threads do
+        column, labels = None, seen.classes_.tolist()
+        if label is not None:
+            if label not in labels:
+                raise TABLE.error("label", f"one of {labels} or None", label)
+            column = labels.index(label)
+        X = check_samples(seen, X, reset=False)
+        compute = make_grad_cam(seen.model_, column)
+        return predict_in_batches(compute, X, batch_size=seen.batch_size)
 
     def score(self, X, y, sample_weight=None):
         """Compute the accuracy: the fraction of samples with the right predicted label.

@@ -14,6 +14,12 @@ from sklearn.base import (
 )
 from sklearn.utils.validation import check_is_fitted
 
+from skimgclf._callbacks import (
+    CallbackSupportMixin,
+    FitTask,
+    share_callbacks,
+    with_callbacks,
+)
 from skimgclf._validation import (
     ParameterTable,
     Rule,
@@ -64,7 +70,12 @@ TABLE = ParameterTable(
 _LEARNT = ("image_shape", "n_features_out", "weights_hash")
 
 
-class ImageEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
+class ImageEmbedder(
+    CallbackSupportMixin,
+    ClassNamePrefixFeaturesOutMixin,
+    TransformerMixin,
+    BaseEstimator,
+):
     """Turn images into the features of a pretrained network.
 
     A network that was trained on a million photos turns an image into some hundred
@@ -158,6 +169,7 @@ class ImageEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstim
         self.cache = cache
         self.cache_limit = cache_limit
 
+    @with_callbacks
     def fit(self, X, y=None):
         """Load the backbone for images of this shape, without training.
 
@@ -177,9 +189,13 @@ class ImageEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstim
         ValueError
             If a parameter or the images are invalid, or the weights aren't there.
         """
+        task = FitTask(self, X, y)
+        task.start(0)
         self._fit(X)
+        task.end()
         return self
 
+    @with_callbacks
     def fit_transform(self, X, y=None):
         """Load the backbone, and compute the features of all images.
 
@@ -194,7 +210,12 @@ class ImageEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstim
         -------
         features : ndarray of shape (n_samples, n_features_out), float32
         """
-        return self._embed(self._fit(X))
+        task = FitTask(self, X, y)
+        images = self._fit(X)
+        task.start_rows(len(images))
+        features = self._embed(images, task)
+        task.end()
+        return features
 
     def transform(self, X):
         """Compute the features of all images.
@@ -223,10 +244,12 @@ class ImageEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstim
         adopt(self, learner)
         return X
 
-    def _embed(self, X):
+    def _embed(self, X, task=None):
         predict, cache = self._load_fitted().predictor.start(), self._open_cache()
         if cache is not None:
             predict = cache.complete(predict)
+        if task is not None:
+            predict = task.counting(predict)
         features = predict_in_batches(predict, X, batch_size=self.batch_size)
         if cache is not None:
             warn_of_problem(cache)
@@ -282,6 +305,7 @@ class ImageEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstim
         for name in ("_metadata_request", "_sklearn_output_config"):
             if name in vars(self):
                 setattr(cloned, name, copy.deepcopy(vars(self)[name]))
+        share_callbacks(self, cloned)
         return cloned
 
     def __getstate__(self):

@@ -1,4 +1,8 @@
-"""Import matplotlib when a display is drawn, and make axes."""
+"""Import matplotlib when a display is drawn, make axes, and show displays."""
+
+import io
+
+from skimgclf._extras import how_to_install
 
 
 def import_pyplot(caller):
@@ -18,7 +22,7 @@ def import_pyplot(caller):
     except ImportError as error:
         raise ImportError(
             f"{caller} draws with matplotlib, which isn't installed: "
-            '`pip install "skimgclf[plot]"` installs it.'
+            f"{how_to_install('plot')}."
         ) from error
     return plt
 
@@ -52,24 +56,40 @@ def make_axes(caller, given, figsize, *, margin_above=None):
     return figure.add_axes((0, 0, 1, height / (height + margin_above)))
 
 
-def split_axes(ax, boxes):
+def split_axes(frame, boxes):
     """Put smaller axes inside of other axes, and hide the lines of the outer ones.
 
     Parameters
     ----------
-    ax : matplotlib Axes
+    frame : matplotlib Axes
     boxes : list of tuple of four float
-        Left, bottom, width and height of each part, in fractions of `ax`.
+        Left, bottom, width and height of each part, in fractions of `frame`.
 
     Returns
     -------
     axes : list of matplotlib Axes
     """
-    ax.set_axis_off()
-    return [ax.inset_axes(box) for box in boxes]
+    frame.set_axis_off()
+    return [frame.inset_axes(box) for box in boxes]
 
 
-def measure_axes(ax):
+def measure_axes(frame):
     """Return the width and height of axes, in inches."""
-    extent = ax.get_window_extent()
-    return extent.width / ax.figure.dpi, extent.height / ax.figure.dpi
+    extent = frame.get_window_extent()
+    return extent.width / frame.figure.dpi, extent.height / frame.figure.dpi
+
+
+class ShownInNotebooks:
+    """Show a display where it is the last value of a notebook's cell."""
+
+    def _repr_png_(self):
+        plt = import_pyplot(type(self).__name__)
+        figure = getattr(self, "figure_", None)
+        if figure is None:
+            figure = self.plot().figure_
+            plt.close(figure)  # the notebook would show it a second time
+        elif getattr(figure, "number", None) in plt.get_fignums():
+            return None  # the notebook shows open figures itself
+        content = io.BytesIO()
+        figure.savefig(content, format="png", bbox_inches="tight")
+        return content.getvalue()

@@ -5,18 +5,20 @@ import math
 import numpy as np
 from sklearn.utils import check_consistent_length, column_or_1d
 
+from skimgclf._terminal import hidden_bars
 from skimgclf._validation import NONE, ParameterTable, Rule, an_int, one_of
 from skimgclf.images._input_forms import list_images
-from skimgclf.plot._figure import import_pyplot, make_axes, measure_axes, split_axes
+from skimgclf.plot._figure import (
+    ShownInNotebooks,
+    import_pyplot,
+    make_axes,
+    measure_axes,
+    split_axes,
+)
+from skimgclf.plot._labels import LITERAL, warn_of_missing_characters
 from skimgclf.plot._pictures import read_pictures
 from skimgclf.plot._ranking import WHICH, check_probabilities, rank_rows
-from skimgclf.plot._tiles import (
-    FONT_SIZE,
-    PICTURE_FRACTION,
-    measure_titles,
-    place_tiles,
-    write_titles,
-)
+from skimgclf.plot._tiles import PICTURE_FRACTION, place_tiles, write_titles
 
 _TABLE = ParameterTable(
     "ImageGridDisplay",
@@ -34,10 +36,10 @@ _MAX_SIDE = 256
 _TILE_WIDTH = 1.7
 _MARGIN_ABOVE = 0.3  # for a title of the whole grid
 
-_RIGHT, _WRONG = "black", "tab:red"
+_WRONG = "tab:red"
 
 
-class ImageGridDisplay:
+class ImageGridDisplay(ShownInNotebooks):
     """Draw a grid of images, with their true and predicted labels.
 
     Use :meth:`from_predictions` or :meth:`from_estimator` for the worst errors of a
@@ -151,7 +153,8 @@ class ImageGridDisplay:
         y_pred = estimator.predict(X)
         proba = classes = None
         if hasattr(estimator, "predict_proba"):
-            proba, classes = estimator.predict_proba(X), estimator.classes_
+            with hidden_bars():  # the same images once more
+                proba, classes = estimator.predict_proba(X), estimator.classes_
         return cls.from_predictions(
             cells,
             y,
@@ -288,22 +291,25 @@ class ImageGridDisplay:
         n_columns = min(len(cells), n_columns or math.ceil(math.sqrt(len(cells))))
         n_rows = math.ceil(len(cells) / n_columns)
 
-        width = _TILE_WIDTH if ax is None else measure_axes(ax)[0] / n_columns
+        width, height = _TILE_WIDTH, None
+        if ax is not None:
+            width, height = np.divide(measure_axes(ax), (n_columns, n_rows))
         titles = write_titles(
-            self.y_true, self.y_pred, self.probability, len(cells), width
+            self.y_true, self.y_pred, self.probability, len(cells), width, height
         )
-        title_height = measure_titles(titles)
-        tile_height = _picture_height(pictures) + title_height
+        warn_of_missing_characters(title.text for title in titles.titles)
+        tile_height = _picture_height(pictures) + titles.height
         figsize = (width * n_columns, tile_height * n_rows)
         ax = make_axes(caller, ax, figsize, margin_above=_MARGIN_ABOVE)
         boxes = place_tiles(
-            len(cells), n_columns, n_rows, title_height / measure_axes(ax)[1]
+            len(cells), n_columns, n_rows, titles.height / measure_axes(ax)[1]
         )
         axes = split_axes(ax, boxes)
-        for tile, picture, title in zip(axes, pictures, titles, strict=True):
+        for tile, picture, title in zip(axes, pictures, titles.titles, strict=True):
             _draw_picture(tile, picture, im_kw)
-            colour = _WRONG if title.is_wrong else _RIGHT
-            style = {"fontsize": FONT_SIZE, "color": colour, "pad": 3}
+            style = {"fontsize": titles.font_size, "pad": 3, **LITERAL}
+            if title.is_wrong:
+                style["color"] = _WRONG
             tile.set_title(title.text, **(style | (title_kw or {})))
         self.ax_, self.axes_, self.figure_ = ax, np.array(axes, dtype=object), ax.figure
         return self

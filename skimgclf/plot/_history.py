@@ -6,20 +6,28 @@ from sklearn.utils.validation import check_is_fitted
 
 from skimgclf._validation import is_int, parameter_error
 from skimgclf.exceptions import InvalidParameterError
-from skimgclf.plot._figure import import_pyplot, make_axes, measure_axes, split_axes
+from skimgclf.plot._figure import (
+    ShownInNotebooks,
+    import_pyplot,
+    make_axes,
+    measure_axes,
+    split_axes,
+)
+from skimgclf.plot._labels import LITERAL
 
 _OWNER = "TrainingHistoryDisplay"
 
 _PANEL_SIZE = (4.8, 3.6)  # inches
 _GAP = 0.8  # inches between two panels, for ticks and their name
+_NARROW = 2.2  # inches; in narrower panels, the name stands above the curves
 _MAX_MARKED = 30  # with more epochs, a mark at each would hide the curve
 
 
-class TrainingHistoryDisplay:
+class TrainingHistoryDisplay(ShownInNotebooks):
     """Draw curves of loss and metrics by epoch, validation beside training.
 
-    Use :meth:`from_estimator` for a fitted classifier. All parameters are stored as
-    attributes.
+    Use :meth:`from_estimator` for a fitted classifier. The learning rate is a curve
+    where it changes. All parameters are stored as attributes.
 
     Parameters
     ----------
@@ -137,7 +145,8 @@ class TrainingHistoryDisplay:
         self.lines_ = []
         for panel, metric in zip(axes, metrics, strict=True):
             self.lines_ += _draw_metric(panel, metric, self.history, mark, line_kw)
-        axes[0].legend(fontsize="small")
+        size = "xx-small" if _is_narrow(axes[0]) else "small"
+        axes[0].legend(fontsize=size, framealpha=0.6, handlelength=1.2)
         self.ax_, self.axes_, self.figure_ = ax, np.array(axes, dtype=object), ax.figure
         return self
 
@@ -201,6 +210,10 @@ def _boxes(ax, n_panels):
     return [(i * (width + gap), 0, width, 1) for i in range(n_panels)]
 
 
+def _is_narrow(ax):
+    return measure_axes(ax)[0] < _NARROW
+
+
 def _draw_metric(ax, metric, history, mark, line_kw):
     """Draw one metric, and return its lines."""
     from matplotlib.ticker import MaxNLocator
@@ -209,15 +222,28 @@ def _draw_metric(ax, metric, history, mark, line_kw):
     style = {"marker": "o" if n_epochs <= _MAX_MARKED else None, "markersize": 4}
     style |= line_kw or {}
     lines = []
-    for name, label in [(metric, "training"), (f"val_{metric}", "validation")]:
+    title = metric.replace("_", " ")
+    is_rate = metric == "learning_rate"
+    labels = (title if is_rate else "training"), "validation"
+    for name, label in zip((metric, f"val_{metric}"), labels, strict=True):
         if name in history:
             epochs = np.arange(1, n_epochs + 1)
             lines += ax.plot(epochs, history[name], **({"label": label} | style))
     if mark is not None:
         epoch, label = mark
         ax.axvline(epoch, color="0.4", linestyle="--", linewidth=1, label=label)
-    ax.set(xlabel="epoch", ylabel=metric)
-    ax.xaxis.set_major_locator(MaxNLocator(integer=True, steps=[1, 2, 5, 10]))
+    ax.set_xlabel("epoch")
+    locate = {"integer": True, "steps": [1, 2, 5, 10]}
+    if _is_narrow(ax):
+        ax.set_title(title, fontsize="small", **LITERAL)
+        ax.tick_params(labelsize="small")
+        ax.yaxis.set_major_locator(MaxNLocator(4))
+        locate["nbins"] = 4
+    else:
+        ax.set_ylabel(title, **LITERAL)
+    ax.xaxis.set_major_locator(MaxNLocator(**locate))
+    if is_rate:
+        ax.ticklabel_format(axis="y", scilimits=(-2, 2))
     if n_epochs == 1:
         ax.set(xlim=(0, 2), xticks=[1])
     return lines

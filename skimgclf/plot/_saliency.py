@@ -1,18 +1,49 @@
 """Draw a map of the places in an image that speak for a class: SaliencyDisplay."""
 
+import dataclasses
 import os
 
 import numpy as np
 from PIL import Image
+from sklearn.pipeline import Pipeline
 
-from skimgclf._validation import ParameterTable, ints, optional
+from skimgclf._terminal import hidden_bars
+from skimgclf._validation import ParameterTable, a_number, ints, one_of, optional
 from skimgclf.exceptions import InvalidParameterError
-from skimgclf.plot._figure import import_pyplot, make_axes
+from skimgclf.plot._figure import (
+    ShownInNotebooks,
+    import_pyplot,
+    make_axes,
+    measure_axes,
+    split_axes,
+)
+from skimgclf.plot._labels import (
+    CHARACTER_WIDTH,
+    FONT_SIZE,
+    LITERAL,
+    warn_of_missing_characters,
+    wrap_label,
+)
 from skimgclf.plot._pictures import read_pictures
 
 _OWNER = "SaliencyDisplay"
 _SIDES = optional(ints(1, length=2, or_int=True))
-_TABLE = ParameterTable(_OWNER, {"patch_size": _SIDES, "stride": _SIDES})
+_LABELS = {
+    "occlusion": "fall in probability when hidden",
+    "grad_cam": "Grad-CAM, 1 where it is strongest",
+}
+_TABLE = ParameterTable(
+    _OWNER,
+    {
+        "method": one_of(*_LABELS),
+        "patch_size": _SIDES,
+        "stride": _SIDES,
+        "limit": optional(a_number("(0, inf)")),
+    },
+)
+
+# A map of smaller changes of the probability is faint, since it says little.
+_LEAST_LIMIT = 0.1
 
 # Pixels of the longer side; larger files are shrunk before patches are hidden.
 _MAX_SIDE = 512
@@ -20,15 +51,20 @@ _MAX_SIDE = 512
 # Default side of a patch, as a fraction of the shorter side of the image.
 _PATCH_FRACTION = 1 / 6
 
+# Inches of a new figure: the longer side of an image, between images, above them for
+# the titles, and beside them for the colour bar with its numbers.
+_SIDE, _GAP, _TITLE_HEIGHT, _BAR_WIDTH = 3.2, 0.15, 0.45, 0.8
+
 _BYTES_AT_ONCE = 64 * 2**20
 _MAX_AT_ONCE = 256
 
 
-class SaliencyDisplay:
-    """Draw an image with a map of the places that speak for a class.
+class SaliencyDisplay(ShownInNotebooks):
+    """Draw an image, and beside it a map of the places that speak for a class.
 
     Use :meth:`from_estimator`, which hides the image patch by patch and measures by how
-    much the probability of the class falls. All parameters are stored as attributes.
+    much the probability of the class falls, or asks a network for Grad-CAM. All
+    parameters are stored as attributes.
 
     Parameters
     ----------
@@ -36,16 +72,20 @@ class SaliencyDisplay:
         The image.
     saliency : ndarray of shape (height, width)
         How far the probability falls when the pixel is hidden, on average over the
-        patches that hide it; below 0 where it rises.
+        patches that hide it; below 0 where it rises. With Grad-CAM numbers in [0, 1].
     target : str, int or bool, default=None
         The class.
     probability : float, default=None
         Probability of the class for the unchanged image.
+    method : {"occlusion", "grad_cam"}, default="occlusion"
+        How the map was computed; decides on its scale.
 
     Attributes
     ----------
     ax_ : matplotlib Axes
-        The axes with image and map.
+        The frame around `axes_`.
+    axes_ : ndarray of shape (2,)
+        The axes of the bare image, and of the image with the map.
     figure_ : matplotlib Figure
         The figure.
     im_ : matplotlib AxesImage
@@ -62,8 +102,10 @@ class SaliencyDisplay:
     hidden patch are unlike the training images. If two places hold the same evidence,
     hiding one of them changes little.
 
-    The method is occlusion sensitivity, section 4.2 of Zeiler and Fergus, "Visualizing
-    and Understanding Convolutional Networks", 2014.
+    The methods are occlusion sensitivity, section 4.2 of Zeiler and Fergus,
+    "Visualizing and Understanding Convolutional Networks", 2014, and Selvaraju and
+    others, "Grad-CAM: visual explanations from deep networks via gradient-based
+    localization", 2017.
 
     Examples
     --------
@@ -87,11 +129,14 @@ class SaliencyDisplay:
     [1.0, 0.0]
     """
 
-    def __init__(self, image, saliency, *, target=None, probability=None):
+    def __init__(
+        self, image, saliency, *, target=None, probability=None, method="occlusion"
+    ):
         self.image = image
         self.saliency = saliency
         self.target = target
         self.probability = probability
+        self.method = method
 
     @classmethod
     def from_estimator(
@@ -100,16 +145,18 @@ class SaliencyDisplay:
         image,
         *,
         target=None,
+        method="occlusion",
         patch_size=None,
         stride=None,
         fill_value=None,
         cmap="bwr",
         alpha=0.7,
+        limit=None,
         colorbar=True,
         ax=None,
         im_kw=None,
     ):
-        """Hide patch after patch of an image, predict, and draw the map.
+        """Compute a map of the places that speak for a class, and draw it.
 
         Parameters
         ----------
@@ -123,6 +170,12 @@ class SaliencyDisplay:
             proportions, and are shrunk to at most 512x512 pixels.
         target : str, int or bool, default=None
             The class, one of `classes_`; None for the most probable.
+        method : {"occlusion", "grad_cam"}, default="occlusion"
+            - "occlusion": hide patch after patch and predict, hundreds of times; for
+              every classifier
+            - "grad_cam": one pass through a network of feature maps, with gradients;
+              for a `skimgclf.KerasImageClassifier` of images, or a Pipeline of an
+              ImageLoader and one. The image is drawn as the network sees it.
         patch_size : int or tuple of two int, default=None
             Height and width of the hidden patches, in pixels of the image; None for a
             sixth of the shorter side. Small patches show more detail and more noise.
@@ -131,7 +184,7 @@ class SaliencyDisplay:
             Half the stride needs four times as many predictions.
         fill_value : float or array-like of shape (n_channels,), default=None
             Pixel value of hidden patches; None for the mean colour of the image.
-        cmap, alpha, colorbar, ax, im_kw
+        cmap, alpha, limit, colorbar, ax, im_kw
             As in `plot`.
 
         Returns
@@ -148,49 +201,60 @@ class SaliencyDisplay:
             If matplotlib isn't installed.
         """
         import_pyplot(f"{cls.__name__}.from_estimator")
+        _TABLE.check({"method": method, "limit": limit})
         if not hasattr(estimator, "predict_proba"):
             raise InvalidParameterError(
                 f"{_OWNER} needs a fitted classifier with predict_proba, which "
                 f"{type(estimator).__name__} doesn't have; "
                 "sklearn.calibration.CalibratedClassifierCV adds it to a classifier."
             )
-        image = _read_single(image)
-        patch_size, stride = _check_patches(image, patch_size, stride)
-        fill_value = _check_fill_value(image, fill_value)
-        probabilities = estimator.predict_proba(image[np.newaxis])[0]
-        column = _find_target(estimator.classes_, target, probabilities)
-        saliency = _measure(
-            lambda images: estimator.predict_proba(images)[:, column],
-            image,
-            probabilities[column],
-            patch_size,
-            stride,
-            fill_value,
-        )
+        patches = {
+            "patch_size": patch_size,
+            "stride": stride,
+            "fill_value": fill_value,
+        }
+        compute = _hide_patches if method == "occlusion" else _trace_gradients
+        with hidden_bars():
+            image, saliency, column, probability = compute(
+                estimator, image, target, patches
+            )
         display = cls(
             image,
             saliency,
             target=np.asarray(estimator.classes_).tolist()[column],
-            probability=float(probabilities[column]),
+            probability=float(probability),
+            method=method,
         )
         return display.plot(
-            cmap=cmap, alpha=alpha, colorbar=colorbar, ax=ax, im_kw=im_kw
+            cmap=cmap, alpha=alpha, limit=limit, colorbar=colorbar, ax=ax, im_kw=im_kw
         )
 
-    def plot(self, *, cmap="bwr", alpha=0.7, colorbar=True, ax=None, im_kw=None):
-        """Draw the image, and the map over it.
+    def plot(
+        self,
+        *,
+        cmap="bwr",
+        alpha=0.7,
+        limit=None,
+        colorbar=True,
+        ax=None,
+        im_kw=None,
+    ):
+        """Draw the image, and beside it the image under the map.
 
         Parameters
         ----------
         cmap : str or matplotlib Colormap, default="bwr"
             Colours of the map; its middle stands for 0.
         alpha : float, default=0.7
-            Opacity of the map where it is strongest, in [0, 1]. Where the map is 0, it
-            is transparent.
+            Opacity of the map at its limit, in [0, 1]. Where the map is 0, it is
+            transparent.
+        limit : float, default=None
+            The value with the strongest colour. None for the largest of the map, and
+            0.1 at least, so that a map of small changes is faint.
         colorbar : bool, default=True
-            Whether to draw a scale beside the image.
+            Whether to draw a scale beside the map.
         ax : matplotlib Axes, default=None
-            The axes to draw on; None makes a new figure.
+            The axes to draw in; None makes a new figure.
         im_kw : dict, default=None
             Passed on to matplotlib's `imshow` for the map.
 
@@ -200,28 +264,120 @@ class SaliencyDisplay:
 
         Raises
         ------
+        InvalidParameterError
+            If a parameter has an invalid value.
         ImportError
             If matplotlib isn't installed.
         """
-        ax = make_axes(f"{type(self).__name__}.plot", ax, (4.8, 4))
-        _draw_image(ax, np.asarray(self.image))
-        saliency = np.asarray(self.saliency)
-        limit = np.abs(saliency).max() or 1.0
+        _TABLE.check({"method": self.method, "limit": limit})
+        image, saliency = np.asarray(self.image), np.asarray(self.saliency)
+        sizes = _measure_parts(image, colorbar)
+        ax = make_axes(
+            f"{type(self).__name__}.plot", ax, sizes.figsize, margin_above=_TITLE_HEIGHT
+        )
+        bare, under_map = split_axes(ax, sizes.place(ax))
+        largest = np.abs(saliency).max()
+        limit = max(largest, _LEAST_LIMIT) if limit is None else limit
         style = {
             "cmap": cmap,
             "vmin": -limit,
             "vmax": limit,
-            "alpha": alpha * np.abs(saliency) / limit,
+            "alpha": alpha * np.minimum(np.abs(saliency) / limit, 1),
         }
-        self.im_ = ax.imshow(saliency, **(style | (im_kw or {})))
+        for panel in (bare, under_map):
+            _draw_image(panel, image)
+            panel.set(xticks=[], yticks=[])
+        self.im_ = under_map.imshow(saliency, **(style | (im_kw or {})))
         if colorbar:
-            ax.figure.colorbar(self.im_, ax=ax, label="fall in probability when hidden")
-        ax.set(xticks=[], yticks=[])
-        if self.target is not None:
-            sure = "" if self.probability is None else f" ({self.probability:.2f})"
-            ax.set_title(f"{self.target}{sure}", wrap=True)
-        self.ax_, self.figure_ = ax, ax.figure
+            _draw_colorbar(under_map, self.im_, self.method)
+        titles = ["" if self.target is None else str(self.target), _LABELS[self.method]]
+        if self.target is not None and self.probability is not None:
+            titles[0] += f" ({self.probability:.2f})"
+        warn_of_missing_characters(titles)
+        for panel, title in zip((bare, under_map), titles, strict=True):
+            n_characters = max(8, int(measure_axes(panel)[0] / CHARACTER_WIDTH))
+            lines = wrap_label(title, n_characters)
+            panel.set_title("\n".join(lines), fontsize=FONT_SIZE, **LITERAL)
+        self.ax_, self.axes_ = ax, np.array([bare, under_map], dtype=object)
+        self.figure_ = ax.figure
         return self
+
+
+def _draw_colorbar(ax, drawn, method):
+    # Inside of the image's axes, so that it is as high as the image.
+    beside = ax.inset_axes((1.04, 0, 0.06, 1))
+    bar = ax.figure.colorbar(drawn, cax=beside)
+    if method == "grad_cam":
+        bar.ax.set_ylim(0, None)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Parts:
+    """Sizes in inches: of each of the two images, and of the room for the scale."""
+
+    width: float
+    height: float
+    bar: float
+
+    @property
+    def figsize(self):
+        return 2 * self.width + 3 * _GAP + self.bar, self.height + _GAP
+
+    def place(self, ax):
+        """Return the boxes of the two images, in fractions of axes of any size."""
+        total, _ = measure_axes(ax)
+        gap, bar = _GAP / total, min(self.bar / total, 0.25)
+        width = (1 - 3 * gap - bar) / 2
+        bottom = _GAP / self.figsize[1]
+        return [(left, bottom, width, 1 - bottom) for left in (gap, 2 * gap + width)]
+
+
+def _measure_parts(image, colorbar):
+    height, width = (_SIDE * side / max(image.shape[:2]) for side in image.shape[:2])
+    # A very low or narrow image still needs room for its title and its scale.
+    return _Parts(max(width, _SIDE / 2), max(height, _SIDE / 2), _BAR_WIDTH * colorbar)
+
+
+def _hide_patches(estimator, image, target, patches):
+    """Compute image, map, column of the class and its probability by occlusion."""
+    image = _read_single(image)
+    sizes = _check_patches(image, patches["patch_size"], patches["stride"])
+    fill_value = _check_fill_value(image, patches["fill_value"])
+    probabilities = estimator.predict_proba(image[np.newaxis])[0]
+    column = _find_target(estimator.classes_, target, probabilities)
+    saliency = _measure(
+        lambda images: estimator.predict_proba(images)[:, column],
+        image,
+        probabilities[column],
+        *sizes,
+        fill_value,
+    )
+    return image, saliency, column, probabilities[column]
+
+
+def _trace_gradients(estimator, image, target, patches):
+    """Compute image, map, column of the class and its probability by Grad-CAM."""
+    for name, value in patches.items():
+        if value is not None:
+            raise _TABLE.error(name, "None with method='grad_cam'", value)
+    estimator = getattr(estimator, "best_estimator_", estimator)
+    is_array = isinstance(image, np.ndarray)
+    images = _read_single(image)[np.newaxis] if is_array else [image]
+    if isinstance(estimator, Pipeline):
+        images = np.asarray(estimator[:-1].transform(images))
+        estimator = estimator[-1]
+    if not hasattr(estimator, "grad_cam") or np.ndim(images) != 4:
+        raise _TABLE.error(
+            "method",
+            "'occlusion' for this model: Grad-CAM needs a KerasImageClassifier of "
+            "images, at the end of a Pipeline behind its ImageLoader alone",
+            "grad_cam",
+        )
+    probabilities = estimator.predict_proba(images)[0]
+    column = _find_target(estimator.classes_, target, probabilities)
+    label = np.asarray(estimator.classes_).tolist()[column]
+    (saliency,) = estimator.grad_cam(images, label)
+    return images[0], saliency, column, probabilities[column]
 
 
 def _read_single(image):

@@ -5,6 +5,7 @@ import math
 import keras
 
 from skimgclf._validation import ParameterTable, one_of, optional
+from skimgclf.models._training.callbacks import append_epoch
 from skimgclf.saving._model_file import save_model
 
 _TABLE = ParameterTable(
@@ -88,12 +89,7 @@ class BestEpochCheckpoint(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch, logs=None):
         """Save the classifier, if the epoch is the best one."""
-        n_before = max(map(len, self._history.values()), default=0)
-        for name, value in logs.items():
-            values = self._history.setdefault(name, [math.nan] * n_before)
-            values.append(float(value))
-        for values in self._history.values():  # what this fit doesn't measure
-            values += [math.nan] * (n_before + 1 - len(values))
+        append_epoch(self._history, logs)
         monitor = self.monitor or ("val_loss" if "val_loss" in logs else "loss")
         if monitor not in logs:
             raise _TABLE.error("monitor", "measured: give validation data", monitor)

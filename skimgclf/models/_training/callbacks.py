@@ -1,12 +1,15 @@
-"""Copy the callbacks of the user, and print a line for each epoch."""
+"""Copy the callbacks of the user; print, note and report what each epoch brings."""
 
 import copy
 import hashlib
+import math
 import time
 
 import keras
 
 from skimgclf._terminal import escape_line, print_text
+from skimgclf.models._repairs import read_rate
+from skimgclf.models._training.seeds import seeded
 
 # Keras calls these methods once per call of the training program, so that batches must
 # run one by one for a callback that has one of them.
@@ -60,7 +63,10 @@ class EpochPrinter(keras.callbacks.Callback):
     def on_epoch_end(self, epoch, logs=None):
         """Print the line."""
         # Loss first, then the metrics, whatever order Keras has.
-        names = sorted(logs, key=lambda name: (not name.endswith("loss"), name))
+        names = sorted(
+            logs.keys() - {"learning_rate"},  # too small for four decimals
+            key=lambda name: (not name.endswith("loss"), name),
+        )
         values = ", ".join(f"{escape_line(name)} {logs[name]:.4f}" for name in names)
         seconds = time.perf_counter() - self._started
         width = len(str(self._n_epochs))
@@ -95,3 +101,74 @@ class EpochFinder(keras.callbacks.Callback):
         for weights in self.model.get_weights():
             digest.update(weights.tobytes())
         return digest.digest()
+
+
+class RateRecorder(keras.callbacks.Callback):
+    """Note the learning rate after each epoch in the history, where it changes."""
+
+    def on_epoch_end(self, epoch, logs=None):
+        """Note it, as Keras' own `LearningRateScheduler` does."""
+        optimizer = self.model.optimizer
+        if callable(read_rate(optimizer)):
+            logs["learning_rate"] = float(optimizer.learning_rate)
+
+
+class EpochReporter(keras.callbacks.Callback):
+    """Report each epoch to the callbacks of scikit-learn.
+
+    Parameters
+    ----------
+    task : FitTask
+        The fit.
+    """
+
+    def __init__(self, task):
+        super().__init__()
+        self._task = task
+
+    def set_classifier(self, show, history):
+        """Take what fit knows and Keras doesn't.
+
+        Parameters
+        ----------
+        show : callable
+            Makes the classifier, as it is now, of its network and its history.
+        history : dict of str to list of float
+            Of the epochs before this training.
+        """
+        self._show = show
+        self._history = {name: list(values) for name, values in history.items()}
+
+    def on_epoch_begin(self, epoch, logs=None):
+        """Report that the epoch begins."""
+        self._task.begin_part("epoch")
+
+    def on_epoch_end(self, epoch, logs=None):
+        """Report that the epoch has ended, and stop if a callback wants it."""
+        append_epoch(self._history, logs)
+        if self._task.end_part(self._describe):
+            self.model.stop_training = True
+
+    def _describe(self):
+        # A copy, since the network is trained further.
+        with seeded(0):  # the weights drawn here are replaced
+            network = keras.models.clone_model(self.model)
+        network.set_weights(self.model.get_weights())
+        history = {name: list(values) for name, values in self._history.items()}
+        return vars(self._show(network, history))
+
+
+def append_epoch(history, logs):
+    """Append the values of an epoch to a history: NaN where nothing was measured.
+
+    Parameters
+    ----------
+    history : dict of str to list of float
+        Is changed.
+    logs : dict of str to float
+        The values, as Keras gives them to callbacks.
+    """
+    n_before = max(map(len, history.values()), default=0)
+    for name in {**history, **logs}:
+        values = history.setdefault(name, [math.nan] * n_before)
+        values.append(float(logs.get(name, math.nan)))

@@ -10,13 +10,14 @@ from sklearn.utils.validation import check_consistent_length
 
 from skimgclf.models._checks.images import check_samples
 from skimgclf.models._checks.labels import check_labels, check_partial_classes
-from skimgclf.models._checks.parameters import check_parameters
+from skimgclf.models._checks.parameters import TABLE, check_parameters
 from skimgclf.models._checks.weights import check_weights
 from skimgclf.models._networks.fine_tuning import thaw
 from skimgclf.models._training.batches import Batches, reading
 from skimgclf.models._training.callbacks import (
     EpochFinder,
     EpochPrinter,
+    RateRecorder,
     copy_callbacks,
 )
 from skimgclf.models._training.loss import choose_soft_labels, name_loss
@@ -66,6 +67,28 @@ class Training:
     best_iter: int
 
 
+def count_epochs(parameters, previous):
+    """Count the epochs that a fit with these parameters has at most.
+
+    Parameters
+    ----------
+    parameters : dict of str to object
+        Those of the estimator.
+    previous : Training or None
+        The training before, if the estimator has one.
+
+    Returns
+    -------
+    n_epochs : int
+    """
+    names = ("epochs", "fine_tune", "fine_tune_epochs", "warm_start")
+    plain = TABLE.check({name: parameters[name] for name in names})
+    if not plain["fine_tune"]:
+        return plain["epochs"]
+    is_further = plain["warm_start"] and previous is not None
+    return plain["fine_tune_epochs"] + (0 if is_further else plain["epochs"])
+
+
 def learn(
     estimator,
     data,
@@ -75,6 +98,7 @@ def learn(
     classes=None,
     validation=(None, None, None),
     is_partial=False,
+    reporter=None,
 ):
     """Check parameters and data, and train on them.
 
@@ -94,6 +118,8 @@ def learn(
         As in ``fit``.
     is_partial : bool, default=False
         Whether `partial_fit` is the caller.
+    reporter : EpochReporter, default=None
+        Told of each epoch.
 
     Returns
     -------
@@ -124,11 +150,27 @@ def learn(
         refuse_other_network(previous, blueprint, classes)
     samples = join_samples(X, codes, weights)
     return train(
-        estimator, samples, validation, classes, blueprint, previous, parameters
+        estimator,
+        samples,
+        validation,
+        classes,
+        blueprint,
+        previous,
+        parameters,
+        reporter,
     )
 
 
-def train(estimator, samples, validation, classes, blueprint, previous, parameters):
+def train(
+    estimator,
+    samples,
+    validation,
+    classes,
+    blueprint,
+    previous,
+    parameters,
+    reporter=None,
+):
     """Train a network.
 
     Parameters
@@ -148,6 +190,8 @@ def train(estimator, samples, validation, classes, blueprint, previous, paramete
         The training to go on with; None for a new network.
     parameters : dict
         Those of KerasImageClassifier.
+    reporter : EpochReporter, default=None
+        Told of each epoch.
 
     Returns
     -------
@@ -160,7 +204,7 @@ def train(estimator, samples, validation, classes, blueprint, previous, paramete
         samples, validation = hold_out(samples, fraction, classes, seed=held_out_seed)
     fine = previous is not None and blueprint["fine_tune"]
     soft = choose_soft_labels(parameters, len(classes))
-    plan = _make_plan(parameters, stopper, previous, fine=fine)
+    plan = _make_plan(parameters, stopper, previous, reporter, fine=fine)
     order = np.random.default_rng(order_seed)
     if previous is not None:
         order = copy.deepcopy(previous.order)  # a failure must not move it on
@@ -186,7 +230,9 @@ def train(estimator, samples, validation, classes, blueprint, previous, paramete
             best_iter=_best_iter(history, stopper, plan),
         )
         if previous is None and blueprint["fine_tune"]:
-            training = _fine_tune(estimator, training, parameters, stopper, *parts)
+            training = _fine_tune(
+                estimator, training, parameters, stopper, reporter, *parts
+            )
     warn_of_filled(*[part.reader for part in parts])
     return training
 
@@ -236,7 +282,7 @@ def _hand_over(estimator, plan, previous, order, blueprint, classes):
             callback.set_classifier(show, {} if previous is None else previous.history)
 
 
-def _fine_tune(estimator, training, parameters, stopper, *parts):
+def _fine_tune(estimator, training, parameters, stopper, reporter, *parts):
     """Train the last layers of a backbone too, and return the whole training."""
     best = None
     if stopper is not None:
@@ -244,7 +290,7 @@ def _fine_tune(estimator, training, parameters, stopper, *parts):
         weights = training.network.get_weights()
         stopper = copy.copy(stopper)  # starts anew with the training
     thaw(training.network, training.blueprint["fine_tune"])
-    plan = _make_plan(parameters, stopper, training, fine=True)
+    plan = _make_plan(parameters, stopper, training, reporter, fine=True)
     _hand_over(
         estimator, plan, training, training.order, training.blueprint, training.classes
     )
@@ -288,17 +334,19 @@ def _describe(blueprint, classes):
     return {name: value for name, value in parts.items() if name != "parameters"}
 
 
-def _make_plan(parameters, stopper, previous, *, fine=False):
+def _make_plan(parameters, stopper, previous, reporter, *, fine=False):
     """Return the plan of a training, or of the fine tuning at its end."""
     prefix = "fine_tune_" if fine else ""
     epochs = parameters[f"{prefix}epochs"]
-    callbacks = copy_callbacks(parameters["callbacks"])
+    callbacks = [RateRecorder(), *copy_callbacks(parameters["callbacks"])]
     if stopper is not None:
         callbacks.append(stopper)
     if parameters["callbacks"]:
         callbacks.append(EpochFinder())  # the last, so that it sees what others did
     if parameters["verbose"]:
         callbacks.append(EpochPrinter(_n_epochs(previous) + epochs))
+    if reporter is not None:
+        callbacks.append(reporter)
     settings = OptimizerSettings(
         parameters["optimizer"],
         parameters[f"{prefix}learning_rate"],

@@ -39,7 +39,12 @@ from skimgclf.models._repairs import (
     quiet_about_retracing,
     refuse_renamed,
 )
-from skimgclf.models._training.callbacks import EpochPrinter, has_batch_hook
+from skimgclf.models._training.callbacks import (
+    EpochPrinter,
+    EpochReporter,
+    RateRecorder,
+    has_batch_hook,
+)
 from skimgclf.models._training.loop import looping
 from skimgclf.models._training.optimizer import (
     OptimizerSettings,
@@ -57,7 +62,12 @@ from skimgclf.models._training.shared_programs import describe_program, stand_in
 _trained = weakref.WeakValueDictionary()
 
 # Callbacks that keep no network after the training.
-_HARMLESS = {keras.callbacks.EarlyStopping, EpochPrinter}
+_HARMLESS = {
+    keras.callbacks.EarlyStopping,
+    EpochPrinter,
+    EpochReporter,
+    RateRecorder,
+}
 
 
 @dataclasses.dataclass(frozen=True)

@@ -1,0 +1,35 @@
+"""Say how to install the packages of an extra, wherever skimgclf itself came from."""
+
+import importlib.metadata
+import re
+
+
+def how_to_install(extra):
+    """Return the command that installs the packages of an extra.
+
+    The packages are named, since ``pip install "skimgclf[...]"`` would look for a copy
+    of skimgclf in an index, and may find another one than that in use.
+
+    Parameters
+    ----------
+    extra : str
+        Its name in ``pyproject.toml``.
+
+    Returns
+    -------
+    command : str
+
+    Examples
+    --------
+    >>> from skimgclf._extras import how_to_install
+    >>> how_to_install("plot")
+    'pip install "matplotlib>=3.9"'
+    """
+    try:
+        lines = importlib.metadata.requires("skimgclf") or []
+    except importlib.metadata.PackageNotFoundError:  # a copy that isn't installed
+        lines = []
+    marked = re.compile(rf"(.*?)\s*;\s*extra == ['\"]{extra}['\"]")
+    found = [match[1] for match in map(marked.fullmatch, lines) if match]
+    packages = " ".join(f'"{name}"' for name in found or [f"skimgclf[{extra}]"])
+    return f"pip install {packages}"
