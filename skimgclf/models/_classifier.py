@@ -172,8 +172,9 @@ default=None
     model_ : keras.Model
         The trained network: samples in [0, 1] to probabilities (n_samples, n_classes).
     history_ : dict of str to list of float
-        "loss" and "accuracy" on the training data, and with validation data "val_loss"
-        and "val_accuracy": one value for each epoch run.
+        "loss" and "accuracy" on the training data, with validation data "val_loss" and
+        "val_accuracy", and "learning_rate" after the epoch where it changes: one value
+        for each epoch run.
     n_iter_ : int
         Number of epochs run, with `warm_start` and `partial_fit` in all.
     best_iter_ : int

@@ -259,11 +259,11 @@ def _best_iter(history, stopper, plan):
     return len(history["loss"]) if stopper is None else stopper.best_epoch + 1
 
 
-def _hand_over(estimator, plan, previous, order, blueprint, classes):
+def _hand_over(classifier, plan, previous, order, blueprint, classes):
     """Let callbacks with a method `set_classifier` see the classifier at each epoch."""
 
     def show(network, history):
-        learner = detach(estimator)
+        learner = detach(classifier)
         learner.callbacks = None  # no part of what is learnt
         training = Training(
             network=network,
