@@ -112,7 +112,7 @@ def main():
         ).plot(n_columns=N_COLUMNS)
     accuracy = (y_pred == y_test).mean()
     display.ax_.set_title(
-        f"{len(paths)} photos to learn from, {accuracy:.0%} of {len(test_paths)} "
+        f"{len(paths)} patches to learn from, {accuracy:.0%} of {len(test_paths)} "
         "others right; below, some of the errors",
         fontsize=11,
     )

@@ -208,23 +208,13 @@ def write_page(page, folder):
                 ]
                 end = block.span[1]
             for path, figure in zip(block.pictures, figures, strict=False):
-                save_picture(figure, page.parent / path)
+                picture = page.parent / path
+                picture.parent.mkdir(parents=True, exist_ok=True)
+                figure.savefig(picture, dpi=100, bbox_inches="tight")
     text = "".join([*pieces, text[end:]])
     digest, _ = compute_digest(text)
     text = _MEASURED.sub(f"<!-- outputs of the code {digest} -->", text)
     page.write_text(text, encoding="utf-8")
-
-
-def save_picture(figure, path):
-    """Save a figure as a small PNG file."""
-    from PIL import Image
-
-    path.parent.mkdir(parents=True, exist_ok=True)
-    drawn = io.BytesIO()
-    figure.savefig(drawn, format="png", dpi=100, bbox_inches="tight")
-    with Image.open(drawn) as image:
-        # A palette makes it a third of the size.
-        image.convert("RGB").quantize(128).save(path, optimize=True)
 
 
 if __name__ == "__main__":
