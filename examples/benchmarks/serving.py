@@ -12,14 +12,15 @@ what they answer doesn't matter here.
 
 Needs ``pip install "skimgclf[serve,export,pretrained]" onnxruntime`` and Linux. Takes
 about three minutes on two cores. Run it with ``python examples/benchmarks/serving.py``;
-with ``--write``, it also writes the table for the user guide to
-``docs/user_guide/_serving.md``.
+names of kinds choose some of them, and ``--write`` also writes the table for the user
+guide to ``docs/user_guide/_serving.md``.
 """
 
 import os
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
+import argparse
 import concurrent.futures
 import contextlib
 import http.client
@@ -182,8 +183,8 @@ def measure(app, model, contents):
     ]
 
 
-def main(write=False, kinds=KINDS, n_requests=N_REQUESTS):
-    """Measure all, and print the table."""
+def main(kinds=KINDS, n_requests=N_REQUESTS, write=False):
+    """Measure the kinds, with so many images a client, and print the table."""
     rows = []
     others, began = measure_others(), time.monotonic()
     with tempfile.TemporaryDirectory() as folder:
@@ -201,6 +202,7 @@ def main(write=False, kinds=KINDS, n_requests=N_REQUESTS):
     header += ["CPU ms an image", "ms", "ms, 95 %", "images a second, 4 clients"]
     with contextlib.redirect_stdout(printed):
         print_table(header, rows)
+        print(f"\nEach client uploaded {n_requests} images, one in a request.")
         print(f"\n{describe_run('fastapi', 'uvicorn', 'onnxruntime', 'tensorflow')}")
         minutes = (time.monotonic() - began) / 60
         print(f"\n{describe_conditions(minutes, others, is_quick=False)}")
@@ -210,4 +212,9 @@ def main(write=False, kinds=KINDS, n_requests=N_REQUESTS):
 
 
 if __name__ == "__main__":
-    main(write="--write" in sys.argv)
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("kinds", nargs="*", choices=[*KINDS, []], metavar="KIND")
+    parser.add_argument("--requests", type=int, default=N_REQUESTS, metavar="N")
+    parser.add_argument("--write", action="store_true")
+    given = parser.parse_args()
+    main(given.kinds or KINDS, given.requests, given.write)
