@@ -261,7 +261,7 @@ def list_alive(group):
     return alive
 
 
-def end_group(group, seconds=60):
+def end_group(group, seconds=120):
     """Wait until all processes of a group have ended; kill and return the others."""
     deadline = time.monotonic() + seconds
     while list_alive(group) and time.monotonic() < deadline:
@@ -338,20 +338,21 @@ def test_searches_of_two_processes_end_as_a_whole(tmp_path, digit_folder, kind):
     n_kills = N_KILLS // 3
     for _ in range(n_kills):
         process = start(SEARCH, table, tmp_path)
-        time.sleep(draws.uniform(0.5, 20))
         group = process.pid
+        while len(list_workers(group)) < 2:
+            time.sleep(0.1)
+        time.sleep(draws.uniform(0, 20))
         started = time.monotonic()
         if kind == "Ctrl-C":
             os.killpg(group, signal.SIGINT)
         elif kind == "kill":
             os.kill(group, signal.SIGKILL)
         else:
-            # The tracker of resources is no worker: it is the one without threads.
-            workers = [n for n in list_alive(group) if count_threads(n) > 1]
-            os.kill(max(workers), signal.SIGKILL)
-        _, error = process.communicate(timeout=120)
+            os.kill(list_workers(group)[0], signal.SIGKILL)
+        process.wait(timeout=120)
         seconds.append(time.monotonic() - started)
         counts["left"] += len(end_group(group))
+        _, error = process.communicate()
         counts["ended"] += process.returncode != 0
         counts["told"] += any(
             word in error for word in ("KeyboardInterrupt", "TerminatedWorkerError")
@@ -364,8 +365,13 @@ def test_searches_of_two_processes_end_as_a_whole(tmp_path, digit_folder, kind):
     ]
 
 
-def count_threads(number):
-    return len(os.listdir(f"/proc/{number}/task"))
+def list_workers(group):
+    """List the workers of joblib in a group of processes."""
+    return [
+        number
+        for number in list_alive(group)
+        if b"LokyProcess" in pathlib.Path(f"/proc/{number}/cmdline").read_bytes()
+    ]
 
 
 def write_growing(path, content):
