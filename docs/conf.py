@@ -123,7 +123,7 @@ html_baseurl = os.environ.get("DOCS_URL", "")
 # Pages without others below them: their column on the left would be empty.
 html_sidebars = {"*": [], "api": ["sidebar-nav-bs"]}
 html_theme_options = {
-    "logo": {"text": html_title},
+    "logo": {"text": html_title, "alt_text": "The logo of skimgclf"},
     "show_prev_next": True,
     "secondary_sidebar_items": ["page-toc"],
     "footer_end": [],
