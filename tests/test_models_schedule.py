@@ -10,7 +10,8 @@ from sklearn.base import clone
 
 from skimgclf import ImageLoader, KerasImageClassifier, load_model, save_model
 from skimgclf.exceptions import InvalidParameterError
-from skimgclf.models._training.schedule import RateSchedule, list_variables
+from skimgclf.models._training.rate_schedule import RateSchedule
+from skimgclf.models._training.schedule import list_variables
 
 
 class NotesRates(keras.callbacks.Callback):

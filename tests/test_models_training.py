@@ -442,7 +442,7 @@ from sklearn.base import clone
 from skimgclf import ImageEmbedder, KerasImageClassifier
 
 X, y = np.eye(20), np.repeat([0, 1], 10)
-fitted = KerasImageClassifier(epochs=1).fit(X, y)
+fitted = KerasImageClassifier(activation="mish", epochs=1).fit(X, y)  # by TensorFlow
 
 def use(action, queue):
     try:

@@ -1,24 +1,11 @@
-"""Arrays to classes: the classifier, pretrained features, and the networks of both."""
+"""Arrays to classes: the classifier, pretrained features, and the networks of both.
 
-from skimgclf.models._start import without_start_lines
+A process that loads a model with a dense network, and predicts, imports no Keras.
+"""
 
-with without_start_lines():  # before any other module imports TensorFlow
-    import keras
+import importlib
 
-if keras.backend.backend() != "tensorflow":
-    raise ImportError(
-        f"skimgclf trains with Keras on TensorFlow, but Keras uses "
-        f"{keras.backend.backend()!r} here: set KERAS_BACKEND=tensorflow."
-    )
-
-from skimgclf.models._classifier import KerasImageClassifier
-from skimgclf.models._embedder import ImageEmbedder
-from skimgclf.models._networks.architectures import (
-    build_cnn,
-    build_dense,
-    build_resnet,
-)
-from skimgclf.models._networks.augmentation import augment_images
+from skimgclf.models._start import import_keras
 
 __all__ = [
     "ImageEmbedder",
@@ -28,3 +15,28 @@ __all__ = [
     "build_dense",
     "build_resnet",
 ]
+
+_HOMES = {
+    "ImageEmbedder": "_embedder",
+    "KerasImageClassifier": "_classifier",
+    "augment_images": "_networks.augmentation",
+    "build_cnn": "_networks.architectures",
+    "build_dense": "_networks.architectures",
+    "build_resnet": "_networks.architectures",
+}
+
+
+def __getattr__(name):
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    # Before the user imports it, who would see the lines of TensorFlow's start.
+    import_keras()
+    # Keras finds its layers by their names in files of networks.
+    importlib.import_module(f"{__name__}._networks.augmentation_layers")
+    value = getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__():
+    return sorted({*globals(), *__all__})

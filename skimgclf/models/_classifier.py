@@ -10,6 +10,7 @@ from skimgclf._callbacks import CallbackSupportMixin, FitTask, with_callbacks
 from skimgclf.models._checks.images import check_samples
 from skimgclf.models._checks.labels import warn_of_unknown_labels
 from skimgclf.models._checks.parameters import TABLE
+from skimgclf.models._dense import DensePredictor, is_dense
 from skimgclf.models._fork_guard import (
     bring_back,
     is_forked,
@@ -19,8 +20,6 @@ from skimgclf.models._fork_guard import (
 from skimgclf.models._grad_cam import make_grad_cam
 from skimgclf.models._predict import Predictor, predict_in_batches
 from skimgclf.models._state import pack_state, unpack_state
-from skimgclf.models._training.callbacks import EpochReporter
-from skimgclf.models._training.fit import count_epochs, learn
 from skimgclf.models._training.optimizer_copy import pack_optimizer
 from skimgclf.models._training.rollback import adopt, detach
 
@@ -341,6 +340,10 @@ default=None
         ValueError
             If a parameter or the data are invalid.
         """
+        # Late, since training needs Keras.
+        from skimgclf.models._training.callbacks import EpochReporter
+        from skimgclf.models._training.fit import count_epochs
+
         validation = (X_val, y_val, sample_weight_val)
         task = FitTask(self, X, y, sample_weight)
         task.start(count_epochs(TABLE.read(self), vars(self).get("_training")))
@@ -501,7 +504,18 @@ default=None
         warn_of_unknown_labels(y, seen.classes_)
         return super(KerasImageClassifier, seen).score(X, y, sample_weight)
 
+    @property
+    def model_(self):
+        """The trained network: samples in [0, 1] to (n_samples, n_classes)."""
+        network = self._training.network
+        if isinstance(self._predictor, DensePredictor):
+            self._predictor.follow()
+        return network
+
     def _fit(self, *data, **options):
+        # Late, since training needs Keras.
+        from skimgclf.models._training.fit import learn
+
         # get_params of a subclass returns only the parameters of its own __init__.
         parameters = TABLE.read(self)
         previous = vars(self).get("_training")
@@ -510,10 +524,10 @@ default=None
             self._learn(learn(self, data, parameters, previous, **options))
 
     def _learn(self, training):
-        if vars(self).get("model_") is not training.network:
-            self._predictor = Predictor(training.network)
+        before = vars(self).get("_training")
+        if before is None or before.holder is not training.holder:
+            self._predictor = _make_predictor(training)
         self.classes_ = training.classes
-        self.model_ = training.network
         self.history_ = training.history
         self.n_iter_ = len(training.history["loss"])
         self.best_iter_ = training.best_iter
@@ -528,8 +542,9 @@ default=None
 
     def __setstate__(self, state):
         if is_forked():
-            hidden = {"optimizer": ["optimizer"], "_packed": ["model_", "_predictor"]}
-            return super().__setstate__(postpone(state, **hidden))
+            learnt = ["_training", "_predictor"]
+            hidden = postpone(state, optimizer=["optimizer"], _packed=learnt)
+            return super().__setstate__(hidden)
         state, training = unpack_state(state)
         super().__setstate__(state)
         if training is not None:
@@ -540,3 +555,9 @@ default=None
         twin = detach(self)
         vars(twin).update(optimizer=pack_optimizer(self.optimizer))
         return super(KerasImageClassifier, twin).__sklearn_clone__()
+
+
+def _make_predictor(training):
+    if is_dense(training.blueprint, training.holder.dtype_policy):
+        return DensePredictor(training)
+    return Predictor(training.network)

@@ -4,9 +4,7 @@ import copy
 import math
 import os
 
-import keras
 import numpy as np
-import tensorflow
 from sklearn.base import (
     BaseEstimator,
     ClassNamePrefixFeaturesOutMixin,
@@ -49,6 +47,7 @@ from skimgclf.models._networks.pretrained import (
     load_backbone,
 )
 from skimgclf.models._predict import predict_in_batches
+from skimgclf.models._start import keras, tensorflow
 from skimgclf.models._state import pack_network, unpack_network
 from skimgclf.models._training.rollback import adopt, detach
 

@@ -8,14 +8,12 @@ import dataclasses
 import functools
 from collections.abc import Callable
 
-import keras
 import numpy as np
-import tensorflow
 
 from skimgclf.models._networks.augmentation import without_augmentation
+from skimgclf.models._start import keras, tensorflow
 
 _TOLERANCE = 1e-3
-_POOLING = (keras.layers.MaxPooling2D, keras.layers.AveragePooling2D)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -111,9 +109,7 @@ def _find_halves(network, end):
             maps = layer.input
             if maps is network.inputs[0]:  # pixels, as in a dense network
                 return None
-            pooling = [
-                e for e in layers if isinstance(e, _POOLING) and e.output is maps
-            ]
+            pooling = [e for e in layers if _is_pooling(e) and e.output is maps]
             # Finer than what is pooled.
             maps = pooling[0].input if pooling else maps
             parts = keras.Model(network.inputs[0], maps), keras.Model(maps, end)
@@ -133,3 +129,8 @@ def _in_a_row(functions):
 
 def _rank(tensor):
     return len(getattr(tensor, "shape", ()))
+
+
+def _is_pooling(layer):
+    kinds = keras.layers.MaxPooling2D | keras.layers.AveragePooling2D
+    return isinstance(layer, kinds)

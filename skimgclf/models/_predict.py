@@ -6,12 +6,11 @@ import math
 import threading
 import weakref
 
-import keras
 import numpy as np
-import tensorflow
 
 from skimgclf.models._fork_guard import use_tensorflow
 from skimgclf.models._networks.layers import list_outputs
+from skimgclf.models._start import keras, tensorflow
 from skimgclf.models._training.read_ahead import BatchReader, warn_of_filled
 
 # Of the largest array of a network, for the samples that are computed at once: more
@@ -74,7 +73,7 @@ class Predictor:
     def n_rows(self):
         """Number of samples for which the largest array of the network is small."""
         largest = max(math.prod(shape) for _, shape in list_outputs(self._network))
-        return max(1, _N_BYTES // (4 * largest))
+        return count_rows(largest)
 
     @functools.cached_property
     def compute_with(self):
@@ -109,6 +108,11 @@ class _Prediction:
 def _trace(function, *signature):
     traced = tensorflow.function(function, autograph=False)
     return traced.get_concrete_function(*signature)
+
+
+def count_rows(largest):
+    """Count the samples for which an array of `largest` numbers a sample is small."""
+    return max(1, _N_BYTES // (4 * largest))
 
 
 def predict_in_batches(predict, X, *, batch_size):

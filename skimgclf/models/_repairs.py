@@ -15,11 +15,10 @@ import sys
 import threading
 import warnings
 
-import keras
 import numpy as np
-import tensorflow
 
 from skimgclf._validation import warn_user
+from skimgclf.models._start import keras, tensorflow
 
 # Clearing TensorFlow's kernels after each fit with a shared program would cost a
 # quarter of a second; each such fit leaves about a megabyte.

@@ -1,7 +1,8 @@
-"""Start TensorFlow without the lines that it prints of itself."""
+"""Import Keras and TensorFlow when they are first used, and start them silently."""
 
 import contextlib
 import ctypes
+import functools
 import os
 import re
 import sys
@@ -105,15 +106,52 @@ def _has_driver():
     return True
 
 
-with without_start_lines():
-    import tensorflow
+@functools.cache
+def import_keras():
+    """Import Keras and TensorFlow, without the lines of TensorFlow's start."""
+    with without_start_lines():
+        import tensorflow
 
-    # Where there is a driver, a process that asks it can't be forked any more.
-    if not _has_driver():
-        tensorflow.config.list_physical_devices()
+        # Where there is a driver, a process that asks it can't be forked any more.
+        if not _has_driver():
+            tensorflow.config.list_physical_devices()
+        import keras
+    if keras.backend.backend() != "tensorflow":
+        raise ImportError(
+            f"skimgclf trains with Keras on TensorFlow, but Keras uses "
+            f"{keras.backend.backend()!r} here: set KERAS_BACKEND=tensorflow."
+        )
+
+
+class _LateModule:
+    """Stand for a module that is imported when it is first used.
+
+    Keras and TensorFlow take seconds and hundreds of megabytes, which a process that
+    only predicts with a dense network doesn't need.
+    """
+
+    def __init__(self, name):
+        self._name = name
+
+    def __getattr__(self, attribute):
+        import_keras()
+        return getattr(sys.modules[self._name], attribute)
+
+
+keras = _LateModule("keras")
+tensorflow = _LateModule("tensorflow")
+
+
+def read_floatx():
+    """Return Keras' float type, or "float32" where Keras isn't imported.
+
+    Without Keras, networks of float32 are computed only.
+    """
+    return keras.config.floatx() if "keras" in sys.modules else "float32"
 
 
 def start_devices():
     """Let TensorFlow find the devices of this machine and take them into use."""
+    import_keras()
     with without_start_lines():
         tensorflow.config.list_logical_devices()

@@ -9,12 +9,11 @@ never calls the function nor looks for the file.
 import dataclasses
 import json
 
-import keras
 import numpy as np
 
 from skimgclf.models._networks.architectures import build_network
 from skimgclf.models._networks.kinds import kind_of
-from skimgclf.models._training.fit import Training
+from skimgclf.models._start import keras
 from skimgclf.models._training.optimizer import (
     compile_network,
     copy_without_schedule,
@@ -22,8 +21,43 @@ from skimgclf.models._training.optimizer import (
 from skimgclf.models._training.optimizer_copy import pack_optimizer, unpack_optimizer
 from skimgclf.models._training.schedule import list_variables
 from skimgclf.models._training.seeds import seeded
+from skimgclf.models._training.training import NetworkHolder, Training
 
 _FORMAT = 2
+
+
+@dataclasses.dataclass(frozen=True)
+class PackedNetwork:
+    """A network as plain data and arrays.
+
+    Attributes
+    ----------
+    description, arrays, blueprint
+        As `pack_network` returned and was given them.
+    optimizer, settings
+        As in `unpack_network`.
+    """
+
+    description: dict
+    arrays: dict
+    blueprint: dict
+    optimizer: object
+    settings: object
+
+    def __post_init__(self):
+        _check_format(self.description)
+
+    def list_weights(self):
+        """List the values of all variables of the network."""
+        found = {name for name in self.arrays if name.startswith("network/")}
+        names = [f"network/{i}" for i in range(len(found))]
+        if found != set(names):
+            raise ValueError("the weights of the network don't fit its layers")
+        return [self.arrays[name] for name in names]
+
+    def unpack(self):
+        """Build the network."""
+        return unpack_network(*vars(self).values())
 
 
 def pack_network(network, blueprint=None, optimizer=None):
@@ -94,12 +128,7 @@ def unpack_network(description, arrays, blueprint=None, optimizer=None, settings
     network : keras.Model
         Gives the same outputs, bit for bit; compiled if an optimizer is given.
     """
-    if description.get("format") != _FORMAT:
-        raise ValueError(
-            f"This model was saved in format {description.get('format')!r}, and this "
-            f"version of skimgclf reads format {_FORMAT}. Load it with the version of "
-            "skimgclf that saved it, or fit it again."
-        )
+    _check_format(description)
     with seeded(0):  # the weights drawn here are replaced
         if description["config"] is None:
             network = _rebuild(description["dtype_policy"], blueprint)
@@ -129,24 +158,30 @@ def pack_state(state, *, with_optimizer):
     """
     packed = {**state}
     given = packed["optimizer"] = pack_optimizer(state.get("optimizer"))
-    if "model_" not in state:
+    if "_training" not in state:
         return packed
     training = packed.pop("_training")
-    settings, network = training.settings, training.network
+    settings, before = training.settings, training.holder.packed
     # One object stays one, since a training goes on with the same optimizer only.
     is_same = settings.optimizer is state.get("optimizer")
     used = given if is_same else pack_optimizer(settings.optimizer)
-    optimizer = getattr(network, "optimizer", None) if with_optimizer else None
+    if before is None:
+        network = training.network
+        optimizer = getattr(network, "optimizer", None) if with_optimizer else None
+        parts = pack_network(network, training.blueprint, optimizer)
+        optimizer = optimizer and copy_without_schedule(optimizer)
+    else:
+        parts, optimizer = (before.description, before.arrays), before.optimizer
     packed["_packed"] = {
         "training": {
             **vars(training),
-            "network": None,
+            "holder": None,
             "settings": dataclasses.replace(settings, optimizer=used),
         },
-        "network": pack_network(network, training.blueprint, optimizer),
-        "optimizer": optimizer and pack_optimizer(copy_without_schedule(optimizer)),
+        "network": parts,
+        "optimizer": pack_optimizer(optimizer),
     }
-    del packed["model_"], packed["_predictor"]
+    del packed["_predictor"]
     return packed
 
 
@@ -173,10 +208,11 @@ def unpack_state(packed):
     used = unpack_optimizer(settings.optimizer)
     settings = dataclasses.replace(settings, optimizer=used)
     optimizer = unpack_optimizer(parts["optimizer"])
-    network = unpack_network(
+    packed = PackedNetwork(
         *parts["network"], training["blueprint"], optimizer, settings
     )
-    return state, Training(**{**training, "network": network, "settings": settings})
+    holder = NetworkHolder(packed=packed)
+    return state, Training(**{**training, "holder": holder, "settings": settings})
 
 
 def is_rebuilt_by_name(blueprint):
@@ -184,6 +220,15 @@ def is_rebuilt_by_name(blueprint):
     return blueprint is not None and (
         kind_of(blueprint["architecture"]).is_rebuilt_by_name
     )
+
+
+def _check_format(description):
+    if description.get("format") != _FORMAT:
+        raise ValueError(
+            f"This model was saved in format {description.get('format')!r}, and this "
+            f"version of skimgclf reads format {_FORMAT}. Load it with the version of "
+            "skimgclf that saved it, or fit it again."
+        )
 
 
 def _describe(network):

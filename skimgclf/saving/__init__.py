@@ -6,8 +6,6 @@
 - :func:`export_model`: the network alone, for other programs
 """
 
-import skimgclf.models  # noqa: F401 - imports TensorFlow, without its lines
-from skimgclf.saving._checkpoint import BestEpochCheckpoint
 from skimgclf.saving._export import export_model
 from skimgclf.saving._model_file import load_model, read_model_info, save_model
 
@@ -18,3 +16,17 @@ __all__ = [
     "read_model_info",
     "save_model",
 ]
+
+
+def __getattr__(name):
+    if name != "BestEpochCheckpoint":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    # At first use, since its base class is Keras'.
+    from skimgclf.saving._checkpoint import BestEpochCheckpoint
+
+    globals()[name] = BestEpochCheckpoint
+    return BestEpochCheckpoint
+
+
+def __dir__():
+    return sorted({*globals(), *__all__})

@@ -2,9 +2,8 @@
 
 import math
 
-import keras
-
 from skimgclf._validation import ParameterTable, one_of, optional
+from skimgclf.models._start import keras
 from skimgclf.models._training.callbacks import append_epoch
 from skimgclf.saving._model_file import save_model
 

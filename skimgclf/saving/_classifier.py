@@ -9,22 +9,23 @@ from sklearn.utils.validation import check_is_fitted
 
 from skimgclf._terminal import escape_line
 from skimgclf._validation import check_keys
-from skimgclf.models import KerasImageClassifier
 from skimgclf.models._checks.parameters import (
     TABLE,
     check_builder_parameters,
     check_parameters,
 )
+from skimgclf.models._classifier import KerasImageClassifier
+from skimgclf.models._dense import is_dense
 from skimgclf.models._networks.architectures import fill_in_sizes
 from skimgclf.models._networks.augmentation import plan_augmentation
 from skimgclf.models._networks.kinds import Kind, kind_of
 from skimgclf.models._networks.sizes import count_weights
-from skimgclf.models._state import is_rebuilt_by_name, pack_network, unpack_network
-from skimgclf.models._training.fit import Training
+from skimgclf.models._state import PackedNetwork, is_rebuilt_by_name, pack_network
 from skimgclf.models._training.optimizer import (
     OptimizerSettings,
     copy_without_schedule,
 )
+from skimgclf.models._training.training import NetworkHolder, Training
 from skimgclf.saving._keras_objects import build_object, describe_object
 from skimgclf.saving._learnt import check_classes, check_feature_names
 
@@ -177,7 +178,7 @@ def restore_classifier(parameters, learnt, arrays, *, trusted):
     blueprint = _restore_blueprint(learnt["blueprint"])
     settings = _restore_settings(learnt["settings"], parameters, restored)
     training = Training(
-        network=_restore_network(learnt, blueprint, settings, arrays, trusted),
+        holder=_restore_network(learnt, blueprint, settings, arrays, trusted),
         blueprint=blueprint,
         classes=learnt["classes"],
         order=_restore_order(learnt["order"]),
@@ -282,18 +283,27 @@ def _restore_network(learnt, blueprint, settings, arrays, trusted):
         _check_size(blueprint, arrays)
     elif not trusted:
         raise UntrustedNetworkError(repr(blueprint["architecture"]))
-    network = unpack_network(
+    packed = PackedNetwork(
         description, arrays, blueprint, _restore_keras(optimizer), settings
     )
+    holder = NetworkHolder(packed=packed)
+    if optimizer is None and is_dense(blueprint, holder.dtype_policy):
+        _check_finite(packed.list_weights())
+        return holder  # built when it is needed
+    network = holder.network
+    _check_finite(network.get_weights())
     expected = (None, *learnt["image_shape"]), (None, len(learnt["classes"]))
     if (network.input_shape, network.output_shape) != expected:
         raise ValueError(
             f"the network maps {network.input_shape} to {network.output_shape}, not "
             f"{expected[0]} to {expected[1]}"
         )
-    if not all(np.isfinite(weights).all() for weights in network.get_weights()):
+    return holder
+
+
+def _check_finite(weights):
+    if not all(np.isfinite(each).all() for each in weights):
         raise ValueError("weights of the network aren't finite")
-    return network
 
 
 def _check_size(blueprint, arrays):

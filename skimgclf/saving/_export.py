@@ -7,7 +7,6 @@ import tempfile
 import warnings
 from pathlib import Path
 
-import keras
 import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
@@ -16,7 +15,8 @@ from skimgclf._extras import how_to_install
 from skimgclf._validation import ParameterTable, one_of
 from skimgclf.exceptions import InvalidParameterError
 from skimgclf.images import ImageLoader
-from skimgclf.models import ImageEmbedder
+from skimgclf.models._embedder import ImageEmbedder
+from skimgclf.models._start import keras
 from skimgclf.saving._export_check import run_export
 from skimgclf.saving._float32 import rebuild_in_float32
 from skimgclf.saving._join import join_steps

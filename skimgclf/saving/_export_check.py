@@ -4,7 +4,8 @@ import importlib.util
 import warnings
 
 import numpy as np
-import tensorflow
+
+from skimgclf.models._start import tensorflow
 
 # Other programs add in another order; a wrong file is wrong in the first digits.
 _TOLERANCE = 1e-3

@@ -1,7 +1,8 @@
 """Rebuild a network in float32, of layers that exporters know."""
 
-import keras
 import numpy as np
+
+from skimgclf.models._start import keras
 
 _FLOAT32 = "float32"
 

@@ -2,15 +2,15 @@
 
 import functools
 
-import keras
 import numpy as np
 import scipy.sparse
 from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 
 from skimgclf.exceptions import InvalidParameterError
-from skimgclf.models import ImageEmbedder
+from skimgclf.models._embedder import ImageEmbedder
 from skimgclf.models._networks.augmentation import without_augmentation
+from skimgclf.models._start import keras
 
 _FLOAT32 = "float32"
 

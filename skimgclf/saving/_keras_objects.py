@@ -5,22 +5,19 @@ is built by its class, so that a file can't reach anything else, such as the nam
 are registered at Keras.
 """
 
+import functools
 import re
 
-import keras
-
 from skimgclf.models._repairs import read_excluded_names
+from skimgclf.models._start import keras
 from skimgclf.models._training.seeds import seeded
 
-# What a class of each module must be a subclass of.
-_MODULES = {
-    "keras": (keras, keras.DTypePolicy),
-    "keras.layers": (keras.layers, keras.layers.Layer),
-    "keras.optimizers": (keras.optimizers, keras.optimizers.Optimizer),
-    "keras.optimizers.schedules": (
-        keras.optimizers.schedules,
-        keras.optimizers.schedules.LearningRateSchedule,
-    ),
+# By module, the name of the class that its classes must be subclasses of.
+_BASES = {
+    "keras": "DTypePolicy",
+    "keras.layers": "Layer",
+    "keras.optimizers": "Optimizer",
+    "keras.optimizers.schedules": "LearningRateSchedule",
 }
 
 # How the names of layers without weights begin: Lambda and others hold code, and a
@@ -129,10 +126,10 @@ def _build(item):
 
 
 def _find_class(module, name):
-    if isinstance(module, str) and isinstance(name, str) and module in _MODULES:
-        room, kind = _MODULES[module]
+    if isinstance(module, str) and isinstance(name, str) and module in _BASES:
+        room = functools.reduce(getattr, module.split(".")[1:], keras)
         found = getattr(room, name, None)
-        if isinstance(found, type) and issubclass(found, kind):
+        if isinstance(found, type) and issubclass(found, getattr(room, _BASES[module])):
             if module != "keras.layers" or name.startswith(_LAYERS):
                 return found
     raise ValueError(f"{module}.{name} isn't one of Keras' own classes without code")

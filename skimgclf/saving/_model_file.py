@@ -1,14 +1,11 @@
 """Save a model in a file that holds no code, and load it."""
 
 import datetime
+import importlib.metadata
 import math
 import re
 
-import keras
-import numpy as np
-import PIL
 import sklearn
-import tensorflow
 from sklearn.pipeline import Pipeline
 from sklearn.utils import Bunch
 
@@ -212,7 +209,7 @@ def load_model(path, *, trusted=False):
             size,
             "holds what save_model doesn't write or what doesn't fit the versions here "
             f"(saved with Keras {versions['keras']} and scikit-learn "
-            f"{versions['scikit-learn']}, loaded with {keras.__version__} and "
+            f"{versions['scikit-learn']}, loaded with {_find_version('keras')} and "
             f"{sklearn.__version__}): "
             f"{_first_line(error)}",
         ) from error
@@ -286,10 +283,15 @@ def _first_line(error):
 
 
 def _list_versions():
-    modules = (keras, tensorflow, sklearn, np, PIL)
     names = ("keras", "tensorflow", "scikit-learn", "numpy", "pillow")
-    found = {n: m.__version__ for n, m in zip(names, modules, strict=True)}
-    return {"skimgclf": skimgclf.__version__, **found}
+    return {"skimgclf": skimgclf.__version__, **{n: _find_version(n) for n in names}}
+
+
+def _find_version(name):
+    try:
+        return importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:  # as tensorflow-cpu, for example
+        return importlib.import_module(name).__version__
 
 
 def _check_head(path, size, document):
@@ -321,10 +323,10 @@ def _check_head(path, size, document):
 
 
 def _warn_of_versions(path, versions):
-    saved = versions["keras"].split(".")[:2]
-    if saved != keras.__version__.split(".")[:2]:
+    saved, here = versions["keras"], _find_version("keras")
+    if saved.split(".")[:2] != here.split(".")[:2]:
         warn_user(
-            f"{str(path)!r} was saved with Keras {versions['keras']} and loaded with "
-            f"Keras {keras.__version__}: predictions may differ in the last digits.",
+            f"{str(path)!r} was saved with Keras {saved} and loaded with Keras {here}: "
+            "predictions may differ in the last digits.",
             ModelFileWarning,
         )

@@ -9,8 +9,8 @@ from sklearn.preprocessing import StandardScaler
 from skimgclf._validation import check_bool, check_keys
 from skimgclf.exceptions import InvalidParameterError
 from skimgclf.images import ImageLoader
-from skimgclf.models import ImageEmbedder, KerasImageClassifier
-from skimgclf.models._embedder import describe_embedder, restore_embedder
+from skimgclf.models._classifier import KerasImageClassifier
+from skimgclf.models._embedder import ImageEmbedder, describe_embedder, restore_embedder
 from skimgclf.saving._classifier import describe_classifier, restore_classifier
 from skimgclf.saving._scikit_learn import (
     ESTIMATORS,

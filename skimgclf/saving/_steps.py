@@ -10,7 +10,8 @@ from skimgclf._atomic import find_replaced
 from skimgclf._validation import parameter_error
 from skimgclf.exceptions import InvalidParameterError
 from skimgclf.images import ImageLoader
-from skimgclf.models import ImageEmbedder, KerasImageClassifier
+from skimgclf.models._classifier import KerasImageClassifier
+from skimgclf.models._embedder import ImageEmbedder
 from skimgclf.models._networks.kinds import Kind, kind_of
 from skimgclf.models._networks.pretrained import IMAGENET
 

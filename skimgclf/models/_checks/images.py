@@ -1,8 +1,9 @@
 """Check samples: images or rows of features."""
 
+import functools
+import math
 import os
 
-import keras
 import numpy as np
 from sklearn.utils.validation import (
     check_array,
@@ -12,6 +13,7 @@ from sklearn.utils.validation import (
 from skimgclf._validation import warn_user
 from skimgclf.exceptions import describe_list
 from skimgclf.images import LazyImages
+from skimgclf.models._start import read_floatx
 
 # Highest value of images that seem to be divided by 255 twice, which makes 1 / 255 =
 # 0.004 of white; the brightest pixel of a photo is above 0.02.
@@ -57,7 +59,7 @@ def check_samples(estimator, X, *, reset, name="X"):
     else:
         if not reset:
             _refuse_rows_after_images(estimator, name)
-        X = validate_data(estimator, X, reset=reset, dtype=keras.config.floatx())
+        X = validate_data(estimator, X, reset=reset, dtype=read_floatx())
     if reset:
         estimator.image_shape_ = X.shape[1:]
     return X
@@ -162,17 +164,21 @@ def _check_images(estimator, X, reset, name):
 
 
 def _check_pixels(estimator, X, name):
-    is_uint8 = X.dtype == np.uint8
-    X = check_array(
-        X,
-        dtype=np.uint8 if is_uint8 else keras.config.floatx(),
-        allow_nd=True,
-        estimator=estimator,
-        input_name=name,
+    dtype = np.uint8 if X.dtype == np.uint8 else read_floatx()
+    check = functools.partial(
+        check_array, X, dtype=dtype, allow_nd=True, estimator=estimator, input_name=name
     )
-    if not is_uint8:
-        _check_range(X, name)
-    return X
+    # Of arrays of numbers, scikit-learn checks that they are finite, and so does the
+    # range, in a fraction of the time for one image.
+    is_plain = type(X) is np.ndarray and X.dtype.kind in "biuf" and len(X)
+    with np.errstate(over="ignore"):
+        checked = X.astype(dtype, copy=False) if is_plain else check()
+    if dtype != np.uint8:
+        low, high = float(checked.min()), float(checked.max())
+        if not math.isfinite(high - low):
+            check()
+        _check_range(low, high, len(X), name)
+    return checked
 
 
 def _loader_hint(image_shape):
@@ -188,9 +194,8 @@ def _loader_hint(image_shape):
     )
 
 
-def _check_range(X, name):
+def _check_range(low, high, n_samples, name):
     """Refuse float images of 8 bits; warn of others that can't be in [0, 1]."""
-    low, high = float(X.min()), float(X.max())
     if low > -_TOO_BRIGHT and high > _TOO_BRIGHT:
         raise ValueError(
             f"The images in {name} range from {low:.4g} to {high:.4g}, but float "
@@ -203,7 +208,7 @@ def _check_range(X, name):
             "images are expected in [0, 1]."
         )
     # A few dark images may be right.
-    elif len(X) >= _MANY and 0 < high < _TOO_DARK:
+    elif n_samples >= _MANY and 0 < high < _TOO_DARK:
         warn_user(
             f"The brightest value in {name} is {high:.4g}, where 1 is white. Were the "
             "images divided by 255 twice? ImageLoader does it already."

@@ -2,14 +2,18 @@
 
 import numbers
 
-import keras
-
 from skimgclf._validation import NONE, Rule, a_number, one_of
 from skimgclf.models._repairs import read_rate
+from skimgclf.models._start import keras
 from skimgclf.models._training.schedule import SCHEDULES
+
+# Known without an import of Keras.
+_NAMES = {"adam", "adamw", "rmsprop", "sgd"}
 
 
 def _is_optimizer(optimizer):
+    if isinstance(optimizer, str) and optimizer in _NAMES:
+        return True
     if isinstance(optimizer, type):
         return issubclass(optimizer, keras.optimizers.Optimizer)
     if isinstance(optimizer, str):
@@ -21,8 +25,9 @@ def _is_optimizer(optimizer):
 
 
 def _is_learning_rate(value):
-    is_schedule = isinstance(value, keras.optimizers.schedules.LearningRateSchedule)
-    return is_schedule or (a_number("(0, inf)") | NONE).accepts(value)
+    if (a_number("(0, inf)") | NONE).accepts(value):
+        return True
+    return isinstance(value, keras.optimizers.schedules.LearningRateSchedule)
 
 
 OPTIMIZER_RULES = {
@@ -60,7 +65,8 @@ def list_wrong_combinations(parameters, *, is_partial):
     """
     optimizer, rate = parameters["optimizer"], parameters["learning_rate"]
     is_number, wrong = rate is None or isinstance(rate, numbers.Real), []
-    if isinstance(optimizer, keras.optimizers.Optimizer):
+    is_instance = not isinstance(optimizer, str | type)
+    if is_instance and isinstance(optimizer, keras.optimizers.Optimizer):
         wrong = [
             (name, "None with an optimizer instance, which has its own")
             for name in ("learning_rate", "weight_decay")

@@ -3,7 +3,6 @@
 import dataclasses
 import functools
 
-import keras
 import numpy as np
 from sklearn.utils import check_random_state
 
@@ -23,17 +22,20 @@ from skimgclf.models._checks.optimizer import (
     OPTIMIZER_RULES,
     list_wrong_combinations,
 )
+from skimgclf.models._dense import ACTIVATIONS
 from skimgclf.models._networks.architectures import ARCHITECTURES, fill_in_sizes
 from skimgclf.models._networks.augmentation import AUGMENTATION
 from skimgclf.models._networks.kinds import BACKBONE_NAMES, Kind, kind_of
 from skimgclf.models._networks.pretrained import WEIGHTS
+from skimgclf.models._start import keras
 
 
 def _is_file_or_function(value):
-    # A class or layer is callable, but gives no new model in each call.
-    if isinstance(value, type | keras.layers.Layer):
-        return False
-    return kind_of(value) in (Kind.KERAS_FILE, Kind.FUNCTION)
+    kind = kind_of(value)
+    if kind is Kind.FUNCTION:
+        # A class or layer is callable, but gives no new model in each call.
+        return not (isinstance(value, type) or isinstance(value, keras.layers.Layer))
+    return kind is Kind.KERAS_FILE
 
 
 def _explain_architecture(value):
@@ -45,6 +47,8 @@ def _explain_architecture(value):
 @functools.lru_cache
 def _keeps_shape(activation):
     """Tell whether a name is an activation that keeps the shape of its input."""
+    if activation in ACTIVATIONS:
+        return True
     try:
         # "glu" halves the number of units, so that a layer fails.
         return keras.activations.get(activation)(np.ones((1, 2))).shape == (1, 2)
@@ -57,14 +61,15 @@ def _are_class_weights(value):
 
 
 def _list_classes(callbacks):
+    if callbacks is None:
+        return []
     listed = callbacks if isinstance(callbacks, list | tuple) else [callbacks]
     return [item if isinstance(item, type) else type(item) for item in listed]
 
 
 def _are_callbacks(value):
     kinds = _list_classes(value)
-    is_none = value is None
-    return is_none or all(issubclass(k, keras.callbacks.Callback) for k in kinds)
+    return all(issubclass(kind, keras.callbacks.Callback) for kind in kinds)
 
 
 def _sets_rate(kind):

@@ -2,7 +2,7 @@
 
 import dataclasses
 
-import keras
+from skimgclf.models._start import keras
 
 # Means and standard deviations of ImageNet's channels, as keras.applications has them
 # (imagenet_utils.py): of red, green, blue in [0, 1], and of blue, green, red in bytes.

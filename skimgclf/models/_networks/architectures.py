@@ -9,8 +9,6 @@ function and one line in `ARCHITECTURES`.
 import inspect
 import math
 
-import keras
-
 from skimgclf._validation import parameter_error
 from skimgclf.models._networks.augmentation import build_augmentation
 from skimgclf.models._networks.fine_tuning import freeze, thaw
@@ -22,6 +20,7 @@ from skimgclf.models._networks.layers import (
     wide_dtype,
 )
 from skimgclf.models._networks.pretrained import BackboneSource, copy_backbone
+from skimgclf.models._start import keras
 
 _OWNER = "KerasImageClassifier"
 

@@ -2,16 +2,12 @@
 
 import copy
 
-import keras
 import numpy as np
 from sklearn.utils import check_random_state
 
 from skimgclf._validation import ParameterTable, Rule, parameter_error
-from skimgclf.models._networks.augmentation_layers import (
-    EraseRectangle,
-    ShiftReflected,
-)
 from skimgclf.models._networks.layers import DATA_FORMAT, wide_dtype
+from skimgclf.models._start import keras
 from skimgclf.models._training.read_ahead import scale_samples
 from skimgclf.models._training.seeds import seeded
 
@@ -21,30 +17,30 @@ from skimgclf.models._training.seeds import seeded
 _FILL = {"fill_mode": "nearest", "data_format": DATA_FORMAT}
 _RANGE = {"value_range": (0, 1), "data_format": DATA_FORMAT}
 
-# Each preset is a list of a layer's class and its arguments.
+# Each preset is a list of the names of layers and their arguments.
 PRESETS = {
     "flip": [
-        (keras.layers.RandomFlip, {"mode": "horizontal", "data_format": DATA_FORMAT}),
+        ("RandomFlip", {"mode": "horizontal", "data_format": DATA_FORMAT}),
     ],
-    "crop": [(ShiftReflected, {})],
-    "erase": [(EraseRectangle, {})],
+    "crop": [("ShiftReflected", {})],
+    "erase": [("EraseRectangle", {})],
     "light": [
-        (keras.layers.RandomTranslation, {"height_factor": 0.05, "width_factor": 0.05}),
-        (keras.layers.RandomRotation, {"factor": 0.02}),
-        (keras.layers.RandomZoom, {"height_factor": 0.1}),
+        ("RandomTranslation", {"height_factor": 0.05, "width_factor": 0.05}),
+        ("RandomRotation", {"factor": 0.02}),
+        ("RandomZoom", {"height_factor": 0.1}),
     ],
     "strong": [
-        (keras.layers.RandomTranslation, {"height_factor": 0.1, "width_factor": 0.1}),
-        (keras.layers.RandomRotation, {"factor": 0.05}),
-        (keras.layers.RandomZoom, {"height_factor": 0.2}),
-        (keras.layers.RandomContrast, {"factor": 0.3, **_RANGE}),
-        (keras.layers.RandomBrightness, {"factor": 0.2, **_RANGE}),
+        ("RandomTranslation", {"height_factor": 0.1, "width_factor": 0.1}),
+        ("RandomRotation", {"factor": 0.05}),
+        ("RandomZoom", {"height_factor": 0.2}),
+        ("RandomContrast", {"factor": 0.3, **_RANGE}),
+        ("RandomBrightness", {"factor": 0.2, **_RANGE}),
     ],
 }
 _MOVES = {
-    keras.layers.RandomTranslation,
-    keras.layers.RandomRotation,
-    keras.layers.RandomZoom,
+    "RandomTranslation",
+    "RandomRotation",
+    "RandomZoom",
 }
 
 # Height, width and channels of images that layers are tried on.
@@ -52,9 +48,6 @@ _MAX_PROBE = 512
 
 # The layer of a network that holds all others of these.
 AUGMENTATION_NAME = "image_augmentation"
-
-# Layers that mix the images of a batch, but not their labels.
-_MIXING = (keras.layers.CutMix, keras.layers.MixUp)
 
 _EXPECTED = (
     f"None, one of {', '.join(map(repr, PRESETS))}, or a list of these and of Keras "
@@ -194,7 +187,8 @@ def _refuse_item(item):
         return None if item in PRESETS else _EXPECTED
     if not isinstance(item, keras.layers.Layer):
         return _EXPECTED
-    if isinstance(item, _MIXING):
+    # These mix the images of a batch, but not their labels.
+    if isinstance(item, keras.layers.CutMix | keras.layers.MixUp):
         return "layers that change one image at a time; mixup mixes labels as well"
     low_high = getattr(item, "value_range", (0, 1))
     if list(low_high) != [0, 1]:
@@ -208,8 +202,8 @@ def _build_layers(item):
     """Build the layers of a preset's name, or of one layer's description."""
     if isinstance(item, str):
         _refuse_float64(item)
-        for layer, arguments in PRESETS[item]:
-            fill = _FILL if layer in _MOVES else {}
+        for name, arguments in PRESETS[item]:
+            layer, fill = _find_layer(name), _FILL if name in _MOVES else {}
             # In 16 bits the corners of large images would lie on the wrong pixel.
             yield layer(**arguments, **fill, dtype=wide_dtype())
         return
@@ -226,9 +220,16 @@ def _build_layers(item):
         ) from error
 
 
+def _find_layer(name):
+    # Late, since their base class is Keras'.
+    from skimgclf.models._networks import augmentation_layers
+
+    return getattr(augmentation_layers, name, None) or getattr(keras.layers, name)
+
+
 def _refuse_float64(preset):
     # Keras 3.15 multiplies floats of both types when it turns an image.
-    turns = any(layer is keras.layers.RandomRotation for layer, _ in PRESETS[preset])
+    turns = any(name == "RandomRotation" for name, _ in PRESETS[preset])
     if turns and keras.config.floatx() == "float64":
         raise ValueError(
             f"augmentation={preset!r} doesn't work with keras.config.floatx() "

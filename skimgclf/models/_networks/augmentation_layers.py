@@ -1,6 +1,6 @@
 """Layers that change images in training, where Keras has none or a slow one."""
 
-import keras
+from skimgclf.models._start import keras
 
 # Largest shift of `ShiftReflected`, as a fraction of the height and of the width.
 _MAX_SHIFT = 0.125

@@ -13,11 +13,10 @@ import importlib.util
 import math
 import os
 
-import keras
-
 from skimgclf._extras import how_to_install
 from skimgclf.models._networks.layers import DATA_FORMAT
 from skimgclf.models._networks.pytorch_file import read_pytorch_file
+from skimgclf.models._start import keras
 
 _VERSION = "0.1.0"  # the only one of each package
 IMAGENET = "imagenet"  # the value of `weights` that means the package's file

@@ -1,8 +1,7 @@
 """Freeze the layers of a pretrained backbone, or let its last layers be trained."""
 
-import keras
-
 from skimgclf.models._networks.pretrained import find_inner_model
+from skimgclf.models._start import keras
 
 
 def freeze(network):

@@ -3,10 +3,9 @@
 import enum
 import os
 
-import keras
-
 from skimgclf.models._networks.applications import BACKBONES
 from skimgclf.models._networks.efficientnet_lite import LITE_NETWORKS
+from skimgclf.models._start import keras
 
 # First those whose weights come with a package, then those that Keras fetches.
 BACKBONE_NAMES = (*LITE_NETWORKS, *BACKBONES)
@@ -60,12 +59,14 @@ def kind_of(architecture):
     kind : Kind or None
         None for a value that is neither.
     """
-    if isinstance(architecture, keras.Model):
-        return Kind.MODEL
     is_path = isinstance(architecture, str | os.PathLike)
     if is_path and os.fspath(architecture).endswith(".keras"):
         return Kind.KERAS_FILE
     if isinstance(architecture, str):
         is_backbone = architecture.casefold() in _LOWER_NAMES
         return Kind.NAMED_BACKBONE if is_backbone else Kind.BUILT_IN
-    return Kind.FUNCTION if callable(architecture) else None
+    if not callable(architecture):
+        return None
+    is_class = isinstance(architecture, type)
+    is_model = not is_class and isinstance(architecture, keras.Model)
+    return Kind.MODEL if is_model else Kind.FUNCTION

@@ -1,6 +1,6 @@
 """Build the layers that several networks share."""
 
-import keras
+from skimgclf.models._start import keras
 
 # Images are channels last here, whatever Keras' own setting says.
 DATA_FORMAT = "channels_last"

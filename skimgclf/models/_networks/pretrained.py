@@ -11,7 +11,6 @@ import os
 import threading
 from collections import OrderedDict
 
-import keras
 import numpy as np
 
 from skimgclf._extras import how_to_install
@@ -37,6 +36,7 @@ from skimgclf.models._repairs import (
     parse_failed_download,
     quiet_about_input_shape,
 )
+from skimgclf.models._start import keras
 from skimgclf.models._training.seeds import seeded
 
 # The largest have 0.8 GB of weights: a search needs one or two.
@@ -69,7 +69,7 @@ class Backbone:
         Hash of the file or weights of the network; None for a model that was given.
     """
 
-    network: keras.Model
+    network: "keras.Model"
     predictor: Predictor
     digest: str
 

@@ -4,11 +4,10 @@ import functools
 import itertools
 import math
 
-import tensorflow
-
 from skimgclf.models._networks.architectures import count_halvings
 from skimgclf.models._networks.kinds import Kind, kind_of
 from skimgclf.models._networks.pretrained import BackboneSource, build_backbone
+from skimgclf.models._start import tensorflow
 
 
 def count_weights(blueprint):

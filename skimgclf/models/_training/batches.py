@@ -4,9 +4,9 @@ import contextlib
 import copy
 import dataclasses
 
-import keras
 import numpy as np
 
+from skimgclf.models._start import keras
 from skimgclf.models._training.loss import draw_partners, soften
 from skimgclf.models._training.read_ahead import BatchReader
 

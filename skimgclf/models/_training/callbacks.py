@@ -5,10 +5,9 @@ import hashlib
 import math
 import time
 
-import keras
-
 from skimgclf._terminal import escape_line, print_text
 from skimgclf.models._repairs import read_rate
+from skimgclf.models._start import keras
 from skimgclf.models._training.seeds import seeded
 
 # Keras calls these methods once per call of the training program, so that batches must

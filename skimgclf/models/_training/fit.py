@@ -3,7 +3,6 @@
 import copy
 import dataclasses
 
-import keras
 import numpy as np
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_consistent_length
@@ -13,6 +12,7 @@ from skimgclf.models._checks.labels import check_labels, check_partial_classes
 from skimgclf.models._checks.parameters import TABLE, check_parameters
 from skimgclf.models._checks.weights import check_weights
 from skimgclf.models._networks.fine_tuning import thaw
+from skimgclf.models._start import keras
 from skimgclf.models._training.batches import Batches, reading
 from skimgclf.models._training.callbacks import (
     EpochFinder,
@@ -29,42 +29,12 @@ from skimgclf.models._training.scikeras_adapter import (
     resume_training,
     train_network,
 )
+from skimgclf.models._training.training import NetworkHolder, Training
 from skimgclf.models._training.validation_split import (
     check_validation_data,
     hold_out,
     join_samples,
 )
-
-
-@dataclasses.dataclass(frozen=True)
-class Training:
-    """The result of a training, and all that a further training needs.
-
-    Attributes
-    ----------
-    network : keras.Model
-        The trained network.
-    blueprint : dict
-        The arguments of `build_network` that built the network.
-    classes : ndarray of shape (n_classes,)
-        The labels, sorted.
-    order : numpy.random.Generator
-        Draws the order of the samples in further epochs.
-    settings : OptimizerSettings
-        Those of the optimizer that the network was trained with last.
-    history : dict of str to list of float
-        One value an epoch for the loss and each metric.
-    best_iter : int
-        The epoch, from 1, that the network's weights are from.
-    """
-
-    network: keras.Model
-    blueprint: dict
-    classes: np.ndarray
-    order: np.random.Generator
-    settings: OptimizerSettings
-    history: dict
-    best_iter: int
 
 
 def count_epochs(parameters, previous):
@@ -218,10 +188,11 @@ def train(
             # A backbone is frozen until the new softmax layer is trained.
             frozen = {**blueprint, "fine_tune": 0}
             network, history = train_network(frozen, plan, *parts, seed=network_seed)
+            holder = NetworkHolder(network)
         else:
-            network, history = previous.network, _resume(previous, plan, *parts)
+            holder, history = previous.holder, _resume(previous, plan, *parts)
         training = Training(
-            network=network,
+            holder=holder,
             blueprint=blueprint,
             classes=classes,
             order=order,
@@ -266,7 +237,7 @@ def _hand_over(classifier, plan, previous, order, blueprint, classes):
         learner = detach(classifier)
         learner.callbacks = None  # no part of what is learnt
         training = Training(
-            network=network,
+            holder=NetworkHolder(network),
             blueprint=blueprint,
             classes=classes,
             order=copy.deepcopy(order),

@@ -3,14 +3,13 @@
 import contextlib
 import math
 
-import tensorflow
-
 from skimgclf.models._networks.layers import list_outputs
 from skimgclf.models._repairs import (
     replace_function,
     restore_function,
     trains_on_several_devices,
 )
+from skimgclf.models._start import tensorflow
 from skimgclf.models._training.interrupt import hear_interrupt
 
 # At most so many batches, and so many bytes, are joined for one call.

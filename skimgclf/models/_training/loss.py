@@ -2,8 +2,9 @@
 
 import dataclasses
 
-import keras
 import numpy as np
+
+from skimgclf.models._start import keras
 
 # Labels are codes of classes, so that no array of one-hot rows is made.
 HARD_LOSS = "sparse_categorical_crossentropy"

@@ -6,7 +6,7 @@ import numbers
 from skimgclf.models._repairs import leave_out_all_reduce, read_rate
 from skimgclf.models._training.loss import HARD_LOSS, METRICS
 from skimgclf.models._training.optimizer_copy import copy_optimizer
-from skimgclf.models._training.schedule import RateSchedule, find_schedule
+from skimgclf.models._training.schedule import find_schedule
 from skimgclf.models._training.shared_programs import build_metrics
 
 
@@ -67,6 +67,8 @@ def _set_decay(optimizer, weight_decay, network):
 
 
 def _set_schedule(optimizer, shape):
+    from skimgclf.models._training.rate_schedule import RateSchedule
+
     if shape != "constant" and find_schedule(optimizer) is None:
         optimizer.learning_rate = RateSchedule(shape, read_rate(optimizer))
 

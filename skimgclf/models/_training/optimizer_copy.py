@@ -8,10 +8,8 @@ be read again where a class isn't registered with Keras.
 import copy
 import functools
 
-import keras
-import tensorflow
-
 from skimgclf.models._repairs import NOT_COPIED, NOT_PICKLED, read_rate
+from skimgclf.models._start import keras, tensorflow
 
 
 def copy_optimizer(original, learning_rate=None):
@@ -64,6 +62,8 @@ class PackedOptimizer:
 
 def pack_optimizer(value):
     """Return a value, or what stands for it in a pickle if it is an optimizer."""
+    if value is None or isinstance(value, str):  # known without Keras
+        return value
     is_optimizer = isinstance(value, keras.optimizers.Optimizer)
     return PackedOptimizer(value) if is_optimizer else value
 

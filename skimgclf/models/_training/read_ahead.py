@@ -2,12 +2,12 @@
 
 from concurrent.futures import ThreadPoolExecutor
 
-import keras
 import numpy as np
 
 from skimgclf._validation import warn_user
 from skimgclf.exceptions import ImageLoadWarning
 from skimgclf.images import LazyImages
+from skimgclf.models._start import read_floatx
 
 
 class BatchReader:
@@ -116,7 +116,7 @@ class BatchReader:
 
 def scale_samples(X):
     """Return samples as the network takes them: uint8 divided by 255, floats as is."""
-    floatx = keras.config.floatx()
+    floatx = read_floatx()
     if X.dtype == np.uint8:
         return X / np.asarray(255, dtype=floatx)
     return X.astype(floatx, copy=False)

@@ -29,7 +29,6 @@ metrics and optimizers. Nothing here relies on that.
 import dataclasses
 import weakref
 
-import keras
 import numpy as np
 from scikeras.wrappers import KerasClassifier
 
@@ -39,6 +38,7 @@ from skimgclf.models._repairs import (
     quiet_about_retracing,
     refuse_renamed,
 )
+from skimgclf.models._start import keras
 from skimgclf.models._training.callbacks import (
     EpochPrinter,
     EpochReporter,

@@ -14,13 +14,12 @@ import collections
 import contextlib
 import json
 
-import keras
 import numpy as np
-import tensorflow
 
 from skimgclf.models._repairs import read_decayed, read_rate
+from skimgclf.models._start import keras, tensorflow
 from skimgclf.models._training.loss import HARD_LOSS
-from skimgclf.models._training.schedule import RateSchedule, list_variables
+from skimgclf.models._training.schedule import find_schedule, list_variables
 
 # Stand-ins by kind, the one used last at the end.
 _stand_ins = collections.OrderedDict()
@@ -34,16 +33,16 @@ _N_PARAMETERS = 1_000_000
 
 # Optimizers that keep all numbers in variables, and compute without their names.
 _OPTIMIZERS = {
-    keras.optimizers.SGD,
-    keras.optimizers.RMSprop,
-    keras.optimizers.Adam,
-    keras.optimizers.AdamW,
-    keras.optimizers.Adadelta,
-    keras.optimizers.Adagrad,
-    keras.optimizers.Adamax,
-    keras.optimizers.Nadam,
-    keras.optimizers.Ftrl,
-    keras.optimizers.Lion,
+    "SGD",
+    "RMSprop",
+    "Adam",
+    "AdamW",
+    "Adadelta",
+    "Adagrad",
+    "Adamax",
+    "Nadam",
+    "Ftrl",
+    "Lion",
 }
 
 
@@ -77,17 +76,18 @@ def describe_program(network, blueprint):
 
     Returns
     -------
-    kind : str or None
+    description : str or None
         Equal for networks that can stand in for each other; None if unsure.
     """
     optimizer = network.optimizer
-    if type(optimizer) not in _OPTIMIZERS:
+    kind = type(optimizer)
+    if kind not in [getattr(keras.optimizers, name) for name in _OPTIMIZERS]:
         return None
     # A number is in a variable, as all numbers of a RateSchedule are, and so no part of
     # the program. Another schedule is.
     rate = read_rate(optimizer)
     if (
-        not isinstance(rate, float | RateSchedule)
+        not (isinstance(rate, float) or find_schedule(optimizer))
         or _draws_while_traced(blueprint)
         or network.count_params() > _N_PARAMETERS
         or tensorflow.distribute.has_strategy()
@@ -96,9 +96,9 @@ def describe_program(network, blueprint):
         return None
     settings = optimizer.get_config()
     del settings["learning_rate"], settings["name"]  # counts those of the process
-    kind = [
+    parts = [
         blueprint,
-        type(optimizer).__name__,
+        kind.__name__,
         settings,
         network.loss,
         getattr(rate, "shape", None),
@@ -109,7 +109,7 @@ def describe_program(network, blueprint):
         tensorflow.constant(0.0).device,
     ]
     try:
-        return json.dumps(kind)
+        return json.dumps(parts)
     except TypeError:  # an architecture of the user's, or another object
         return None
 

@@ -2,7 +2,6 @@
 
 import math
 
-import keras
 import numpy as np
 from sklearn.model_selection import train_test_split
 from sklearn.utils.validation import check_consistent_length
@@ -11,6 +10,7 @@ from skimgclf.images import LazyImages
 from skimgclf.models._checks.images import check_samples
 from skimgclf.models._checks.labels import check_labels
 from skimgclf.models._checks.weights import check_weights
+from skimgclf.models._start import keras
 from skimgclf.models._training.batches import Samples
 
 
