@@ -117,7 +117,7 @@ axes[0].set_title("patch", fontsize=9)
 # textures are no hard task for it. On photos of objects, fine-tuning pays from about
 # twenty photos of each class on, as the user guide's page on few images measures.
 
-N_IMAGES = [5, 10, 20, 50]
+N_IMAGES = [5, 20, 50]
 X_all, y_all = draw_patches(max(N_IMAGES))
 accuracy = {name: [] for name in ways}
 for n_images in N_IMAGES:
