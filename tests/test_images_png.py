@@ -147,6 +147,30 @@ def drop_bytes(content, n_bytes):
 
 
 @pytest.mark.parametrize("mode", [*MODES, "interlaced"])
+@pytest.mark.parametrize("share", [0, 0.5, 0.9])
+def test_repair_unpack_rows_refuses_a_png_without_its_last_rows(mode, share):
+    """Its checksums are right, and its compressed data have an end."""
+    if mode == "interlaced":
+        whole = interlace(make_image("RGB"))
+    else:
+        whole = encode(make_image(mode), "PNG")
+    data = b"".join(body for kind, body in split_chunks(whole) if kind == b"IDAT")
+    n_bytes = len(zlib.decompress(data))
+    row = n_bytes // HEIGHT
+    n_rows = max(1, round((1 - share) * HEIGHT) - 1)
+    cut = drop_bytes(whole, n_rows * row)
+    assert "cut short" in refuse(cut).reason
+    refuse(Image.open(io.BytesIO(cut)))
+    assert "cut short" in refuse(make_icon(cut, width=WIDTH, height=HEIGHT)).reason
+
+
+@pytest.mark.parametrize("mode", ["L", "RGB", "P", "RGBA"])
+def test_png_with_a_black_or_clear_end_is_read(mode):
+    image = Image.new(mode, (WIDTH, HEIGHT))
+    assert read_image(encode(image, "PNG"), image_size=(4, 4)).shape[:2] == (4, 4)
+
+
+@pytest.mark.parametrize("mode", [*MODES, "interlaced"])
 @pytest.mark.parametrize("n_bytes", [1, 300])
 def test_png_whose_data_hold_too_few_rows_is_refused(mode, n_bytes):
     """Right checksums over too few rows don't help, in an icon neither."""

@@ -223,6 +223,8 @@ def _load_once(stream, png, max_pixels, draft, strict):
         margins = _draft(image, notes, draft)
         # Notes are on colours, of which a draft may give the luma alone.
         picture = _load_opened(image, notes if image.mode == mode else None, margins)
+        if png:
+            png.unpack_rows()
         if strict:
             refuse_odd_data(stream)
         return picture
@@ -353,6 +355,8 @@ def load_pil_image(image, max_pixels):
         if png and has_deep_colours(png):
             return _load_deep_png(image, png)
         notes = png.notes if png else _read_notes(image)
+        if png:
+            png.unpack_rows()
         with decoding_from(jpeg, image):
             return _load_opened(image, notes)
 

@@ -16,8 +16,21 @@ from skimgclf.images._decoding.reasons import UnreadableImage
 
 PNG_START = b"\x89PNG\r\n\x1a\n"
 
-# PNG specification (third edition), section 11.2.1: colour types.
+# PNG specification (third edition), section 11.2.1: colour types, and the number of
+# samples of a pixel in each.
 _COLOURS, _PALETTE = 2, 3
+_N_SAMPLES = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
+
+# Section 8.2, Adam7: first column and row, and distances, of each pass.
+_PASSES = (
+    (0, 0, 8, 8),
+    (4, 0, 8, 8),
+    (0, 4, 4, 8),
+    (2, 0, 4, 4),
+    (0, 2, 2, 4),
+    (1, 0, 2, 2),
+    (0, 1, 1, 2),
+)
 
 # By bits and colour type, the mode of Pillow's image, and its name for the samples.
 _LAYOUTS = {
@@ -83,6 +96,32 @@ class PngFile(NamedTuple):
     def n_pixels(self):
         """Number of pixels."""
         return self.header[0] * self.header[1]
+
+    @property
+    def passes(self):
+        """First column and row, and distances, of each pass over the pixels."""
+        return _PASSES if self.header[6] else ((0, 0, 1, 1),)
+
+    def unpack_rows(self):
+        """Unpack the filtered rows of all passes; refuse a file that lacks some."""
+        width, height, bits, colour_type = self.header[:4]
+        n_bytes = 0
+        for column, row, step_x, step_y in self.passes:
+            n_columns = len(range(column, width, step_x))
+            n_bits = n_columns * bits * _N_SAMPLES.get(colour_type, 0)
+            # Each row begins with the byte that names its filter.
+            n_bytes += (
+                len(range(row, height, step_y))
+                * (1 + -(-n_bits // 8))
+                * (n_columns > 0)
+            )
+        try:
+            rows = zlib.decompressobj().decompress(b"".join(self.data), n_bytes)
+        except zlib.error as error:
+            raise _damaged(str(error)) from error
+        if len(rows) < n_bytes:
+            raise _damaged("its data hold only a part of the image, it is cut short")
+        return rows
 
 
 def read_png(file):
@@ -153,6 +192,9 @@ def decode_plain(png):
             image.putpalette(png.palette)
     except ValueError:
         return None
+    # Pillow (13.0) leaves zeros in place of whole rows that are missing.
+    if image.crop((0, height - 1, width, height)).getbbox(alpha_only=False) is None:
+        png.unpack_rows()
     return image
 
 

@@ -8,23 +8,11 @@ import numpy as np
 from PIL import Image
 
 from skimgclf.images._decoding.colour import straighten_alpha
-from skimgclf.images._decoding.reasons import UnreadableImage
 
 # PNG specification (third edition), section 11.2.1: the number of samples by colour
 # type, and the colour type of 8 bits that holds so many samples.
 _N_SAMPLES = {2: 3, 4: 2, 6: 4}
 _COLOUR_TYPES = {number: kind for kind, number in _N_SAMPLES.items()}
-
-# Section 8.2, Adam7: first column and row, and distances, of each pass.
-_PASSES = (
-    (0, 0, 8, 8),
-    (4, 0, 8, 8),
-    (0, 4, 4, 8),
-    (2, 0, 4, 4),
-    (0, 2, 2, 4),
-    (1, 0, 2, 2),
-    (0, 1, 1, 2),
-)
 
 
 def has_deep_colours(png):
@@ -40,15 +28,15 @@ def read_deep_colours(png):
     pixels : ndarray of shape (height, width, 3 or 4), float32
         In [0, 1], as stored, not turned.
     """
-    width, height, _, colour_type, _, _, interlacing = png.header
+    width, height, _, colour_type = png.header[:4]
     n_samples = _N_SAMPLES[colour_type]
     values = np.empty((height, width, n_samples), dtype=np.uint16)
     parts = [
         values[row::step_y, column::step_x]
-        for column, row, step_x, step_y in (_PASSES if interlacing else [(0, 0, 1, 1)])
+        for column, row, step_x, step_y in png.passes
     ]
     parts = [part for part in parts if part.size]
-    rows = _unpack(png.data, sum(map(_count_bytes, parts)))
+    rows = np.frombuffer(png.unpack_rows(), dtype=np.uint8)
     for part in parts:
         part[:] = _read_part(rows[: _count_bytes(part)], part.shape)
         rows = rows[_count_bytes(part) :]
@@ -64,19 +52,6 @@ def _count_bytes(part):
     """Count the bytes of rows, with the one of each that names its filter."""
     height, width, n_samples = part.shape
     return height * (1 + 2 * width * n_samples)
-
-
-def _unpack(data, n_bytes):
-    try:
-        rows = zlib.decompressobj().decompress(b"".join(data), n_bytes)
-    except zlib.error as error:
-        raise UnreadableImage(f"it is a PNG file that is damaged: {error}") from error
-    if len(rows) < n_bytes:
-        raise UnreadableImage(
-            "it is a PNG file that is damaged: its data hold only a part of the image, "
-            "it is cut short"
-        )
-    return np.frombuffer(rows, dtype=np.uint8)
 
 
 def _read_part(rows, shape):
