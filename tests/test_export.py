@@ -322,10 +322,19 @@ def test_without_onnx_runtime_the_checker_of_onnx_decides(
 
 
 def test_export_writes_nothing_when_the_description_has_no_form_in_json(
-    fitted, tmp_path
+    fitted, tmp_path, monkeypatch
 ):
-    loader = clone(fitted[0]).set_params(storage_options={"session": object()})
-    pipeline = make_pipeline(loader, fitted[-1])
+    objects = np.array([object() for _ in fitted[-1].classes_])
+    monkeypatch.setattr(fitted[-1], "classes_", objects)
     with pytest.raises(TypeError, match="JSON"):
-        export_model(pipeline, tmp_path / "model.keras", format="keras")
+        export_model(fitted, tmp_path / "model.keras", format="keras")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_options_for_urls_are_not_exported(fitted, tmp_path):
+    loader = clone(fitted[0]).set_params(storage_options={"token": "hush"})
+    pipeline = make_pipeline(loader, fitted[-1])
+    export_model(pipeline, tmp_path / "model.keras", format="keras")
+    described = (tmp_path / "model.keras.json").read_text()
+    assert "image_size" in described
+    assert "storage_options" not in described

@@ -34,7 +34,7 @@ _MAX_REASON = 300
 _ONNX_PACKAGES = ("onnx", "tf2onnx")
 
 
-# Parameters of the loader that change no pixel.
+# Parameters of the loader that change no pixel. Options for URLs may be credentials.
 _PIXELS_APART = (
     "cache",
     "cache_limit",
@@ -42,6 +42,7 @@ _PIXELS_APART = (
     "max_pixels",
     "n_jobs",
     "on_error",
+    "storage_options",
     "verbose",
 )
 
