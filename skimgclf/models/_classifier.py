@@ -58,7 +58,7 @@ class KerasImageClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator)
         own: (40, 20, 10) for "dense", (128,) for "cnn", () for "resnet".
     conv_filters : tuple of int or None, default=None
         Number of filters of each convolution of "cnn", or of each stage of "resnet".
-        None for the architecture's own: (32, 64), or (32, 64, 128).
+        None for the architecture's own: (32, 64), or (16, 48, 64, 96).
     kernel_size : int or tuple of two int, default=3
         Height and width of the window of the convolutions of "cnn", in pixels.
     activation : str, default="relu"

@@ -53,13 +53,14 @@ def _count_convolutions(parameters, image_shape, per_unit):
 
 def _count_stages(conv_filters, image_shape):
     """Count the weights of all stages of "resnet", and its pooled features."""
-    first, n_halvings = conv_filters[0], count_halvings(image_shape)
-    area = 25 if n_halvings else 9
-    n_weights = (area * image_shape[2] + 4) * first
-    convolutions = [(first, first)] * n_halvings
+    first = conv_filters[0]
+    convolutions = [
+        (image_shape[2], first),
+        *[(first, first)] * count_halvings(image_shape),
+    ]
     for n_before, n_filters in itertools.pairwise(conv_filters):
         convolutions += [(n_before, n_filters), (n_filters, n_filters)]
-    n_weights += sum((9 * n_in + 4) * n_out for n_in, n_out in convolutions)
+    n_weights = sum((9 * n_in + 4) * n_out for n_in, n_out in convolutions)
     return n_weights, 2 * conv_filters[-1]
 
 
