@@ -37,8 +37,7 @@ _KINDS = {
             "learning_rate": 0.02,
             "activation": "gelu",
             "augmentation": ("flip", "crop"),
-            "mixup": 0.2,
-            "epochs": 48,
+            "epochs": 27,
         },
     },
     "few_photos": {
