@@ -255,7 +255,7 @@ def test_storage_options_are_checked(place, load):
 @pytest.mark.parametrize("load", [load_image_folder, load_image_csv])
 def test_missing_extra_is_a_sentence(monkeypatch, load):
     monkeypatch.setitem(sys.modules, "fsspec", None)
-    with pytest.raises(ImportError, match=r'pip install "skimgclf\[remote\]"'):
+    with pytest.raises(ImportError, match=r'pip install .*"fsspec\[http\]'):
         load("memory://train/train.csv")
 
 

@@ -361,7 +361,7 @@ def test_missing_extra_is_a_sentence(monkeypatch):
     """Not one bad image among others, and nothing that could be filled."""
     monkeypatch.setitem(sys.modules, "fsspec", None)
     for on_error in ("raise", "fill"):
-        with pytest.raises(ImportError, match=r'pip install "skimgclf\[remote\]"'):
+        with pytest.raises(ImportError, match=r'pip install .*"fsspec\[http\]'):
             load(["memory://a.png"], on_error=on_error)
     with pytest.raises(ImportError, match="fsspec reads"):
         check_images(["memory://a.png"])

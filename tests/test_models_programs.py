@@ -94,7 +94,7 @@ def test_a_shared_program_changes_no_bit(digits, parameters):
     "optimizer",
     [
         pytest.param(name, marks=() if name == "sgd" else pytest.mark.slow)
-        for name in sorted(k.__name__.lower() for k in shared_programs._OPTIMIZERS)
+        for name in sorted(name.lower() for name in shared_programs._OPTIMIZERS)
     ],
 )
 def test_a_shared_program_changes_no_bit_of_an_optimizer(digits, optimizer):

@@ -18,6 +18,10 @@ from skimgclf.models._predict import count_rows
 # Of batch normalization; Keras' default.
 _EPSILON = 1e-3
 
+# Rows that are multiplied at once, and the most products in it: OpenBLAS (0.3) computes
+# as many on one thread, so that no bit depends on the number of threads or of rows.
+_N_ROWS, _N_PRODUCTS = 8, 2**18
+
 # Keras' activations, by its names, with the constants of its documentation.
 ACTIVATIONS = {
     "elu": lambda x: np.where(x > 0, x, np.expm1(np.minimum(x, 0))),
@@ -97,13 +101,13 @@ class DensePredictor:
         return _read_layers(self._training.blueprint, weights)
 
 
-def is_dense(blueprint, dtype_policy):
+def is_dense(arguments, dtype_policy):
     """Tell whether NumPy computes a network.
 
     Parameters
     ----------
-    blueprint : dict
-        The arguments of `build_network` that made it.
+    arguments : dict
+        Those of `build_network` that made it.
     dtype_policy : str
         Keras' name of its types.
 
@@ -113,26 +117,21 @@ def is_dense(blueprint, dtype_policy):
         The same for a network that was fitted, pickled or loaded.
     """
     return (
-        blueprint["architecture"] == "dense"
-        and blueprint["parameters"]["activation"] in ACTIVATIONS
+        arguments["architecture"] == "dense"
+        and arguments["parameters"]["activation"] in ACTIVATIONS
         and dtype_policy == "float32"
+        and all(
+            _N_ROWS * n_inputs * n_units <= _N_PRODUCTS
+            for n_inputs, n_units in _list_shapes(arguments)
+        )
         # Presets leave images as they are at predict.
-        and all(isinstance(item, str) for item in blueprint["augmentation"] or ())
+        and all(isinstance(item, str) for item in arguments["augmentation"] or ())
     )
 
 
 def _read_layers(blueprint, weights):
     """Turn the variables of a network into a matrix and an offset for each layer."""
-    parameters = blueprint["parameters"]
-    shapes = list(
-        itertools.pairwise(
-            [
-                math.prod(blueprint["image_shape"]),
-                *parameters["hidden_layer_sizes"],
-                blueprint["n_classes"],
-            ]
-        )
-    )
+    parameters, shapes = blueprint["parameters"], _list_shapes(blueprint)
     n_vectors = [4 if parameters["batch_norm"] else 1] * (len(shapes) - 1) + [1]
     expected = []
     for shape, n in zip(shapes, n_vectors, strict=True):
@@ -145,6 +144,16 @@ def _read_layers(blueprint, weights):
         raise ValueError("the weights of the network don't fit its layers")
     rest = iter(floats)
     return [_join_layer(next(rest), *itertools.islice(rest, n)) for n in n_vectors]
+
+
+def _list_shapes(blueprint):
+    """List the numbers of inputs and of units of each layer."""
+    sizes = [
+        math.prod(blueprint["image_shape"]),
+        *blueprint["parameters"]["hidden_layer_sizes"],
+        blueprint["n_classes"],
+    ]
+    return list(itertools.pairwise(sizes))
 
 
 def _join_layer(kernel, *vectors):
@@ -161,7 +170,21 @@ def _compute(layers, activation, X):
     X = X.astype("float32", copy=False).reshape(len(X), -1)
     with np.errstate(all="ignore"):  # as in TensorFlow
         for hidden_kernel, hidden_bias in hidden:
-            X = activation(X @ hidden_kernel + hidden_bias)
-        logits = X @ kernel + bias
+            X = activation(_multiply(X, hidden_kernel) + hidden_bias)
+        logits = _multiply(X, kernel) + bias
         powers = np.exp(logits - logits.max(axis=1, keepdims=True))
         return powers / powers.sum(axis=1, keepdims=True)
+
+
+def _multiply(X, kernel):
+    """Multiply rows by a matrix, always as many rows at once."""
+    n_samples, n_inputs = X.shape
+    n_whole = n_samples - n_samples % _N_ROWS
+    product = np.empty((n_samples, kernel.shape[1]), dtype=np.float32)
+    whole = X[:n_whole].reshape(-1, _N_ROWS, n_inputs) @ kernel
+    product[:n_whole] = whole.reshape(n_whole, kernel.shape[1])
+    if n_whole < n_samples:
+        rest = np.zeros((_N_ROWS, n_inputs), dtype=np.float32)
+        rest[: n_samples - n_whole] = X[n_whole:]
+        product[n_whole:] = (rest @ kernel)[: n_samples - n_whole]
+    return product

@@ -1,5 +1,6 @@
 """Check parameters and data, and train a network on them."""
 
+import contextlib
 import copy
 import dataclasses
 
@@ -182,8 +183,8 @@ def train(
     parts = [Batches(samples, batch_size=size, order=order, soft=soft)]
     if validation is not None:
         parts.append(Batches(validation, batch_size=size, soft=soft and soft.harden()))
-    _hand_over(estimator, plan, previous, order, blueprint, classes)
-    with reading(*parts):
+    shown = _showing(estimator, plan, previous, order, blueprint, classes)
+    with shown, reading(*parts):
         if previous is None:
             # A backbone is frozen until the new softmax layer is trained.
             frozen = {**blueprint, "fine_tune": 0}
@@ -230,7 +231,8 @@ def _best_iter(history, stopper, plan):
     return len(history["loss"]) if stopper is None else stopper.best_epoch + 1
 
 
-def _hand_over(classifier, plan, previous, order, blueprint, classes):
+@contextlib.contextmanager
+def _showing(classifier, plan, previous, order, blueprint, classes):
     """Let callbacks with a method `set_classifier` see the classifier at each epoch."""
 
     def show(network, history):
@@ -248,9 +250,14 @@ def _hand_over(classifier, plan, previous, order, blueprint, classes):
         learner._learn(training)
         return learner
 
-    for callback in plan.callbacks:
-        if hasattr(callback, "set_classifier"):
-            callback.set_classifier(show, {} if previous is None else previous.history)
+    told = [each for each in plan.callbacks if hasattr(each, "set_classifier")]
+    for callback in told:
+        callback.set_classifier(show, {} if previous is None else previous.history)
+    try:
+        yield
+    finally:
+        for callback in told:  # or it would keep what was learnt before
+            callback.set_classifier(None, {})
 
 
 def _fine_tune(estimator, training, parameters, stopper, reporter, *parts):
@@ -262,10 +269,10 @@ def _fine_tune(estimator, training, parameters, stopper, reporter, *parts):
         stopper = copy.copy(stopper)  # starts anew with the training
     thaw(training.network, training.blueprint["fine_tune"])
     plan = _make_plan(parameters, stopper, training, reporter, fine=True)
-    _hand_over(
+    with _showing(
         estimator, plan, training, training.order, training.blueprint, training.classes
-    )
-    history = _resume(training, plan, *parts, keep_optimizer=False)
+    ):
+        history = _resume(training, plan, *parts, keep_optimizer=False)
     best_iter = _best_iter(history, stopper, plan)
     if best is not None:
         if best <= min(history["val_loss"][len(training.history["loss"]) :]):
