@@ -7,8 +7,10 @@ import keras
 import numpy as np
 import pytest
 from sklearn.pipeline import Pipeline
+from threadpoolctl import threadpool_limits
 
 from skimgclf import ImageLoader, KerasImageClassifier, load_model, save_model
+from skimgclf.models import _dense
 from skimgclf.models._dense import ACTIVATIONS, DensePredictor
 
 # All in one process: none of it imports Keras or TensorFlow.
@@ -157,3 +159,22 @@ def test_a_process_that_predicts_imports_no_tensorflow(digits, tmp_path, run_pyt
 def test_values_that_overflow_are_computed_without_a_warning():
     rows = quick().fit(np.eye(4), [0, 1, 0, 1])
     rows.predict_proba(np.full((1, 4), 1e38))
+
+
+def test_threads_and_numbers_of_rows_change_no_bit():
+    """A worker of joblib has one thread for NumPy, and its parent several."""
+    draw = np.random.default_rng(0)
+    shapes = [(784, 40), (40, 20), (20, 10)]
+    layers = [
+        [draw.standard_normal(shape, dtype="float32") / 8 for shape in (pair, pair[1:])]
+        for pair in shapes
+    ]
+    X = draw.random((203, 784), dtype="float32")
+    with threadpool_limits(1):
+        expected = _dense._compute(layers, np.tanh, X)
+    with threadpool_limits(2):
+        np.testing.assert_array_equal(_dense._compute(layers, np.tanh, X), expected)
+        for n_rows in (1, 7, 50):
+            parts = [X[start : start + n_rows] for start in range(0, 203, n_rows)]
+            found = [_dense._compute(layers, np.tanh, part) for part in parts]
+            np.testing.assert_array_equal(np.concatenate(found), expected)
