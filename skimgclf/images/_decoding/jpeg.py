@@ -67,9 +67,10 @@ def read_jpeg(file):
         return io.BytesIO(content)
     # All components are in one scan: libjpeg stops behind the last pixel.
     end = _find_end(content, headers.scan)
+    scan = content[headers.scan : end]
     if headers.restart_interval:
-        _refuse_missing_restarts(content[headers.scan : end], headers)
-    _refuse_zeros(content[headers.scan : end], headers)
+        _refuse_missing_restarts(scan, headers)
+    _refuse_zeros(scan, headers)
     return io.BytesIO(content[:end] + _PADDING)
 
 
@@ -233,11 +234,12 @@ def _find_end(content, scan):
 
 
 def _find_scans(content, headers):
-    """Yield the place of each scan, with its Huffman tables in the headers."""
+    """Yield start and end of each scan, with its Huffman tables in the headers."""
     scan = headers.scan
     while scan is not None:
-        yield scan
-        scan, position = None, _find_end(content, scan)
+        position = _find_end(content, scan)
+        yield scan, position
+        scan = None
         while scan is None and content[position + 1] != _END[1]:
             if content[position + 1] == _SCAN:
                 scan = position
@@ -284,8 +286,8 @@ def _refuse_missing_scans(content, headers):
     scans, the lower ones (section G.1.1): a file that begins must go on to the last.
     """
     missing_bits, components = {}, headers.components
-    for place in _find_scans(content, headers):
-        _refuse_zeros(content[place : _find_end(content, place)], headers)
+    for place, end in _find_scans(content, headers):
+        _refuse_zeros(content[place:end], headers)
         start = place + 5 + 2 * content[place + 4]
         first, last, bits = content[start : start + 3]
         for name in content[place + 5 : start : 2]:
@@ -298,8 +300,7 @@ def _refuse_missing_scans(content, headers):
 
 def _cut_last_scan(content, headers):
     """Return a file up to the end of the data of its last scan, and the rest."""
-    *_, last = _find_scans(content, headers)
-    end = _find_end(content, last)
+    *_, (_, end) = _find_scans(content, headers)
     return content[:end], content[end:]
 
 
