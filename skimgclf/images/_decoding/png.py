@@ -99,22 +99,25 @@ class PngFile(NamedTuple):
 
     @property
     def passes(self):
-        """First column and row, and distances, of each pass over the pixels."""
-        return _PASSES if self.header[6] else ((0, 0, 1, 1),)
+        """Rows and columns, as slices, and number of bytes of each pass over pixels."""
+        width, height, bits, colour_type = self.header[:4]
+        passes = []
+        for column, row, step_x, step_y in (
+            _PASSES if self.header[6] else [(0, 0, 1, 1)]
+        ):
+            n_columns = len(range(column, width, step_x))
+            n_rows = len(range(row, height, step_y))
+            n_bits = n_columns * bits * _N_SAMPLES.get(colour_type, 0)
+            # Each row begins with the byte that names its filter.
+            n_bytes = n_rows * (1 + -(-n_bits // 8))
+            if n_columns and n_rows:
+                slices = slice(row, None, step_y), slice(column, None, step_x)
+                passes.append((*slices, n_bytes))
+        return passes
 
     def unpack_rows(self):
         """Unpack the filtered rows of all passes; refuse a file that lacks some."""
-        width, height, bits, colour_type = self.header[:4]
-        n_bytes = 0
-        for column, row, step_x, step_y in self.passes:
-            n_columns = len(range(column, width, step_x))
-            n_bits = n_columns * bits * _N_SAMPLES.get(colour_type, 0)
-            # Each row begins with the byte that names its filter.
-            n_bytes += (
-                len(range(row, height, step_y))
-                * (1 + -(-n_bits // 8))
-                * (n_columns > 0)
-            )
+        n_bytes = sum(n_bytes for _, _, n_bytes in self.passes)
         try:
             rows = zlib.decompressobj().decompress(b"".join(self.data), n_bytes)
         except zlib.error as error:

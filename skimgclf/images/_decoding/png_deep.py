@@ -31,27 +31,17 @@ def read_deep_colours(png):
     width, height, _, colour_type = png.header[:4]
     n_samples = _N_SAMPLES[colour_type]
     values = np.empty((height, width, n_samples), dtype=np.uint16)
-    parts = [
-        values[row::step_y, column::step_x]
-        for column, row, step_x, step_y in png.passes
-    ]
-    parts = [part for part in parts if part.size]
-    rows = np.frombuffer(png.unpack_rows(), dtype=np.uint8)
-    for part in parts:
-        part[:] = _read_part(rows[: _count_bytes(part)], part.shape)
-        rows = rows[_count_bytes(part) :]
+    unpacked = np.frombuffer(png.unpack_rows(), dtype=np.uint8)
+    for rows, columns, n_bytes in png.passes:
+        part = values[rows, columns]
+        part[:] = _read_part(unpacked[:n_bytes], part.shape)
+        unpacked = unpacked[n_bytes:]
     floats = values.astype(np.float32) / 65535
     if png.transparent is not None:
         key = struct.unpack(">3H", png.transparent)
         opaque = (values != key).any(axis=2, keepdims=True)
         floats = np.concatenate([floats, opaque.astype(np.float32)], axis=2)
     return straighten_alpha(floats, is_premultiplied=False)
-
-
-def _count_bytes(part):
-    """Count the bytes of rows, with the one of each that names its filter."""
-    height, width, n_samples = part.shape
-    return height * (1 + 2 * width * n_samples)
 
 
 def _read_part(rows, shape):
