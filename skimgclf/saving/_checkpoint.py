@@ -3,8 +3,7 @@
 import math
 
 from skimgclf._validation import ParameterTable, one_of, optional
-from skimgclf.models._start import keras
-from skimgclf.models._training.callbacks import append_epoch
+from skimgclf.models._training.callbacks import ClassifierCallback
 from skimgclf.saving._model_file import save_model
 
 _TABLE = ParameterTable(
@@ -13,7 +12,7 @@ _TABLE = ParameterTable(
 )
 
 
-class BestEpochCheckpoint(keras.callbacks.Callback):
+class BestEpochCheckpoint(ClassifierCallback):
     """Save the classifier after each epoch that is better than all before.
 
     What was learnt isn't lost then when a long fit is interrupted (Ctrl-C) or killed:
@@ -62,20 +61,6 @@ class BestEpochCheckpoint(keras.callbacks.Callback):
         super().__init__()
         self.path = path
         self.monitor = monitor
-        self._show = None
-
-    def set_classifier(self, show, history):
-        """Take what fit knows and Keras doesn't.
-
-        Parameters
-        ----------
-        show : callable
-            Makes the classifier, as it is now, of its network and its history.
-        history : dict of str to list of float
-            Of the epochs of earlier fits, which a warm start goes on from.
-        """
-        self._show = show
-        self._history = {name: list(values) for name, values in history.items()}
 
     def on_train_begin(self, logs=None):
         """Check the parameters."""
@@ -88,14 +73,12 @@ class BestEpochCheckpoint(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch, logs=None):
         """Save the classifier, if the epoch is the best one."""
-        append_epoch(self._history, logs)
+        super().on_epoch_end(epoch, logs)
         monitor = self.monitor or ("val_loss" if "val_loss" in logs else "loss")
         if monitor not in logs:
             raise _TABLE.error("monitor", "measured: give validation data", monitor)
         sign = -1 if monitor.endswith("loss") else 1
         *before, last = [sign * value for value in self._history[monitor]]
         if last > max((value for value in before if value == value), default=-math.inf):
-            history = {name: list(values) for name, values in self._history.items()}
-            save_model(
-                self._show(self.model, history), self.path, include_optimizer=True
-            )
+            classifier = self.make_classifier(self.model)
+            save_model(classifier, self.path, include_optimizer=True)

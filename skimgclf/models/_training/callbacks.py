@@ -112,18 +112,12 @@ class RateRecorder(keras.callbacks.Callback):
             logs["learning_rate"] = float(optimizer.learning_rate)
 
 
-class EpochReporter(keras.callbacks.Callback):
-    """Report each epoch to the callbacks of scikit-learn.
+class ClassifierCallback(keras.callbacks.Callback):
+    """Follow the classifier that a fit trains, and its history."""
 
-    Parameters
-    ----------
-    task : FitTask
-        The fit.
-    """
-
-    def __init__(self, task):
+    def __init__(self):
         super().__init__()
-        self._task = task
+        self._show = None
 
     def set_classifier(self, show, history):
         """Take what fit knows and Keras doesn't.
@@ -138,13 +132,39 @@ class EpochReporter(keras.callbacks.Callback):
         self._show = show
         self._history = {name: list(values) for name, values in history.items()}
 
+    def on_epoch_end(self, epoch, logs=None):
+        """Append the values of the epoch to the history: NaN for what is missing."""
+        n_before = max(map(len, self._history.values()), default=0)
+        for name in {**self._history, **logs}:
+            values = self._history.setdefault(name, [math.nan] * n_before)
+            values.append(float(logs.get(name, math.nan)))
+
+    def make_classifier(self, network):
+        """Make the classifier, as it is now, of a network."""
+        history = {name: list(values) for name, values in self._history.items()}
+        return self._show(network, history)
+
+
+class EpochReporter(ClassifierCallback):
+    """Report each epoch to the callbacks of scikit-learn.
+
+    Parameters
+    ----------
+    task : FitTask
+        The fit.
+    """
+
+    def __init__(self, task):
+        super().__init__()
+        self._task = task
+
     def on_epoch_begin(self, epoch, logs=None):
         """Report that the epoch begins."""
         self._task.begin_part("epoch")
 
     def on_epoch_end(self, epoch, logs=None):
         """Report that the epoch has ended, and stop if a callback wants it."""
-        append_epoch(self._history, logs)
+        super().on_epoch_end(epoch, logs)
         if self._task.end_part(self._describe):
             self.model.stop_training = True
 
@@ -153,21 +173,4 @@ class EpochReporter(keras.callbacks.Callback):
         with seeded(0):  # the weights drawn here are replaced
             network = keras.models.clone_model(self.model)
         network.set_weights(self.model.get_weights())
-        history = {name: list(values) for name, values in self._history.items()}
-        return vars(self._show(network, history))
-
-
-def append_epoch(history, logs):
-    """Append the values of an epoch to a history: NaN where nothing was measured.
-
-    Parameters
-    ----------
-    history : dict of str to list of float
-        Is changed.
-    logs : dict of str to float
-        The values, as Keras gives them to callbacks.
-    """
-    n_before = max(map(len, history.values()), default=0)
-    for name in {**history, **logs}:
-        values = history.setdefault(name, [math.nan] * n_before)
-        values.append(float(logs.get(name, math.nan)))
+        return vars(self.make_classifier(network))
