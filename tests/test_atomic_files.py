@@ -134,6 +134,7 @@ def kill_savers(folder, n_kills):
     return n_strays
 
 
+@pytest.mark.slow
 def test_twenty_kills_tear_lose_and_leave_nothing(tmp_path):
     assert kill_savers(tmp_path, 20) > 0, "no kill came in the middle of a save"
 

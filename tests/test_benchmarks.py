@@ -152,6 +152,7 @@ def test_saved_plots_are_svg(tmp_path):
         assert "<svg" in path.read_text("utf-8")
 
 
+@pytest.mark.slow
 def test_scale_measures_and_multiplies(tmp_path, monkeypatch, capsys):
     import scale
 
@@ -190,7 +191,16 @@ def test_accuracy_splits_by_class_and_draws_only_training_images_by_seed(digits)
     assert len(accuracy.Data(digits, None, 50).split(0)[0]) == 1797 - 50
 
 
-@pytest.mark.parametrize("way", ["cnn_by_hand", "hog", "keras", "pixels"])
+@pytest.mark.parametrize(
+    "way",
+    [
+        "pixels",
+        *(
+            pytest.param(way, marks=pytest.mark.slow)
+            for way in ("cnn_by_hand", "hog", "keras")
+        ),
+    ],
+)
 def test_accuracy_measures_a_way(way, digits):
     import accuracy
 

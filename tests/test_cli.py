@@ -456,6 +456,7 @@ def test_check_writes_the_table_alone_to_standard_output(run_command, digit_fold
     assert err == "10 images, of which all can be read.\n"
 
 
+@pytest.mark.slow
 def test_readme_shell_lines_run_in_an_empty_folder(run_command):
     section = README.read_text("utf-8").split("\n## From the shell\n")[1]
     first, *lines = re.search(r"```sh\n(.*?)```", section, re.DOTALL)[1].splitlines()

@@ -29,6 +29,7 @@ def start(*arguments, options=(), **settings):
     )
 
 
+@pytest.mark.slow
 def test_interrupted_training_writes_nothing(digit_folder, pytestconfig):
     arguments = [
         "fit",
@@ -179,7 +180,9 @@ def test_an_output_without_permission_is_refused(
     assert err == "skimgclf: error: There is no permission to write 'old.csv'.\n"
 
 
-@pytest.mark.parametrize("closed", [">&- 2>&-", ">/dev/full"])
+@pytest.mark.parametrize(
+    "closed", [pytest.param(">&- 2>&-", marks=pytest.mark.slow), ">/dev/full"]
+)
 def test_closed_or_full_streams_change_no_file(digit_folder, closed):
     command = (
         f"{sys.executable} -m skimgclf check {digit_folder}/test.csv --output r.csv"
@@ -193,8 +196,9 @@ def test_closed_or_full_streams_change_no_file(digit_folder, closed):
 @pytest.mark.parametrize(
     "environment",
     [
-        {"PYTHONIOENCODING": "ascii:strict"},
-        {"PYTHONIOENCODING": "cp1252:strict"},  # as in a pipe on Windows
+        pytest.param({"PYTHONIOENCODING": "ascii:strict"}, marks=pytest.mark.slow),
+        # As in a pipe on Windows.
+        pytest.param({"PYTHONIOENCODING": "cp1252:strict"}, marks=pytest.mark.slow),
         {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"},
     ],
 )
@@ -224,6 +228,7 @@ def test_names_of_any_bytes_go_through_pipes(digit_folder, environment):
     assert process.returncode == 1
 
 
+@pytest.mark.slow
 def test_closed_pipe_ends_quietly(digit_folder):
     with start("check", digit_folder / "test.csv", "--output", "-") as process:
         process.stdout.close()  # as by `head`, once it has seen enough

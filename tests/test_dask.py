@@ -111,6 +111,7 @@ def expected(files):
     return scores_of(make_search(score).fit(*files))
 
 
+@pytest.mark.slow
 def test_dask_workers_load_without_tensorflow(client, files):
     """A fresh worker decodes its part of the images and stays small."""
     paths, _ = files

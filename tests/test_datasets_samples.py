@@ -222,6 +222,7 @@ print(len(load_photo_patches(home).filenames))
 """
 
 
+@pytest.mark.slow
 def test_samples_can_be_written_by_several_processes_at_once(tmp_path):
     """New processes, since a fork of one in which TensorFlow ran may hang."""
     n_processes = 2

@@ -18,6 +18,13 @@ import write_figures  # noqa: E402
 N_TRAIN, N_TEST = 80, 20
 N_COLUMNS = 4  # of the 20 columns of patches of each photo
 
+# Pages that train or start processes for more than some seconds.
+LONG_PAGES = {
+    *("choosing", "classifier", "cluster", "coming_from", "displays", "index"),
+    *("getting_started", "larger_than_memory", "parallel", "pipelines", "pretrained"),
+    *("progress", "saving", "shell", "your_photos"),
+}
+
 
 def find_pages():
     pages = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -54,7 +61,14 @@ def images(tmp_path_factory):
 
 @pytest.mark.parametrize(
     "page",
-    [pytest.param(page, id=str(page.relative_to(ROOT))) for page in find_pages()],
+    [
+        pytest.param(
+            page,
+            id=str(page.relative_to(ROOT)),
+            marks=pytest.mark.slow if page.stem in LONG_PAGES else (),
+        )
+        for page in find_pages()
+    ],
 )
 def test_docs_code_runs_and_prints_what_the_page_shows(
     page, images, tmp_path, monkeypatch, pyplot
@@ -72,6 +86,7 @@ def test_docs_code_runs_and_prints_what_the_page_shows(
 
 def test_docs_pages_have_code():
     assert len(find_pages()) >= 7
+    assert {page.stem for page in find_pages()} > LONG_PAGES
 
 
 def test_docs_outputs_and_pictures_belong_to_the_block_above():

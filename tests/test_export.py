@@ -119,6 +119,7 @@ def test_export_takes_a_bare_classifier_and_its_rows(digits, tmp_path):
     }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "color_mode", ["grayscale", pytest.param("rgb", marks=pytest.mark.slow)]
 )
@@ -221,7 +222,9 @@ def test_every_backbone_is_exported(tmp_path, name, file_format):
 
 
 @pytest.mark.parametrize("file_format", RUN)
-@pytest.mark.parametrize("policy", ["mixed_bfloat16", "float64"])
+@pytest.mark.parametrize(
+    "policy", ["mixed_bfloat16", pytest.param("float64", marks=pytest.mark.slow)]
+)
 def test_a_network_of_another_float_type_is_exported_in_float32(
     digits, tmp_path, policy, file_format
 ):

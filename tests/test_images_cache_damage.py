@@ -321,6 +321,7 @@ def start_worker(cache, paths, n_rounds):
     )
 
 
+@pytest.mark.slow
 def test_cache_is_filled_by_many_processes_at_once(paths, tmp_path):
     """Each starts with a directory that doesn't exist, and finds only right pixels."""
     workers = [start_worker(tmp_path / "cache", paths, 10) for _ in range(3)]
@@ -347,6 +348,7 @@ def check_kills(paths, tmp_path, n_kills):
     assert count_entries(cache) > len(paths)
 
 
+@pytest.mark.slow
 def test_cache_survives_killed_writers(paths, tmp_path):
     check_kills(paths, tmp_path, 3)
 
@@ -374,5 +376,6 @@ print(parent_ok, status, np.array_equal(load(paths), expected))
 """
 
 
+@pytest.mark.slow
 def test_cache_is_used_on_both_sides_of_a_fork(paths, tmp_path, run_python):
     assert run_python(FORK, tmp_path / "cache", *paths) == "True 0 True"

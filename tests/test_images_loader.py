@@ -372,6 +372,7 @@ def test_loader_feeds_any_classifier(digits):
     assert np.array_equal(again.predict_proba(test), pipeline.predict_proba(test))
 
 
+@pytest.mark.slow
 def test_loader_is_searched(digits):
     """GridSearchCV tunes the loader's parameters, in processes too."""
     paths, labels = digits

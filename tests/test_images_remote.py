@@ -145,6 +145,7 @@ def test_url_that_is_a_file_on_disk_is_a_file(tmp_path, monkeypatch, contents):
         assert load([name]).shape == (1, 9, 7, 3)
 
 
+@pytest.mark.slow
 def test_url_in_worker_processes(contents, expected, tmp_path):
     """Plain strings travel; nothing open does."""
     (tmp_path / "a.zip").write_bytes(make_zip(contents))

@@ -177,7 +177,11 @@ def test_augmentation_is_in_training_only(digits):
     np.testing.assert_array_equal(still.predict_proba(digits[0]), expected)
 
 
-@pytest.mark.parametrize("architecture", ["cnn", build_dense], ids=["name", "function"])
+@pytest.mark.parametrize(
+    "architecture",
+    ["cnn", pytest.param(build_dense, marks=pytest.mark.slow)],
+    ids=["name", "function"],
+)
 def test_augmentation_works_with_other_architectures(digits, architecture):
     classifier = quick(architecture=architecture, augmentation=["light", "crop"])
     classifier.set_params(conv_filters=(2,)).fit(*digits)
@@ -237,6 +241,7 @@ def test_augmentation_is_different_in_each_epoch(digits):
     assert len({image.tobytes() for image in changed}) == 12
 
 
+@pytest.mark.slow
 def test_augmentation_can_be_searched(digits):
     search = GridSearchCV(
         quick(),
@@ -248,6 +253,7 @@ def test_augmentation_can_be_searched(digits):
     assert np.isfinite(search.cv_results_["mean_test_score"]).all()
 
 
+@pytest.mark.slow
 def test_augmentation_works_in_sixteen_bits(digits):
     policy = keras.config.dtype_policy()
     keras.config.set_dtype_policy("mixed_bfloat16")
@@ -292,7 +298,13 @@ CHANGES = {
 }
 
 
-@pytest.fixture(scope="module", params=CHANGES)
+@pytest.fixture(
+    scope="module",
+    params=[
+        "own",
+        *(pytest.param(n, marks=pytest.mark.slow) for n in ("strong", "layers")),
+    ],
+)
 def half_trained(request, digits):
     augmentation = CHANGES[request.param]
     half = everything(augmentation).fit(*digits)

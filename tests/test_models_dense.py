@@ -79,7 +79,7 @@ def test_numpy_computes_what_keras_computes(name, request, digits):
     [
         ({"activation": "mish"}, "float32"),
         ({"augmentation": [keras.layers.RandomFlip()]}, "float32"),
-        ({}, "mixed_bfloat16"),
+        pytest.param({}, "mixed_bfloat16", marks=pytest.mark.slow),
     ],
 )
 def test_other_networks_are_computed_by_tensorflow(digits, parameters, policy):
@@ -136,6 +136,7 @@ def test_a_loaded_classifier_is_trained_further(plain, digits, tmp_path):
     )
 
 
+@pytest.mark.slow
 def test_a_process_that_predicts_imports_no_tensorflow(digits, tmp_path, run_python):
     classifier = quick(dropout=0.1).fit(*digits)
     names = [str(tmp_path / name) for name in ("saved", "pickled", "pipeline", "a.png")]

@@ -93,6 +93,7 @@ def printed():
     return done.stdout.splitlines()[-7:]
 
 
+@pytest.mark.slow
 def test_repair_fit_under_mirrored_strategy_trains_on_two_devices(printed):
     assert printed[:4] == ["2 2 (3, 5)", "True", "True", "True"]
 

@@ -75,6 +75,7 @@ def classifier(images, labels):
     return fitted_classifier(images, labels)
 
 
+@pytest.mark.slow
 def test_weights_come_without_a_network(images, labels, monkeypatch, nothing_kept):
     def refuse(*arguments, **options):
         raise AssertionError("a connection is opened")
@@ -89,8 +90,8 @@ def test_weights_come_without_a_network(images, labels, monkeypatch, nothing_kep
     # With the last layer; the report's table has 4.7, 5.4 and 6.1 million.
     [
         ("EfficientNetLite0", 4_652_008),
-        ("EfficientNetLite1", 5_416_680),
-        ("EfficientNetLite2", 6_092_072),
+        pytest.param("EfficientNetLite1", 5_416_680, marks=pytest.mark.slow),
+        pytest.param("EfficientNetLite2", 6_092_072, marks=pytest.mark.slow),
     ],
 )
 def test_networks_are_those_of_the_report(name, n_weights):
@@ -131,6 +132,7 @@ def test_networks_are_channels_last_whatever_keras_setting_says(images):
     np.testing.assert_allclose(maps.mean(axis=(1, 2)), expected, atol=1e-4)
 
 
+@pytest.mark.slow
 def test_a_path_of_the_packages_file_gives_its_weights(
     images, labels, tmp_path, weights_path, no_package
 ):
@@ -156,6 +158,7 @@ def test_a_missing_package_is_named_with_the_line_that_installs_it(
         cls(name).fit(images, labels)
 
 
+@pytest.mark.slow
 def test_random_weights_need_no_package(images, labels, no_package):
     assert ImageEmbedder(NAME, weights=None).fit_transform(images).shape == (8, 1280)
     assert fitted_classifier(images, labels, weights=None).n_iter_ == 1
@@ -174,6 +177,7 @@ def other_package(monkeypatch, tmp_path, nothing_kept, weights_path):
     return path
 
 
+@pytest.mark.slow
 def test_the_package_is_not_imported(images, other_package):
     assert ImageEmbedder(NAME).fit_transform(images).shape == (8, 1280)
 
@@ -238,6 +242,7 @@ def test_images_that_do_not_fit_are_refused(cls, shape, sentence):
     assert sentence in str(raised.value)
 
 
+@pytest.mark.slow
 def test_gray_images_are_repeated_to_three_channels(images):
     gray = images[..., :1]
     np.testing.assert_allclose(
@@ -269,6 +274,7 @@ def test_fine_tuning_trains_the_last_convolutions(images, labels, classifier):
     assert changed == [False] * (len(changed) - 10) + [True, *[False] * 4] * 2
 
 
+@pytest.mark.slow
 def test_a_trained_classifier_needs_no_package(
     images, classifier, tmp_path, no_package
 ):
@@ -285,6 +291,7 @@ def test_the_number_of_weights_is_known_before_the_network_is_built(classifier):
     assert count_weights(blueprint) == n_weights
 
 
+@pytest.mark.slow
 def test_a_saved_embedder_refuses_random_weights(images, labels, tmp_path):
     pipeline = make_pipeline(
         ImageLoader(image_size=(32, 32), color_mode="rgb"),
@@ -303,6 +310,7 @@ def test_a_saved_embedder_refuses_random_weights(images, labels, tmp_path):
         loaded.predict(cells)
 
 
+@pytest.mark.slow
 def test_cached_features_are_told_apart_by_name_and_weights(images, tmp_path):
     settings = [
         {"backbone": NAME},
@@ -330,6 +338,7 @@ def test_an_exported_network_gives_the_same_probabilities(images, classifier, tm
     np.testing.assert_allclose(found, classifier.predict_proba(images), atol=1e-4)
 
 
+@pytest.mark.slow
 def test_half_precision_gives_features_of_32_bits(images, nothing_kept):
     exact = ImageEmbedder(NAME).fit_transform(images)
     policy = keras.config.dtype_policy()

@@ -57,6 +57,7 @@ def random_embedder(**parameters):
     return ImageEmbedder(**{"weights": None, **parameters})
 
 
+@pytest.mark.slow
 def test_names_of_backbones_may_be_in_any_case(images, tmp_path):
     features = random_embedder(cache=tmp_path).fit_transform(images)
     again = random_embedder(backbone="mobilenetv3SMALL", cache=tmp_path).fit(images)
@@ -128,6 +129,7 @@ def test_models_of_rows_need_no_pooling(images):
     )
 
 
+@pytest.mark.slow
 def test_weights_of_a_file_reach_the_backbone(images, tmp_path):
     keras.utils.set_random_seed(1)
     source = keras.applications.MobileNet(
@@ -153,6 +155,7 @@ def test_feature_names_and_set_output(images):
     assert hasattr(clone(embedder).fit_transform(images), "columns")
 
 
+@pytest.mark.slow
 def test_sixteen_bits_give_features_of_32(images):
     policy = keras.config.dtype_policy()
     image = images[:1]  # processors compute slowly in 16 bits
@@ -258,6 +261,7 @@ def paths(images, tmp_path_factory):
     return names
 
 
+@pytest.mark.slow
 def test_search_over_a_pipeline_from_paths(paths, model_path):
     pipeline = Pipeline(
         [
@@ -486,6 +490,7 @@ def test_a_failed_fit_names_paths_and_the_loader(paths):
         random_embedder().fit(paths)
 
 
+@pytest.mark.slow
 def test_inner_model_is_the_one_of_keras():
     loaded = load_backbone(BackboneSource("MobileNetV3Small", None, (32, 32, 1)))
     assert find_inner_model(loaded.network).name == "MobileNetV3Small"

@@ -97,7 +97,7 @@ def test_features_are_those_of_the_embedder(backbone, photos):
         # normalization, which never change.
         (1, [False] * 6 + [True] * 2),
         (2, [True] * 2 + [False] * 4 + [True] * 2),
-        (9, [True] * 2 + [False] * 4 + [True] * 2),
+        pytest.param(9, [True] * 2 + [False] * 4 + [True] * 2, marks=pytest.mark.slow),
         ("all", [True] * 2 + [False] * 4 + [True] * 2),
     ],
 )
@@ -107,6 +107,7 @@ def test_the_last_layers_are_fine_tuned(backbone, photos, fine_tune, expected):
     assert changed(original(backbone), weights) == expected
 
 
+@pytest.mark.slow
 def test_both_parts_train_on_soft_labels(backbone, photos):
     X, y = photos
     classifier = tuned(backbone, mixup=0.2, label_smoothing=0.8)
@@ -140,11 +141,11 @@ def test_one_history_holds_both_parts(backbone, photos, capsys):
 @pytest.mark.parametrize(
     "parameters",
     [
-        {"fine_tune_epochs": 1},
+        pytest.param({"fine_tune_epochs": 1}, marks=pytest.mark.slow),
         {"fine_tune_learning_rate": 0.01},
         {"fine_tune": 1},
-        {"augmentation": "flip"},
-        {"dropout": 0.5},
+        pytest.param({"augmentation": "flip"}, marks=pytest.mark.slow),
+        pytest.param({"dropout": 0.5}, marks=pytest.mark.slow),
     ],
     ids=lambda parameters: next(iter(parameters)),
 )
@@ -187,6 +188,7 @@ def test_each_part_has_a_schedule_of_its_own(backbone, photos):
     np.testing.assert_allclose(rates[10:], tail, rtol=1e-4)
 
 
+@pytest.mark.slow
 def test_weight_decay_is_for_both_parts(backbone, photos):
     classifier = tuned(backbone, weight_decay=0.5, warm_start=True).fit(*photos)
     optimizer, variables = (
@@ -232,6 +234,7 @@ def test_fits_are_seeded_and_share_nothing(fitted, backbone, photos):
     assert not mine & {id(variable) for variable in second.model_.variables}
 
 
+@pytest.mark.slow
 def test_fine_tuning_can_be_searched(backbone, photos):
     search = GridSearchCV(
         tuned(backbone),
@@ -242,6 +245,7 @@ def test_fine_tuning_can_be_searched(backbone, photos):
     assert np.isfinite(search.cv_results_["mean_test_score"]).all()
 
 
+@pytest.mark.slow
 def test_names_of_keras_are_architectures(photos, tmp_path):
     classifier = KerasImageClassifier(
         "MobileNet", weights=None, fine_tune=1, epochs=1, random_state=0
@@ -257,6 +261,7 @@ def test_names_of_keras_are_architectures(photos, tmp_path):
     assert "imagenet" in repr(KerasImageClassifier().weights)
 
 
+@pytest.mark.slow
 def test_weights_of_a_file_reach_the_backbone(photos, tmp_path):
     keras.utils.set_random_seed(1)
     source = keras.applications.MobileNet(
@@ -329,6 +334,7 @@ def test_a_saved_pipeline_needs_no_file_of_the_backbone(photos, tmp_path):
             loaded.fit(cells, photos[1])
 
 
+@pytest.mark.slow
 def test_a_saved_pipeline_keeps_an_embedder_by_its_name(photos, tmp_path):
     pipeline = make_pipeline(
         ImageEmbedder(weights=None),

@@ -107,6 +107,7 @@ def found(run_python, home):
     return json.loads(printed.splitlines()[-1])
 
 
+@pytest.mark.slow
 def test_repair_start_lines_are_left_out_and_no_other_line(found):
     # What is printed meanwhile appears after what is printed right afterwards.
     assert sorted(found["printed"]) == sorted(found["spoken"])
@@ -133,6 +134,7 @@ def test_random_state_gives_equal_weights_in_another_process(found, digits):
     assert found["weights"] == b"".join(w.tobytes() for w in weights).hex()
 
 
+@pytest.mark.slow
 def test_embedders_random_weights_are_the_same_in_every_process(found):
     images = np.random.default_rng(0).random((5, 32, 40, 3), dtype="float32")
     here = ImageEmbedder(weights=None).fit(images)

@@ -60,6 +60,7 @@ print(len(done), os.getpid() in dict(done), any(heavy for _, heavy in done))
 """
 
 
+@pytest.mark.slow
 def test_mapped_images_are_written_in_parallel(digits, tmp_path, run_python):
     """By processes that import neither Keras nor TensorFlow."""
     paths = []

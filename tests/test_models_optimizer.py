@@ -87,7 +87,14 @@ INSTANCES = {
     "muon": lambda: keras.optimizers.Muon(0.01, exclude_layers=["nothing"]),
     "wrapped own": lambda: keras.optimizers.LossScaleOptimizer(OwnSGD(3.0)),
 }
-BY_INSTANCE = pytest.mark.parametrize("make", INSTANCES.values(), ids=INSTANCES)
+FAST = {"exclude", "schedule", "arguments", "variable"}
+BY_INSTANCE = pytest.mark.parametrize(
+    "make",
+    [
+        pytest.param(make, id=name, marks=() if name in FAST else pytest.mark.slow)
+        for name, make in INSTANCES.items()
+    ],
+)
 
 
 def fit_bare(classifier, make, X, y):
@@ -131,6 +138,7 @@ def test_an_instance_goes_on_after_a_pickle(digits, make):
     assert loaded.model_.optimizer.iterations.numpy() == 20
 
 
+@pytest.mark.slow
 def test_an_instance_serves_the_fits_of_a_search(digits):
     search = GridSearchCV(
         quick(optimizer=OwnSGD(3.0)),
@@ -181,7 +189,9 @@ def test_copy_optimizer_names_the_error_of_an_optimizer_of_several():
         copy_optimizer(keras.optimizers.MultiOptimizer(choose_optimizer))
 
 
-@pytest.mark.parametrize("name", ["exclude", "wrapped"])
+@pytest.mark.parametrize(
+    "name", ["exclude", pytest.param("wrapped", marks=pytest.mark.slow)]
+)
 def test_a_saved_model_keeps_names_without_weight_decay(digits, tmp_path, name):
     classifier = quick(optimizer=INSTANCES[name]()).fit(*digits)
     save_model(classifier, tmp_path / "saved", include_optimizer=True)

@@ -85,6 +85,7 @@ def jittered(image_shape):
     )
 
 
+@pytest.mark.slow
 def test_a_copy_of_a_callables_network_learns_on_the_same(digits):
     fitted = KerasImageClassifier(jittered, epochs=1, warm_start=True, random_state=0)
     duplicate = pickle.loads(pickle.dumps(fitted.fit(*digits)))

@@ -60,11 +60,15 @@ def assert_equal_fits(one, other):
     "parameters",
     [
         {"dropout": 0.3, "batch_norm": True},
-        {"early_stopping": True, "epochs": 5, "learning_rate": 0.1},
-        {"weight_decay": 0.5, "batch_norm": True, "learning_rate_schedule": "cosine"},
         *[
             pytest.param(parameters, marks=pytest.mark.slow)
             for parameters in (
+                {"early_stopping": True, "epochs": 5, "learning_rate": 0.1},
+                {
+                    "weight_decay": 0.5,
+                    "batch_norm": True,
+                    "learning_rate_schedule": "cosine",
+                },
                 {
                     "architecture": "cnn",
                     "conv_filters": (2,),
@@ -115,6 +119,7 @@ def test_a_shared_program_takes_weights_and_validation_data(digits):
     assert_equal_fits(shared, fit_alone(quick(), X, y, **given))
 
 
+@pytest.mark.slow
 def test_a_shared_program_goes_on_as_if_never_stopped(digits):
     quick(dropout=0.3).fit(*digits)
     shared = quick(dropout=0.3, warm_start=True).fit(*digits).fit(*digits)
@@ -252,6 +257,7 @@ def test_a_failed_fit_leaves_no_stand_in(digits):
     )
 
 
+@pytest.mark.slow
 def test_threads_share_a_program(digits):
     alone = [fit_alone(quick(random_state=seed), *digits) for seed in range(4)]
     fitted = [quick(random_state=seed) for seed in range(4)]
@@ -265,6 +271,7 @@ def test_threads_share_a_program(digits):
         assert_equal_fits(one, expected)
 
 
+@pytest.mark.slow
 def test_few_programs_are_kept_and_nothing_of_a_fit(digits):
     for n_units in range(1, 7):
         classifier = quick(hidden_layer_sizes=(n_units,), epochs=1).fit(*digits)

@@ -41,7 +41,11 @@ def aug_mix():
     return [keras.layers.AugMix(value_range=(0, 1))]
 
 
-@pytest.mark.parametrize("augmentation", [None, aug_mix()], ids=["none", "AugMix"])
+@pytest.mark.parametrize(
+    "augmentation",
+    [None, pytest.param(aug_mix(), marks=pytest.mark.slow)],
+    ids=["none", "AugMix"],
+)
 def test_repair_own_draws_leaves_the_draws_of_other_threads_alone(
     colours, augmentation
 ):
@@ -92,6 +96,7 @@ def test_repair_own_draws_refuses_a_keras_that_draws_elsewhere(monkeypatch):
         pass
 
 
+@pytest.mark.slow
 def test_repair_layers_that_draw_while_traced_share_no_program(colours):
     layers = aug_mix()  # once, since a layer's automatic name is part of a program
     alone = quick(augmentation=layers).fit(*colours)
@@ -145,6 +150,7 @@ def test_repair_leave_out_all_reduce_warns_where_the_name_is_gone(monkeypatch):
     assert not hasattr(adam, "_all_reduce_sum_gradients")
 
 
+@pytest.mark.slow
 def test_repair_forget_kernels_clears_them_after_fits(digits, monkeypatch):
     from tensorflow.python.eager import context
 

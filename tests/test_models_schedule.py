@@ -179,6 +179,7 @@ def test_schedule_begins_anew_with_each_warm_start(digits, rates):
     np.testing.assert_allclose(rates[1], one_cycle(0.001, 10), rtol=1e-4)
 
 
+@pytest.mark.slow
 def test_another_schedule_takes_a_new_optimizer_at_a_warm_start(digits, rates):
     classifier = quick(callbacks=NotesRates, warm_start=True).fit(*digits)
     classifier.set_params(learning_rate_schedule="cosine").fit(*digits)
@@ -195,6 +196,7 @@ def test_schedule_gives_equal_fits_bit_for_bit(digits):
     assert not np.array_equal(first, weights_of(quick(dropout=0.3).fit(*digits)))
 
 
+@pytest.mark.slow
 def test_schedule_trains_in_float64_and_mixed_precision(digits, rates):
     policy, floatx = keras.config.dtype_policy(), keras.config.floatx()
     try:
@@ -225,7 +227,13 @@ def saved_copy(classifier, folder):
 
 @pytest.mark.parametrize(
     "copied",
-    [lambda classifier, folder: pickle.loads(pickle.dumps(classifier)), saved_copy],
+    [
+        pytest.param(
+            lambda classifier, folder: pickle.loads(pickle.dumps(classifier)),
+            marks=pytest.mark.slow,
+        ),
+        saved_copy,
+    ],
     ids=["pickle", "save_model"],
 )
 @pytest.mark.parametrize(

@@ -279,6 +279,7 @@ def test_training_further_goes_on_as_if_never_stopped(digits, tmp_path, copied):
     assert_equal_fits(copied(half, tmp_path).fit(*digits), whole)
 
 
+@pytest.mark.slow
 def test_training_further_follows_new_values(digits):
     X, y = digits
     quicker = {"hidden_layer_sizes": (32,), "learning_rate": 0.01, "epochs": 4}

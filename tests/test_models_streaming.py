@@ -121,6 +121,7 @@ def test_streaming_works_at_other_float_types(files):
     assert fits[0].model_.get_weights()[0].dtype == "float64"
 
 
+@pytest.mark.slow
 def test_streaming_goes_through_scikit_learn_the_same(files):
     """Whether a pipeline's own loader is lazy, or what a tool is given."""
     paths, y = files

@@ -134,6 +134,7 @@ def test_validation_paths_go_through_a_search_without_a_request(paths, routing):
     assert "val_loss" in search.best_estimator_[-1].history_
 
 
+@pytest.mark.slow
 def test_a_search_cuts_validation_data_as_long_as_x(digits):
     """Pin the trap that the docstring warns of, so that we notice when it goes."""
     X, y = digits
@@ -288,6 +289,7 @@ def test_warm_start_goes_on_as_if_never_stopped(digits):
     assert twice.n_iter_ == 4
 
 
+@pytest.mark.slow
 def test_warm_start_goes_on_after_a_pickle(digits):
     first = quick(warm_start=True, dropout=0.3, batch_norm=True).fit(*digits)
     second = pickle.loads(pickle.dumps(first))
@@ -502,6 +504,7 @@ def printed_with_forks(run_python):
     return run_python(FORKED, PYTHONWARNINGS="ignore::DeprecationWarning")
 
 
+@pytest.mark.slow
 def test_repair_fork_guard_refuses_a_forked_process(printed_with_forks):
     refusals = printed_with_forks.splitlines()[:2]
     assert all("forked from one that had used TensorFlow" in line for line in refusals)

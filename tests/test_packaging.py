@@ -32,6 +32,7 @@ def check_metadata(wheel):
     assert [each for each in targets if not re.match("https://|#", each)] == []
 
 
+@pytest.mark.slow
 def test_wheel_builds_and_works_without_the_source_tree(tmp_path, run_python):
     build = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps"]
     subprocess.run([*build, "--wheel-dir", tmp_path, ROOT], check=True, timeout=300)

@@ -74,6 +74,7 @@ def test_colour_photos_work_with_the_loaders_and_networks_options(tmp_path):
     assert pipeline.score(test_paths, y_test) > 0.9
 
 
+@pytest.mark.slow
 def test_a_pipeline_is_a_classifier_and_searches_stratify(some):
     paths, y = some
     pipeline = pipeline_of()
@@ -86,6 +87,7 @@ def test_a_pipeline_is_a_classifier_and_searches_stratify(some):
     assert by_class.mean() > 0.7
 
 
+@pytest.mark.slow
 def test_a_search_tunes_loader_and_network_together(some):
     grid = {
         "load__image_size": [(4, 4), (8, 8)],
@@ -118,6 +120,7 @@ def test_one_image_gives_the_same_row_as_within_a_batch(some, fitted):
         )
 
 
+@pytest.mark.slow
 def test_saved_pipelines_predict_the_same_bits_in_a_new_process(
     some, run_python, tmp_path
 ):

@@ -47,7 +47,10 @@ def test_textbook_has_the_defaults_of_its_steps():
 @pytest.mark.parametrize(
     ("kind", "parameters"),
     [
-        *((kind, {}) for kind in _KINDS),
+        ("textbook", {}),
+        ("photos", {}),
+        pytest.param("digits", {}, marks=pytest.mark.slow),
+        pytest.param("few_photos", {}, marks=pytest.mark.slow),
         pytest.param(
             "few_photos",
             {"fine_tune": 1, "fine_tune_epochs": 1},
@@ -106,6 +109,7 @@ def test_few_photos_with_fine_tuning_trains_the_network_itself():
     assert same == frozen["load"].get_params()
 
 
+@pytest.mark.slow
 def test_a_pipeline_can_be_cloned_and_searched(photos):
     pipeline = make_image_pipeline("digits", image_size=(12, 12), **QUICK)
     grid = {"classify__learning_rate": [0.01, 0.001], "load__image_size": [(8, 8)]}

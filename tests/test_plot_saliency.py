@@ -57,6 +57,7 @@ def build_detector(image_shape, *, conv_filters):
     return keras.Model(inputs, keras.layers.GlobalMaxPooling2D()(x))
 
 
+@pytest.mark.slow
 def test_saliency_points_at_a_planted_patch():
     images, labels, places = plant(300, np.random.default_rng(0))
     classifier = KerasImageClassifier(

@@ -22,9 +22,10 @@ from skimgclf.models._networks.pytorch_file import read_pytorch_file
 EGYPTIAN_CAT, ESPRESSO, PALACE, DAISY, HONEYCOMB = 285, 967, 698, 985, 599
 FLAGPOLE, MISSILE, PROJECTILE = 540, 657, 744
 
+SMALLEST = "EfficientNetLite0"
 EMBEDDERS = {
-    "real": ImageEmbedder("EfficientNetLite0"),
-    "random": ImageEmbedder("EfficientNetLite0", weights=None),
+    "real": ImageEmbedder(SMALLEST),
+    "random": ImageEmbedder(SMALLEST, weights=None),
 }
 N_TEXTURES = 3
 
@@ -75,7 +76,13 @@ def score_few(n_shots, train, test):
     return np.mean(scores)
 
 
-@pytest.mark.parametrize("name", LITE_NETWORKS)
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=() if name == SMALLEST else pytest.mark.slow)
+        for name in LITE_NETWORKS
+    ],
+)
 def test_known_photos_get_their_classes(name):
     """The last layer, which a backbone leaves out, is that of the file."""
     lite = LITE_NETWORKS[name]
@@ -102,6 +109,7 @@ def test_known_photos_get_their_classes(name):
     assert best[4] in (DAISY, HONEYCOMB)
 
 
+@pytest.mark.slow
 def test_real_weights_beat_random_ones_on_photo_patches(photo_patches):
     X, y = photo_patches
     real, random = (
