@@ -149,6 +149,7 @@ def test_repair_replace_function_tells_where_the_name_is_gone(digits, monkeypatc
 
 
 def test_repair_replace_function_is_needed_for_any_fit(digits, monkeypatch):
+    quick(architecture=flat).fit(*digits)
     monkeypatch.setattr(loop, "replace_function", lambda *_: None)
     with pytest.raises(ValueError, match="Invalid input shape"):
         quick(architecture=flat).fit(*digits)

@@ -1,6 +1,5 @@
 """What is repaired of Keras, TensorFlow and scikeras: red where a repair is off."""
 
-import logging
 import random
 import threading
 
@@ -178,20 +177,6 @@ def test_repair_forget_kernels_warns_where_the_name_is_gone(monkeypatch):
     words = rf"TensorFlow {tensorflow.__version__} .*forget_kernels"
     with pytest.warns(RuntimeWarning, match=words):
         _repairs.forget_kernels()
-
-
-def test_repair_quiet_about_retracing_drops_the_message(digits):
-    records = []
-    handler = logging.Handler()
-    handler.emit = records.append
-    logger = tensorflow.get_logger()
-    logger.addHandler(handler)
-    try:
-        for _ in range(6):
-            quick(architecture=features).fit(*digits)
-    finally:
-        logger.removeHandler(handler)
-    assert records == []
 
 
 class Unregistered(keras.optimizers.schedules.LearningRateSchedule):

@@ -112,7 +112,7 @@ def quiet_about_retracing():
     """Drop TensorFlow's message of retracing for the thread that trains.
 
     Cause: TensorFlow 2.21 counts the functions that it traces by their place in Keras'
-    source, so that the fifth short fit of a process logs a warning, though each network
+    source, so that the fifth fit on several devices logs a warning, though each network
     is traced once.
 
     Gone: where the text is another one, the message appears again.

@@ -5,6 +5,7 @@ import math
 
 from skimgclf.models._networks.layers import list_outputs
 from skimgclf.models._repairs import (
+    quiet_about_retracing,
     replace_function,
     restore_function,
     trains_on_several_devices,
@@ -45,7 +46,8 @@ def looping(network, batches, validation_batches=None, *, one_by_one=False):
             replace_function(network, name, None)
             if part is not None:
                 part.is_peeked = True
-        yield batches, validation_batches
+        with quiet_about_retracing():
+            yield batches, validation_batches
         return
     n_joined = 1 if one_by_one else count_joined(network, batches)
     loops = [

@@ -35,7 +35,6 @@ from scikeras.wrappers import KerasClassifier
 from skimgclf.models._networks.architectures import build_network
 from skimgclf.models._repairs import (
     forget_kernels,
-    quiet_about_retracing,
     refuse_renamed,
 )
 from skimgclf.models._start import keras
@@ -121,7 +120,7 @@ def train_network(blueprint, plan, batches, validation_batches=None, *, seed):
 
     trainer = _Trainer(build_new, **_scikeras_parameters(plan))
     trainer.prepare(plan, batches, blueprint)
-    with seeded(seed), quiet_about_retracing():
+    with seeded(seed):
         trainer.fit(batches, None, validation_data=validation_batches)
         refuse_divergence(trainer.model_)
         forget_kernels(is_shared=trainer.is_shared)
@@ -152,7 +151,7 @@ def resume_training(
     """
     trainer = _Trainer(None, warm_start=True, **_scikeras_parameters(plan))
     trainer.prepare(plan, batches)
-    with seeded(0), quiet_about_retracing(), restored_on_failure(network) as saved:
+    with seeded(0), restored_on_failure(network) as saved:
         trainer.resume(network, keep_optimizer=keep_optimizer)
         saved += copy_values(list_variables(network.optimizer))
         trainer.fit(
