@@ -21,7 +21,7 @@ from skimgclf.models._training.optimizer import (
 from skimgclf.models._training.optimizer_copy import pack_optimizer, unpack_optimizer
 from skimgclf.models._training.schedule import list_variables
 from skimgclf.models._training.seeds import seeded
-from skimgclf.models._training.training import NetworkHolder, Training
+from skimgclf.models._training.trained import NetworkHolder, Training
 
 _FORMAT = 2
 

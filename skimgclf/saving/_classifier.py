@@ -25,7 +25,7 @@ from skimgclf.models._training.optimizer import (
     OptimizerSettings,
     copy_without_schedule,
 )
-from skimgclf.models._training.training import NetworkHolder, Training
+from skimgclf.models._training.trained import NetworkHolder, Training
 from skimgclf.saving._keras_objects import build_object, describe_object
 from skimgclf.saving._learnt import check_classes, check_feature_names
 

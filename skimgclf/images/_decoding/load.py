@@ -23,6 +23,11 @@ from skimgclf.images._decoding.heif import (
 )
 from skimgclf.images._decoding.icon import unwrap_icon
 from skimgclf.images._decoding.jpeg import JPEG_START, read_jpeg, refuse_odd_data
+from skimgclf.images._decoding.orientation import (
+    orient,
+    orient_floats,
+    read_orientation,
+)
 from skimgclf.images._decoding.pillow_repairs import (
     SettingsChanged,
     close_if_failed,
@@ -44,7 +49,6 @@ from skimgclf.images._decoding.reasons import (
     explain_start,
     refuse_start,
 )
-from skimgclf.images._decoding.resize import orient, orient_floats, read_orientation
 from skimgclf.images._decoding.tiff import (
     TIFF_STARTS,
     check_directory,

@@ -30,7 +30,7 @@ from skimgclf.models._training.scikeras_adapter import (
     resume_training,
     train_network,
 )
-from skimgclf.models._training.training import NetworkHolder, Training
+from skimgclf.models._training.trained import NetworkHolder, Training
 from skimgclf.models._training.validation_split import (
     check_validation_data,
     hold_out,
