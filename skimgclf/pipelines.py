@@ -37,6 +37,7 @@ _KINDS = {
             "learning_rate": 0.02,
             "activation": "gelu",
             "augmentation": ("flip", "crop"),
+            "test_time_augmentation": "flip",
             "epochs": 27,
         },
     },

@@ -93,6 +93,11 @@ EVERY_FORM = {
     "--kind photos --augmentation none": ("classify__augmentation", None),
     "--mixup 0.2": ("classify__mixup", 0.2),
     "--label-smoothing 1e-1": ("classify__label_smoothing", 0.1),
+    "--test-time-augmentation flip": ("classify__test_time_augmentation", "flip"),
+    "--kind photos --test-time-augmentation none": (
+        "classify__test_time_augmentation",
+        None,
+    ),
     "--batch-size 7": ("classify__batch_size", 7),
     "--optimizer sgd": ("classify__optimizer", "sgd"),
     "--learning-rate 3e-4": ("classify__learning_rate", 0.0003),

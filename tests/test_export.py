@@ -191,8 +191,19 @@ RUN = {"onnx": run_onnx, "litert": run_litert}
 
 def check_export(classifier, X, path, file_format, tolerance=1e-4):
     export_model(classifier, path, format=file_format)
-    found, expected = RUN[file_format](path, X), classifier.predict_proba(X)
+    run = {**RUN, "keras": run_keras}[file_format]
+    found, expected = run(path, X), classifier.predict_proba(X)
     np.testing.assert_allclose(found, expected, atol=tolerance)
+
+
+@pytest.mark.parametrize("file_format", ["keras", *RUN])
+def test_export_averages_over_mirror_images(digits, tmp_path, file_format):
+    X, _ = digits
+    classifier = quick(digits, "relu")
+    plain = classifier.predict_proba(X)
+    classifier.set_params(test_time_augmentation="flip")
+    assert not np.allclose(classifier.predict_proba(X), plain, atol=0.01)
+    check_export(classifier, X, tmp_path / "model.keras", file_format)
 
 
 @pytest.mark.parametrize("activation", ["gelu", "celu"])
@@ -237,6 +248,7 @@ def test_a_network_of_another_float_type_is_exported_in_float32(
             conv_filters=(4,),
             hidden_layer_sizes=(4,),
             batch_norm=True,
+            test_time_augmentation="flip",
             epochs=1,
             random_state=0,
         ).fit(X, y)

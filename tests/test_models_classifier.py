@@ -1,6 +1,7 @@
 """KerasImageClassifier, as a user of scikit-learn meets it."""
 
 import contextlib
+import copy
 import threading
 
 import keras
@@ -280,6 +281,7 @@ CHANGES = {
     "augmentation": ("light",),
     "mixup": (0.4,),
     "label_smoothing": (0.2,),
+    "test_time_augmentation": ("flip",),
     "class_weight": ({"3": 9.0},),
     "random_state": (1,),
 }
@@ -308,6 +310,29 @@ def test_changing_a_parameter_changes_the_predictions(bases, digits, name):
     for value in CHANGES[name]:
         after = clone(base).set_params(**{name: value}).fit(X, y).predict_proba(X)
         assert not np.array_equal(before, after), value
+
+
+@pytest.mark.parametrize("kind", ["dense", "cnn"])
+def test_test_time_augmentation_averages_over_mirror_images(bases, digits, kind):
+    X = digits[0][:50]
+    plain = bases[kind]
+    flipped = copy.copy(plain).set_params(test_time_augmentation="flip", batch_size=7)
+    expected = (plain.predict_proba(X) + plain.predict_proba(X[:, :, ::-1])) / 2
+    np.testing.assert_allclose(flipped.predict_proba(X), expected, atol=1e-6)
+    np.testing.assert_array_equal(
+        flipped.predict(X), plain.classes_[expected.argmax(axis=1)]
+    )
+
+
+def test_test_time_augmentation_of_rows_is_refused(digits):
+    X, y = digits[0].reshape(300, -1), digits[1]
+    match = "'test_time_augmentation' parameter .* None for rows of features"
+    classifier = quick(test_time_augmentation="flip")
+    with pytest.raises(ValueError, match=match):
+        classifier.fit(X, y)
+    classifier.set_params(test_time_augmentation=None).fit(X, y)
+    with pytest.raises(ValueError, match=match):
+        classifier.set_params(test_time_augmentation="flip").predict(X)
 
 
 def test_hidden_layer_sizes_may_be_an_int(digits):

@@ -73,6 +73,10 @@ def _ints(separator):
     return lambda text: tuple(map(int, text.split(separator))) if text else ()
 
 
+def _or_none(text):
+    return None if text == "none" else text
+
+
 def names_of(*names):
     return Form("", "", lambda text: text in names, choices=names)
 
@@ -136,10 +140,11 @@ COLOUR = Form(
     lambda text: _ints(",")(text) if re.fullmatch("[0-9]+(,[0-9]+)+", text) else text,
 )
 NAMES = Form("NAMES", "names such as flip,crop, or none", bool, _list_names)
-FILE_OR_NAME = Form("NAME", "a name or the path of a file", bool)
-WEIGHTS = dataclasses.replace(
-    FILE_OR_NAME, convert=lambda text: None if text == "none" else text
+FLIP_OR_NONE = Form(
+    "NAME", "flip or none", lambda text: text in ("flip", "none"), _or_none
 )
+FILE_OR_NAME = Form("NAME", "a name or the path of a file", bool)
+WEIGHTS = dataclasses.replace(FILE_OR_NAME, convert=_or_none)
 
 
 def _separator(text):

@@ -9,6 +9,7 @@ from skimgclf._shell.forms import (
     COUNT,
     FILE_OR_NAME,
     FLAG,
+    FLIP_OR_NONE,
     FRACTION,
     IMAGE_SIZE,
     JOBS,
@@ -164,6 +165,12 @@ PARAMETERS = [
     Option("mixup", NUMBER, "how much to mix images in training", _CLASSIFY),
     Option(
         "label_smoothing", NUMBER, "share of a label spread over all classes", _CLASSIFY
+    ),
+    Option(
+        "test_time_augmentation",
+        FLIP_OR_NONE,
+        "predict images and their mirror images, and average both",
+        _CLASSIFY,
     ),
     Option("epochs", COUNT, "passes over the training images", _CLASSIFY),
     Option("batch_size", COUNT, "images in one step of training", _CLASSIFY),

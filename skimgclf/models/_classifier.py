@@ -9,7 +9,7 @@ from sklearn.utils.validation import check_is_fitted
 from skimgclf._callbacks import CallbackSupportMixin, FitTask, with_callbacks
 from skimgclf.models._checks.images import check_samples
 from skimgclf.models._checks.labels import warn_of_unknown_labels
-from skimgclf.models._checks.parameters import TABLE
+from skimgclf.models._checks.parameters import TABLE, refuse_flipped_rows
 from skimgclf.models._dense import DensePredictor, is_dense
 from skimgclf.models._fork_guard import (
     bring_back,
@@ -18,7 +18,11 @@ from skimgclf.models._fork_guard import (
     postpone,
 )
 from skimgclf.models._grad_cam import make_grad_cam
-from skimgclf.models._predict import Predictor, predict_in_batches
+from skimgclf.models._predict import (
+    Predictor,
+    average_flipped,
+    predict_in_batches,
+)
 from skimgclf.models._state import pack_state, unpack_state
 from skimgclf.models._training.optimizer_copy import pack_optimizer
 from skimgclf.models._training.rollback import adopt, detach
@@ -95,6 +99,10 @@ default=None
     label_smoothing : float, default=0.0
         Share of each label that is spread over all classes in training, in [0, 1), so
         that the network becomes less sure of itself. Validation data keep hard labels.
+    test_time_augmentation : {"flip"} or None, default=None
+        "flip" predicts each image and its mirror image, and averages both. With the
+        `augmentation` "flip", it gained a point of accuracy on photos; predictions cost
+        twice as much. The scores of validation data while training don't use it.
     weights : {"imagenet"}, str, os.PathLike or None, default="imagenet"
         Weights of a backbone given by its name, see :class:`ImageEmbedder`.
     fine_tune : int or "all", default=0
@@ -252,6 +260,7 @@ default=None
         augmentation=None,
         mixup=0.0,
         label_smoothing=0.0,
+        test_time_augmentation=None,
         weights="imagenet",
         fine_tune=0,
         fine_tune_epochs=10,
@@ -281,6 +290,7 @@ default=None
         self.augmentation = augmentation
         self.mixup = mixup
         self.label_smoothing = label_smoothing
+        self.test_time_augmentation = test_time_augmentation
         self.weights = weights
         self.fine_tune = fine_tune
         self.fine_tune_epochs = fine_tune_epochs
@@ -417,12 +427,17 @@ default=None
         """
         check_is_fitted(self)
         seen = detach(self)  # of one fit, whatever other threads do
-        TABLE.check({"batch_size": seen.batch_size})
+        names = ("batch_size", "test_time_augmentation")
+        TABLE.check({name: getattr(seen, name) for name in names})
         X = check_samples(seen, X, reset=False)
+        refuse_flipped_rows(seen.test_time_augmentation, X)
         predictor = seen._predictor
         # A dense network computes a thousand samples in the time of a hundred.
         size = max(seen.batch_size, predictor.n_rows)
-        return predict_in_batches(predictor.start(), X, batch_size=size)
+        predict = predictor.start()
+        if seen.test_time_augmentation is not None:
+            predict = average_flipped(predict)
+        return predict_in_batches(predict, X, batch_size=size)
 
     def predict_log_proba(self, X):
         """Predict the logarithm of the probability of each class.

@@ -115,6 +115,22 @@ def count_rows(largest):
     return max(1, _N_BYTES // (4 * largest))
 
 
+def average_flipped(predict):
+    """Average the output for images and for their mirror images.
+
+    Parameters
+    ----------
+    predict : callable
+        Takes images (n_samples, height, width, n_channels), and returns an array.
+
+    Returns
+    -------
+    predict_both : callable
+        Takes and returns the same.
+    """
+    return lambda images: (predict(images) + predict(images[:, :, ::-1])) / 2
+
+
 def predict_in_batches(predict, X, *, batch_size):
     """Compute the output for all samples.
 

@@ -41,6 +41,8 @@ def _rebuild(network, copies):
     def copy(layer):
         if isinstance(layer, keras.Model):
             return _rebuild(layer, copies)
+        if not isinstance(layer, keras.Layer):  # a function of keras.ops
+            return layer
         if isinstance(layer, keras.layers.Normalization) and not layer.invert:
             return _rescaling_of(layer)
         copies.append((layer, _copy_layer(layer)))

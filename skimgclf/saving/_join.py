@@ -48,7 +48,15 @@ def _parts_of(step):
         return _layers_of_scaler(step)
     if isinstance(step, LogisticRegression):
         return [_layer_of_regression(step)]
-    return [without_augmentation(step.model_)]
+    network = without_augmentation(step.model_)
+    if step.test_time_augmentation is not None:
+        return [functools.partial(_average_flipped, network)]
+    return [network]
+
+
+def _average_flipped(network, images):
+    mirrored = keras.ops.flip(images, axis=2)
+    return keras.layers.Average()([network(images), network(mirrored)])
 
 
 def _layers_of_scaler(scaler):

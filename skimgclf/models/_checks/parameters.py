@@ -119,6 +119,7 @@ TABLE = ParameterTable(
         "augmentation": AUGMENTATION,
         "mixup": a_number("[0, inf)"),
         "label_smoothing": a_number("[0, 1)"),
+        "test_time_augmentation": one_of("flip") | NONE,
         "weights": WEIGHTS,
         "fine_tune": an_int(0) | _ALL,
         "fine_tune_epochs": an_int(1),
@@ -184,6 +185,13 @@ def check_parameters(parameters, *, is_partial=False):
         ),
         "weights": parameters["weights"] if named else None,
     }
+
+
+def refuse_flipped_rows(test_time_augmentation, X):
+    """Refuse to average over mirror images where samples are rows of features."""
+    if test_time_augmentation is not None and len(X.shape) != 4:
+        expected = "None for rows of features, which have no left and right"
+        raise TABLE.error("test_time_augmentation", expected, test_time_augmentation)
 
 
 def check_builder_parameters(parameters):

@@ -10,7 +10,11 @@ from sklearn.utils.validation import check_consistent_length
 
 from skimgclf.models._checks.images import check_samples
 from skimgclf.models._checks.labels import check_labels, check_partial_classes
-from skimgclf.models._checks.parameters import TABLE, check_parameters
+from skimgclf.models._checks.parameters import (
+    TABLE,
+    check_parameters,
+    refuse_flipped_rows,
+)
 from skimgclf.models._checks.weights import check_weights
 from skimgclf.models._networks.fine_tuning import thaw
 from skimgclf.models._start import keras
@@ -106,6 +110,7 @@ def learn(
     elif not parameters["warm_start"]:
         previous = None
     X = check_samples(estimator, X, reset=previous is None or not is_partial)
+    refuse_flipped_rows(parameters["test_time_augmentation"], X)
     classes, codes = check_labels(y, classes)
     check_consistent_length(X, codes)
     weights = check_weights(
