@@ -122,7 +122,17 @@ def test_each_pipeline_has_values_of_its_own():
     first, second = (make_image_pipeline("photos") for _ in range(2))
     first.set_params(load__image_size=(8, 8), classify__epochs=1)
     assert second["load"].image_size == (64, 64)
-    assert second["classify"].epochs == 27
+    assert second["classify"].epochs == 20
+
+
+@pytest.mark.parametrize(
+    ("parameters", "mixup"),
+    [({}, 0.2), ({"epochs": 20}, 0.2), ({"epochs": 19}, 0), ({"epochs": "20"}, 0.2)],
+)
+def test_photos_are_mixed_in_long_trainings(parameters, mixup):
+    assert make_image_pipeline("photos", **parameters)["classify"].mixup == mixup
+    parameters["mixup"] = 0.5
+    assert make_image_pipeline("photos", **parameters)["classify"].mixup == 0.5
 
 
 @pytest.mark.parametrize("kind", ["photo", None, 3, ["photos"]])
