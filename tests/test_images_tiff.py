@@ -150,11 +150,23 @@ def test_repair_needs_planes_reads_every_layout_of_samples(planes, bits):
 @pytest.mark.parametrize("shape", [(3, HEIGHT, WIDTH), (HEIGHT, WIDTH, 3)])
 def test_tiff_colours_of_sixteen_bits_keep_all_bits(shape, tmp_path):
     """What tifffile writes by its defaults, with the values 255 and 300 of 65535."""
-    deep = np.full(shape, 255, dtype=np.uint16)
-    deep[..., WIDTH // 2 :] if shape[0] == 3 else deep[:, WIDTH // 2 :]
-    tifffile.imwrite(tmp_path / "deep.tif", deep, photometric="rgb")
-    image = read_image(tmp_path / "deep.tif", image_size=(8, 8), color_mode="rgb")
-    assert image == pytest.approx(255 / 65535)
+    deep = np.full((HEIGHT, WIDTH, 3), 255, dtype=np.uint16)
+    deep[:, WIDTH // 2 :] = 300
+    stored = np.moveaxis(deep, 2, 0) if shape[0] == 3 else deep
+    tifffile.imwrite(tmp_path / "deep.tif", stored, photometric="rgb")
+    image = read_image(tmp_path / "deep.tif", image_size=FULL_SIZE, color_mode="rgb")
+    np.testing.assert_allclose(image, deep / 65535, atol=1e-7)
+
+
+def test_tiff_of_sixteen_bits_that_was_decoded_before_has_its_white():
+    deep = np.arange(HEIGHT * WIDTH, dtype=np.uint16).reshape(HEIGHT, WIDTH)
+    for photometric, stored in [("minisblack", deep), ("miniswhite", 65535 - deep)]:
+        stream = io.BytesIO()
+        tifffile.imwrite(stream, stored, photometric=photometric)
+        with Image.open(stream) as image:
+            image.load()
+            pixels = read_image(image, image_size=FULL_SIZE)
+        np.testing.assert_allclose(pixels[:, :, 0], deep / 65535, atol=1e-7)
 
 
 @pytest.mark.parametrize("compression", ["tiff_lzw", "packbits", "tiff_adobe_deflate"])
