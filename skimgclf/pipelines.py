@@ -39,7 +39,7 @@ _KINDS = {
             "augmentation": ("flip", "crop"),
             "mixup": 0.2,
             "test_time_augmentation": "flip",
-            "epochs": 20,
+            "epochs": 22,
         },
     },
     "few_photos": {

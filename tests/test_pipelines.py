@@ -122,7 +122,7 @@ def test_each_pipeline_has_values_of_its_own():
     first, second = (make_image_pipeline("photos") for _ in range(2))
     first.set_params(load__image_size=(8, 8), classify__epochs=1)
     assert second["load"].image_size == (64, 64)
-    assert second["classify"].epochs == 20
+    assert second["classify"].epochs == 22
 
 
 @pytest.mark.parametrize(
