@@ -1,5 +1,6 @@
 """What is repaired of Keras, TensorFlow and scikeras: red where a repair is off."""
 
+import pickle
 import random
 import threading
 
@@ -149,20 +150,34 @@ def test_repair_leave_out_all_reduce_warns_where_the_name_is_gone(monkeypatch):
     assert not hasattr(adam, "_all_reduce_sum_gradients")
 
 
-@pytest.mark.slow
-def test_repair_forget_kernels_clears_them_after_fits(digits, monkeypatch):
+@pytest.fixture
+def cleared(monkeypatch):
+    """List the calls that clear TensorFlow's kernels."""
     from tensorflow.python.eager import context
 
-    cleared = []
+    calls = []
     clear = context.Context.clear_kernel_cache
 
     def count(self):
-        cleared.append(self)
+        calls.append(self)
         clear(self)
 
     monkeypatch.setattr(context.Context, "clear_kernel_cache", count)
-    quick(architecture=features).fit(*digits)
+    return calls
+
+
+def test_repair_forget_kernels_clears_them_after_loads(digits, cleared):
+    content = pickle.dumps(quick(architecture=features).fit(*digits))
+    cleared.clear()
+    for _ in range(8):
+        pickle.loads(content).predict(digits[0][:1])
     assert len(cleared) == 1
+
+
+@pytest.mark.slow
+def test_repair_forget_kernels_clears_them_after_fits(digits, cleared):
+    quick(architecture=features).fit(*digits)
+    assert cleared
     quick(warm_start=True).fit(*digits).fit(*digits)
     cleared.clear()
     for _ in range(8):

@@ -10,6 +10,7 @@ import numpy as np
 
 from skimgclf.models._fork_guard import use_tensorflow
 from skimgclf.models._networks.layers import list_outputs
+from skimgclf.models._repairs import forget_kernels
 from skimgclf.models._start import keras, tensorflow
 from skimgclf.models._training.read_ahead import BatchReader, warn_of_filled
 
@@ -37,6 +38,7 @@ class Predictor:
         samples = network.inputs[0]
         self.samples = tensorflow.TensorSpec(samples.shape, samples.dtype)
         self.compute = _trace(lambda X: network(X, training=False), self.samples)
+        forget_kernels(rarely=True)  # those of networks that were loaded before
         self._network = network
         self._lock = threading.Lock()
         self._running, self._held = weakref.WeakSet(), None

@@ -22,8 +22,8 @@ from skimgclf.models._start import keras, tensorflow
 
 # Clearing TensorFlow's kernels after each fit with a shared program would cost a
 # quarter of a second; each such fit leaves about a megabyte.
-_FITS_PER_CLEARING = 8
-_shared_fits = itertools.count(1)
+_CALLS_PER_CLEARING = 8
+_rare_calls = itertools.count(1)
 
 # Attributes of an optimizer that aren't for its copies: the one that
 # `leave_out_all_reduce` sets and a cache, and, in another process, the variables that
@@ -132,12 +132,13 @@ def quiet_about_retracing():
         logger.removeFilter(keep)
 
 
-def forget_kernels(*, is_shared=False):
-    """Clear TensorFlow's kernels after a fit.
+def forget_kernels(*, rarely=False):
+    """Clear TensorFlow's kernels after a fit, and after some networks were loaded.
 
     Cause: TensorFlow 2.21 keeps the kernels of every traced function, a megabyte a fit
-    for a small network, until its cache is cleared (keras.backend.clear_session does so
-    among much else). Kernels that are still needed are cached again at the next use.
+    and 0.14 a prediction for a small network, until its cache is cleared
+    (keras.backend.clear_session does so among much else). Kernels that are still needed
+    are cached again at the next use.
 
     Gone: warns that memory grows with each fit.
 
@@ -145,11 +146,11 @@ def forget_kernels(*, is_shared=False):
 
     Parameters
     ----------
-    is_shared : bool, default=False
-        Whether the fit used a program that others use too: their kernels are cleared
-        now and then only.
+    rarely : bool, default=False
+        Whether to clear them in one of eight calls only: for programs that other fits
+        use too, and for predictions.
     """
-    if is_shared and next(_shared_fits) % _FITS_PER_CLEARING != 0:
+    if rarely and next(_rare_calls) % _CALLS_PER_CLEARING != 0:
         return
     try:
         from tensorflow.python.eager import context

@@ -123,7 +123,7 @@ def train_network(blueprint, plan, batches, validation_batches=None, *, seed):
     with seeded(seed):
         trainer.fit(batches, None, validation_data=validation_batches)
         refuse_divergence(trainer.model_)
-        forget_kernels(is_shared=trainer.is_shared)
+        forget_kernels(rarely=trainer.is_shared)
     return trainer.model_, _history_of(trainer)
 
 
