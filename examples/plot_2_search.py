@@ -50,7 +50,8 @@ candidates = [
 ]
 search = GridSearchCV(pipeline, candidates, cv=3, error_score="raise")
 search.fit(paths, y)
-print(search.best_params_)
+for name, value in search.best_params_.items():
+    print(f"{name.removeprefix('classify__')}: {value}")
 
 # %%
 # The scores
