@@ -99,8 +99,10 @@ def _distrust(connection):
 
 def _check_schema(connection):
     """Refuse a file with tables, triggers, views or indexes that aren't ours."""
-    known = {statement.replace("IF NOT EXISTS ", "") for statement in _SCHEMA}
-    if {sql for (sql,) in connection.execute("SELECT sql FROM sqlite_master")} - known:
+    known = {statement.replace("IF NOT EXISTS ", "").encode() for statement in _SCHEMA}
+    # As bytes, since those of a damaged file may be no text.
+    found = connection.execute("SELECT CAST(sql AS BLOB) FROM sqlite_master")
+    if {sql for (sql,) in found} - known:
         raise OSError(f"{FILE_NAME} in it has other tables than a cache")
 
 

@@ -239,6 +239,21 @@ def test_cache_with_a_flipped_bit_never_gives_wrong_pixels(paths, tmp_path):
     assert check_flips(tmp_path / "cache", paths, tmp_path, 60) < 60
 
 
+def test_cache_with_damage_in_the_names_of_its_tables_costs_one_warning(
+    paths, tmp_path
+):
+    expected = load(paths, tmp_path / "cache")
+    copy = copy_cache(tmp_path / "cache", tmp_path / "copy")
+    file = find_file(copy)
+    content = file.read_bytes()
+    assert b" used INTEGER" in content
+    file.write_bytes(content.replace(b" used INTEGER", b" used\xa0INTEGER"))
+    with pytest.warns(ImageCacheWarning, match="other tables") as caught:
+        images = load(paths, copy)
+    np.testing.assert_array_equal(images, expected)
+    assert len(caught) == 1
+
+
 @pytest.mark.slow
 def test_cache_with_a_flipped_bit_never_gives_wrong_pixels_3000_times(paths, tmp_path):
     load(paths, tmp_path / "cache")
