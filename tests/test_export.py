@@ -206,6 +206,18 @@ def test_export_averages_over_mirror_images(digits, tmp_path, file_format):
     check_export(classifier, X, tmp_path / "model.keras", file_format)
 
 
+def depthwise(image_shape):
+    inputs = keras.Input(image_shape)
+    x = keras.layers.Conv2D(6, 3, activation="tanh")(inputs)
+    x = keras.layers.Conv2D(6, 3, groups=6, padding="same", activation="relu")(x)
+    return keras.Model(inputs, keras.layers.GlobalMaxPooling2D()(x))
+
+
+def test_repair_is_depthwise_lets_convolutions_in_groups_be_exported(digits, tmp_path):
+    classifier = KerasImageClassifier(depthwise, epochs=1, random_state=0).fit(*digits)
+    check_export(classifier, digits[0], tmp_path / "model", "onnx")
+
+
 @pytest.mark.parametrize("activation", ["gelu", "celu"])
 def test_repair_translate_unknown_lets_gelu_and_celu_be_exported(
     digits, tmp_path, activation

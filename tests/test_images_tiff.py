@@ -151,7 +151,7 @@ def test_repair_needs_planes_reads_every_layout_of_samples(planes, bits):
 def test_tiff_colours_of_sixteen_bits_keep_all_bits(shape, tmp_path):
     """What tifffile writes by its defaults, with the values 255 and 300 of 65535."""
     deep = np.full((HEIGHT, WIDTH, 3), 255, dtype=np.uint16)
-    deep[:, WIDTH // 2 :] = 300
+    deep[:, WIDTH // 2 :] = 300, 301, 302
     stored = np.moveaxis(deep, 2, 0) if shape[0] == 3 else deep
     tifffile.imwrite(tmp_path / "deep.tif", stored, photometric="rgb")
     image = read_image(tmp_path / "deep.tif", image_size=FULL_SIZE, color_mode="rgb")

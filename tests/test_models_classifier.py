@@ -13,7 +13,7 @@ from sklearn.exceptions import NotFittedError
 from sklearn.model_selection import GridSearchCV, cross_val_score
 from sklearn.neural_network import MLPClassifier
 
-from skimgclf import KerasImageClassifier
+from skimgclf import KerasImageClassifier, export_model
 from skimgclf.models import build_dense
 
 
@@ -324,7 +324,7 @@ def test_test_time_augmentation_averages_over_mirror_images(bases, digits, kind)
     )
 
 
-def test_test_time_augmentation_of_rows_is_refused(digits):
+def test_test_time_augmentation_of_rows_is_refused(digits, tmp_path):
     X, y = digits[0].reshape(300, -1), digits[1]
     match = "'test_time_augmentation' parameter .* None for rows of features"
     classifier = quick(test_time_augmentation="flip")
@@ -333,6 +333,8 @@ def test_test_time_augmentation_of_rows_is_refused(digits):
     classifier.set_params(test_time_augmentation=None).fit(X, y)
     with pytest.raises(ValueError, match=match):
         classifier.set_params(test_time_augmentation="flip").predict(X)
+    with pytest.raises(ValueError, match=match):
+        export_model(classifier, tmp_path / "model.keras", format="keras")
 
 
 def test_hidden_layer_sizes_may_be_an_int(digits):

@@ -127,12 +127,22 @@ def test_each_pipeline_has_values_of_its_own():
 
 @pytest.mark.parametrize(
     ("parameters", "mixup"),
-    [({}, 0.2), ({"epochs": 20}, 0.2), ({"epochs": 19}, 0), ({"epochs": "20"}, 0.2)],
+    [({}, 0.2), ({"epochs": 20}, 0.2), ({"epochs": 19}, 0), ({"batch_size": 1}, 0)],
 )
 def test_photos_are_mixed_in_long_trainings(parameters, mixup):
     assert make_image_pipeline("photos", **parameters)["classify"].mixup == mixup
-    parameters["mixup"] = 0.5
+    parameters = {**parameters, "mixup": 0.5}
     assert make_image_pipeline("photos", **parameters)["classify"].mixup == 0.5
+
+
+@pytest.mark.parametrize(
+    ("augmentation", "expected"),
+    [("flip", "flip"), (["light", "flip"], "flip"), ("crop", None), (None, None)],
+)
+def test_photos_are_mirrored_at_predict_as_in_training(augmentation, expected):
+    assert make_image_pipeline("photos")[1].test_time_augmentation == "flip"
+    classifier = make_image_pipeline("photos", augmentation=augmentation)["classify"]
+    assert classifier.test_time_augmentation == expected
 
 
 @pytest.mark.parametrize("kind", ["photo", None, 3, ["photos"]])

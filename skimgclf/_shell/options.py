@@ -169,7 +169,7 @@ PARAMETERS = [
     Option(
         "test_time_augmentation",
         FLIP_OR_NONE,
-        "predict images and their mirror images, and average both",
+        "predict images and their mirror images, and average both; or none",
         _CLASSIFY,
     ),
     Option("epochs", COUNT, "passes over the training images", _CLASSIFY),

@@ -9,7 +9,7 @@ from sklearn.utils.validation import check_is_fitted
 from skimgclf._callbacks import CallbackSupportMixin, FitTask, with_callbacks
 from skimgclf.models._checks.images import check_samples
 from skimgclf.models._checks.labels import warn_of_unknown_labels
-from skimgclf.models._checks.parameters import TABLE, refuse_flipped_rows
+from skimgclf.models._checks.parameters import TABLE, check_test_time_augmentation
 from skimgclf.models._dense import DensePredictor, is_dense
 from skimgclf.models._fork_guard import (
     bring_back,
@@ -76,7 +76,7 @@ class KerasImageClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator)
     augmentation : {"flip", "crop", "erase", "light", "strong"}, list or None, \
 default=None
         Random changes of the training images, drawn anew in each epoch, so that the
-        network learns to ignore such changes. Images to predict are never changed.
+        network learns to ignore such changes. It never changes images to predict.
 
         - "flip": left and right are swapped in every other image; not for digits
         - "crop": moved by whole pixels, up to 12.5 % of the height and width (so only
@@ -101,8 +101,9 @@ default=None
         that the network becomes less sure of itself. Validation data keep hard labels.
     test_time_augmentation : {"flip"} or None, default=None
         "flip" predicts each image and its mirror image, and averages both. With the
-        `augmentation` "flip", it gained a point of accuracy on photos; predictions cost
-        twice as much. The scores of validation data while training don't use it.
+        `augmentation` "flip", it gained one to two points of accuracy on photos;
+        predictions cost twice as much. Not where left and right tell classes apart. The
+        scores of validation data while training, and `model_`, don't use it.
     weights : {"imagenet"}, str, os.PathLike or None, default="imagenet"
         Weights of a backbone given by its name, see :class:`ImageEmbedder`.
     fine_tune : int or "all", default=0
@@ -427,10 +428,9 @@ default=None
         """
         check_is_fitted(self)
         seen = detach(self)  # of one fit, whatever other threads do
-        names = ("batch_size", "test_time_augmentation")
-        TABLE.check({name: getattr(seen, name) for name in names})
+        TABLE.check({"batch_size": seen.batch_size})
         X = check_samples(seen, X, reset=False)
-        refuse_flipped_rows(seen.test_time_augmentation, X)
+        check_test_time_augmentation(seen.test_time_augmentation, X.shape[1:])
         predictor = seen._predictor
         # A dense network computes a thousand samples in the time of a hundred.
         size = max(seen.batch_size, predictor.n_rows)
@@ -467,7 +467,8 @@ default=None
         X : array-like of shape (n_samples, height, width, n_channels)
             Images like those of fit.
         label : str, int or bool, default=None
-            The class, one of `classes_`; None for the most probable of each image.
+            The class, one of `classes_`; None for the most probable of each image by
+            `model_`.
 
         Returns
         -------

@@ -136,11 +136,11 @@ def forget_kernels(*, rarely=False):
     """Clear TensorFlow's kernels after a fit, and after some networks were loaded.
 
     Cause: TensorFlow 2.21 keeps the kernels of every traced function, a megabyte a fit
-    and 0.14 a prediction for a small network, until its cache is cleared
+    and 0.14 MB a loaded network that predicts, until its cache is cleared
     (keras.backend.clear_session does so among much else). Kernels that are still needed
     are cached again at the next use.
 
-    Gone: warns that memory grows with each fit.
+    Gone: warns that memory grows with each fit and load.
 
     Can go: when TensorFlow drops the kernels with their function.
 

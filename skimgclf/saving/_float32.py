@@ -11,7 +11,8 @@ def rebuild_in_float32(network):
     """Rebuild a network that exporters would write wrongly.
 
     A network with another float type, as of mixed precision, becomes one of float32,
-    and layers that normalize by constants become `keras.layers.Rescaling`.
+    layers that normalize by constants become `keras.layers.Rescaling`, and convolutions
+    with a group for each channel become `keras.layers.DepthwiseConv2D`.
 
     Parameters
     ----------
@@ -28,13 +29,22 @@ def rebuild_in_float32(network):
     copies = []
     rebuilt = _rebuild(network, copies)
     for layer, copy in copies:
-        copy.set_weights(layer.get_weights())
+        shapes = [weights.shape for weights in copy.weights]
+        copy.set_weights(list(map(np.reshape, layer.get_weights(), shapes)))
     return rebuilt
 
 
 def _is_odd(layer):
     is_float32 = layer.dtype_policy.name == _FLOAT32
-    return not is_float32 or isinstance(layer, keras.layers.Normalization)
+    is_normalization = isinstance(layer, keras.layers.Normalization)
+    return not is_float32 or is_normalization or _is_depthwise(layer)
+
+
+def _is_depthwise(layer):
+    # Keras 3.15 compiles convolutions in groups by XLA, which tf2onnx doesn't know.
+    if type(layer) is not keras.layers.Conv2D:
+        return False
+    return 1 < layer.groups == layer.filters and layer.kernel.shape[-2] == 1
 
 
 def _rebuild(network, copies):
@@ -45,7 +55,8 @@ def _rebuild(network, copies):
             return layer
         if isinstance(layer, keras.layers.Normalization) and not layer.invert:
             return _rescaling_of(layer)
-        copies.append((layer, _copy_layer(layer)))
+        make = _depthwise_of if _is_depthwise(layer) else _copy_layer
+        copies.append((layer, make(layer)))
         return copies[-1][1]
 
     def copy_input(tensor):
@@ -66,6 +77,14 @@ def _copy_layer(layer):
     if "dtype" in config:
         config["dtype"] = _FLOAT32
     return type(layer).from_config(_replace_policies(config))
+
+
+def _depthwise_of(layer):
+    config = _replace_policies(layer.get_config())
+    names = ("name", "kernel_size", "strides", "padding", "data_format")
+    names += ("dilation_rate", "activation", "use_bias")
+    given = {name: config[name] for name in names}
+    return keras.layers.DepthwiseConv2D(**given, dtype=_FLOAT32)
 
 
 def _replace_policies(value):

@@ -8,6 +8,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 
 from skimgclf.exceptions import InvalidParameterError
+from skimgclf.models._checks.parameters import check_test_time_augmentation
 from skimgclf.models._embedder import ImageEmbedder
 from skimgclf.models._networks.augmentation import without_augmentation
 from skimgclf.models._start import keras
@@ -49,6 +50,7 @@ def _parts_of(step):
     if isinstance(step, LogisticRegression):
         return [_layer_of_regression(step)]
     network = without_augmentation(step.model_)
+    check_test_time_augmentation(step.test_time_augmentation, step.image_shape_)
     if step.test_time_augmentation is not None:
         return [functools.partial(_average_flipped, network)]
     return [network]

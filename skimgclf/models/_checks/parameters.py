@@ -187,9 +187,10 @@ def check_parameters(parameters, *, is_partial=False):
     }
 
 
-def refuse_flipped_rows(test_time_augmentation, X):
-    """Refuse to average over mirror images where samples are rows of features."""
-    if test_time_augmentation is not None and len(X.shape) != 4:
+def check_test_time_augmentation(test_time_augmentation, image_shape):
+    """Refuse invalid values, and mirror images of rows of features."""
+    TABLE.check({"test_time_augmentation": test_time_augmentation})
+    if test_time_augmentation is not None and len(image_shape) != 3:
         expected = "None for rows of features, which have no left and right"
         raise TABLE.error("test_time_augmentation", expected, test_time_augmentation)
 

@@ -13,7 +13,7 @@ from skimgclf.models._checks.labels import check_labels, check_partial_classes
 from skimgclf.models._checks.parameters import (
     TABLE,
     check_parameters,
-    refuse_flipped_rows,
+    check_test_time_augmentation,
 )
 from skimgclf.models._checks.weights import check_weights
 from skimgclf.models._networks.fine_tuning import thaw
@@ -110,7 +110,7 @@ def learn(
     elif not parameters["warm_start"]:
         previous = None
     X = check_samples(estimator, X, reset=previous is None or not is_partial)
-    refuse_flipped_rows(parameters["test_time_augmentation"], X)
+    check_test_time_augmentation(parameters["test_time_augmentation"], X.shape[1:])
     classes, codes = check_labels(y, classes)
     check_consistent_length(X, codes)
     weights = check_weights(
