@@ -7,6 +7,7 @@ import signal
 import stat
 import subprocess
 import sys
+import time
 
 import pandas as pd
 import pytest
@@ -118,6 +119,7 @@ def test_an_output_is_compared_with_what_is_read_as_a_file(
     pathlib.Path("t.csv").write_text("id\nx.png\n")
     os.link("t.csv", "hard.csv")
     os.symlink(here, "link")
+    time.sleep(0.1)  # the cache keeps no file that has just been written
     run_command("predict", digit_model, "x.png", "--cache", ".", "--output", "p.csv")
     names = ["x.png", "a.zip", "t.csv", "hard.csv", "images-1.sqlite"]
     before = {path: path.read_bytes() for path in map(pathlib.Path, names)}
