@@ -33,10 +33,7 @@ import numpy as np
 from scikeras.wrappers import KerasClassifier
 
 from skimgclf.models._networks.architectures import build_network
-from skimgclf.models._repairs import (
-    forget_kernels,
-    refuse_renamed,
-)
+from skimgclf.models._repairs import forget_kernels, refuse_renamed
 from skimgclf.models._start import keras
 from skimgclf.models._training.callbacks import (
     EpochPrinter,
