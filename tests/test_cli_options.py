@@ -499,6 +499,7 @@ def test_a_network_that_needs_trust_is_loaded_by_an_option(
     [
         ("skimgclf pre", ["predict"]),
         ("skimgclf fit x.csv --kind ", ["textbook", "digits", "photos", "few_photos"]),
+        ("skimgclf fit x.csv --test-time-augmentation ", ["flip", "none"]),
     ],
 )
 def test_the_shell_completes_what_is_typed(typed, expected):

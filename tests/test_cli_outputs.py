@@ -12,6 +12,7 @@ import time
 import pandas as pd
 import pytest
 
+from skimgclf import KerasImageClassifier
 from skimgclf._shell.report import escape_cell, write_csv
 
 pytestmark = pytest.mark.usefixtures("empty_folder")
@@ -28,6 +29,17 @@ def start(*arguments, options=(), **settings):
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
         **settings,
     )
+
+
+def test_ctrl_c_in_training_writes_nothing(run_command, digit_folder, monkeypatch):
+    def interrupt(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(KerasImageClassifier, "fit", interrupt)
+    code, _, err = run_command("fit", f"{digit_folder}/train.csv", "--output", "m")
+    assert code == 130
+    assert err == "skimgclf: Interrupted: nothing was written.\n"
+    assert os.listdir() == []
 
 
 @pytest.mark.slow

@@ -129,7 +129,6 @@ def test_models_of_rows_need_no_pooling(images):
     )
 
 
-@pytest.mark.slow
 def test_weights_of_a_file_reach_the_backbone(images, tmp_path):
     keras.utils.set_random_seed(1)
     source = keras.applications.MobileNet(

@@ -179,7 +179,6 @@ def test_schedule_begins_anew_with_each_warm_start(digits, rates):
     np.testing.assert_allclose(rates[1], one_cycle(0.001, 10), rtol=1e-4)
 
 
-@pytest.mark.slow
 def test_another_schedule_takes_a_new_optimizer_at_a_warm_start(digits, rates):
     classifier = quick(callbacks=NotesRates, warm_start=True).fit(*digits)
     classifier.set_params(learning_rate_schedule="cosine").fit(*digits)

@@ -289,7 +289,6 @@ def test_warm_start_goes_on_as_if_never_stopped(digits):
     assert twice.n_iter_ == 4
 
 
-@pytest.mark.slow
 def test_warm_start_goes_on_after_a_pickle(digits):
     first = quick(warm_start=True, dropout=0.3, batch_norm=True).fit(*digits)
     second = pickle.loads(pickle.dumps(first))
@@ -504,7 +503,6 @@ def printed_with_forks(run_python):
     return run_python(FORKED, PYTHONWARNINGS="ignore::DeprecationWarning")
 
 
-@pytest.mark.slow
 def test_repair_fork_guard_refuses_a_forked_process(printed_with_forks):
     refusals = printed_with_forks.splitlines()[:2]
     assert all("forked from one that had used TensorFlow" in line for line in refusals)

@@ -78,7 +78,6 @@ def test_weight_decay_is_for_classes_and_not_for_instances(digits):
         quick(optimizer=keras.optimizers.SGD(), weight_decay=0.5).fit(*digits)
 
 
-@pytest.mark.slow
 def test_another_weight_decay_takes_a_new_optimizer_at_a_warm_start(digits):
     classifier = quick(warm_start=True, weight_decay=0.1).fit(*digits).fit(*digits)
     assert int(classifier.model_.optimizer.iterations) == 20

@@ -78,7 +78,8 @@ def _or_none(text):
 
 
 def names_of(*names):
-    return Form("", "", lambda text: text in names, choices=names)
+    metavar = f"{{{','.join(names)}}}"
+    return Form(metavar, "", lambda text: text in names, _or_none, choices=names)
 
 
 def _list_names(text):
@@ -140,9 +141,6 @@ COLOUR = Form(
     lambda text: _ints(",")(text) if re.fullmatch("[0-9]+(,[0-9]+)+", text) else text,
 )
 NAMES = Form("NAMES", "names such as flip,crop, or none", bool, _list_names)
-FLIP_OR_NONE = Form(
-    "NAME", "flip or none", lambda text: text in ("flip", "none"), _or_none
-)
 FILE_OR_NAME = Form("NAME", "a name or the path of a file", bool)
 WEIGHTS = dataclasses.replace(FILE_OR_NAME, convert=_or_none)
 

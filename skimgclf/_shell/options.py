@@ -9,7 +9,6 @@ from skimgclf._shell.forms import (
     COUNT,
     FILE_OR_NAME,
     FLAG,
-    FLIP_OR_NONE,
     FRACTION,
     IMAGE_SIZE,
     JOBS,
@@ -71,12 +70,12 @@ class Option:
         if self.form is FLAG:
             action = argparse.BooleanOptionalAction
             parser.add_argument(self.flag, action=action, **settings)
-        elif self.form.choices:
-            settings |= {"type": self.form.read, "choices": self.form.choices}
-            parser.add_argument(self.flag, **settings)
         else:
-            settings = {"metavar": self.form.metavar} | settings
-            parser.add_argument(self.flag, type=self.form.read, **settings)
+            settings = {"type": self.form.read, "metavar": self.form.metavar} | settings
+            action = parser.add_argument(self.flag, **settings)
+            if self.form.choices:
+                # Not `choices`: argparse compares them after "none" has become None.
+                action.completer = lambda **_: self.form.choices
 
     def describe(self, value):
         """Write the option with a value, as one types it."""
@@ -168,7 +167,7 @@ PARAMETERS = [
     ),
     Option(
         "test_time_augmentation",
-        FLIP_OR_NONE,
+        names_of("flip", "none"),
         "predict images and their mirror images, and average both; or none",
         _CLASSIFY,
     ),

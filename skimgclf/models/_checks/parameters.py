@@ -189,8 +189,10 @@ def check_parameters(parameters, *, is_partial=False):
 
 def check_test_time_augmentation(test_time_augmentation, image_shape):
     """Refuse invalid values, and mirror images of rows of features."""
+    if test_time_augmentation is None:
+        return
     TABLE.check({"test_time_augmentation": test_time_augmentation})
-    if test_time_augmentation is not None and len(image_shape) != 3:
+    if len(image_shape) != 3:
         expected = "None for rows of features, which have no left and right"
         raise TABLE.error("test_time_augmentation", expected, test_time_augmentation)
 
