@@ -1,4 +1,4 @@
-"""What differs between Linux, macOS and Windows, in one place."""
+"""Hide the differences between Linux, macOS and Windows from other modules."""
 
 import contextlib
 import errno

@@ -425,6 +425,7 @@ def test_drive_without_gdown_is_a_sentence(home, monkeypatch):
         ("source", "ftp://host/a.zip"),
         ("source", "s3://bucket/a.zip"),
         ("source", "https://"),
+        ("source", "http://[x/a.zip"),
         ("source", "https://drive.google.com/drive/folders"),
         ("sha256", "abc"),
         ("sha256", 3),

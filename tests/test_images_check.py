@@ -202,3 +202,5 @@ def test_count_bits_reads_what_boxes_declare(image_format, kind, place, value, n
     content = encode(make_scene(), image_format)
     assert count_bits(change_depth(content, kind, place, value), image_format) == n_bits
     assert count_bits(b"", "PNG") is None
+    for end in (0, content.index(kind), content.index(kind) + 4):
+        assert count_bits(content[:end], image_format) is None

@@ -1,1 +1,1 @@
-"""The parts of the command skimgclf: options, settings files, its sub-commands."""
+"""Parse and run the sub-commands of skimgclf, with their options and settings."""

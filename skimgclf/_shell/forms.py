@@ -52,7 +52,7 @@ class Form:
 
     @property
     def takes_none(self):
-        """Bool : Whether there is a text for None."""
+        """Tell whether there is a text for None."""
         return self.accepts("none") and self.convert("none") is None
 
     def _explain(self, text):
@@ -102,7 +102,7 @@ COUNT = _form("N", _AT_LEAST_1, int, "a number of at least 1")
 NUMBER = _form("NUMBER", _NUMBER, float, "a number such as 0.01 or 1e-4")
 FRACTION = Form(
     "FRACTION",
-    "a fraction from 0 to 1, such as 0.2",
+    "a fraction of at least 0 and below 1, such as 0.2",
     lambda text: re.fullmatch(_NUMBER, text, re.ASCII) and float(text) < 1,
     float,
 )

@@ -35,7 +35,7 @@ class Option:
     Attributes
     ----------
     name : str
-        Of the parameter, and with dashes of the option.
+        The name of the parameter; with dashes, the name of the option.
     form : Form
         How its values are written.
     help : str
@@ -54,12 +54,12 @@ class Option:
 
     @property
     def flag(self):
-        """Str : The option as it is typed."""
+        """Return the option as it is typed."""
         return name_flag(self.name)
 
     @property
     def is_path(self):
-        """Bool : Whether values may be paths."""
+        """Tell whether values may be paths."""
         return self.form in PATHS
 
     def add_to(self, parser, **settings):

@@ -15,7 +15,7 @@ from skimgclf.images._urls import is_url
 
 _HEADER = "# The options of `skimgclf fit"
 
-# What the command line alone has besides, and a file may have.
+# The arguments of fit that aren't in FIT, and that a settings file may hold as well.
 _DATA, _OUTPUT = Option("data", PATH, ""), Option("output", PATH, "")
 _OPTIONS = {option.name: option for option in [_DATA, *FIT]}
 _READ = _OPTIONS | {"output": _OUTPUT}

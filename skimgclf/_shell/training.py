@@ -141,7 +141,7 @@ def _take_given(options, step):
         for option in PARAMETERS
         if step in option.steps and hasattr(options, option.name)
     }
-    # As a fraction has no other use, it needs no --early-stopping besides.
+    # Only early stopping uses these parameters, so that each of them switches it on.
     if given.keys() & {"validation_fraction", "n_iter_no_change"}:
         given.setdefault("early_stopping", True)
     return given

@@ -48,13 +48,18 @@ _TABLE = ParameterTable(
 # Seconds to wait until a file that has just changed can be told from a later one.
 _PATIENCE = 5.0
 
+_EXPECTED = (
+    "an http or https URL, the link or id of a file of Google Drive, or the path of a "
+    "file that exists"
+)
+
 # What Google Drive's ids are made of; those in use have 28, 33 or 44 characters.
 _DRIVE_ID = r"[\w-]{25,}"
 _DRIVE_HOSTS = {"drive.google.com", "drive.usercontent.google.com"}
 _DRIVE_LINK = rf"/file/(?:u/\d+/)?d/({_DRIVE_ID})(?:/.*)?"
 
-# Where an archive comes from: `kind` is "url", "drive" or "path", `address` what it is
-# found by, `identity` what is different for another archive.
+# The source of an archive: `kind` is "url", "drive" or "path", `address` the URL, id or
+# path, `identity` a text that differs for another archive, `stem` a readable name.
 _Origin = namedtuple("_Origin", ["kind", "address", "identity", "stem"])
 
 
@@ -71,8 +76,8 @@ def fetch_image_archive(source, *, sha256=None, data_home=None, progress=True):
     source : str or os.PathLike
         An http or https URL, or the link or id of a file of Google Drive that everybody
         with the link may read (both need the extra ``fetch``), or the path of an
-        archive on this machine, of which later changes are noticed. Zip and tar files
-        are unpacked, the latter also compressed with gzip, bzip2 or xz.
+        archive on this machine, of which later changes are noticed. The archive is a
+        zip or tar file; a tar file may be compressed with gzip, bzip2 or xz.
     sha256 : str, default=None
         The SHA-256 of the archive, in 64 hexadecimal digits. It is compared before
         unpacking; without it, another archive in the same place isn't noticed.
@@ -138,27 +143,24 @@ def _find_origin(path):
         path = os.path.realpath(path)
         identity = f"{path} {wait_for_identity(path, _PATIENCE) or os.stat(path)}"
         return _Origin("path", path, identity, _make_stem(path))
-    file_id = _find_drive_id(path)
+    try:
+        parts = urllib.parse.urlsplit(path)
+    except ValueError as error:  # such as "http://[x/a.zip"
+        raise _TABLE.error("source", _EXPECTED, path) from error
+    file_id = _find_drive_id(path, parts)
     if file_id is not None:
         return _Origin("drive", file_id, f"drive {file_id}", _make_stem(file_id))
-    parts = urllib.parse.urlsplit(path)
     is_web = parts.scheme in {"http", "https"} and parts.netloc
     if is_web and parts.hostname not in _DRIVE_HOSTS:  # such as a folder's
         stem = _make_stem(urllib.parse.unquote(parts.path))
         return _Origin("url", path, path, stem)
-    raise _TABLE.error(
-        "source",
-        "an http or https URL, the link or id of a file of Google Drive, or the path "
-        "of a file that exists",
-        path,
-    )
+    raise _TABLE.error("source", _EXPECTED, path)
 
 
-def _find_drive_id(text):
+def _find_drive_id(text, parts):
     """Return the id of a file of Google Drive from its link, or itself, or None."""
     if re.fullmatch(_DRIVE_ID, text):
         return text
-    parts = urllib.parse.urlsplit(text)
     if parts.hostname not in _DRIVE_HOSTS:
         return None
     match = re.fullmatch(_DRIVE_LINK, parts.path)

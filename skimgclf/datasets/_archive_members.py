@@ -125,5 +125,5 @@ class MemberChecks:
 
 
 def _fold(path):
-    """Return what is equal for names that some file systems take for the same."""
+    """Return a key that is equal for names that a file system may take for the same."""
     return composed(composed(path).casefold())

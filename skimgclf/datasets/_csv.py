@@ -97,8 +97,8 @@ def load_image_csv(
     image_dir : str or os.PathLike, default=None
         The folder that ids start from; they may name sub-folders (``train/007.png``).
         By default the folder in which the table lies; for a table in memory the current
-        one. As a URL, it must be one that can
-        be listed (``zip://train::pets.zip``, ``s3://bucket/train``).
+        one. A URL must be one that can be listed (``zip://train::pets.zip``,
+        ``s3://bucket/train``).
     id_column : str, default="id"
         The column with the file names, with or without their extension.
     label_column : str or None, default="label"

@@ -43,7 +43,7 @@ class ImageLookup:
         path : str
             The file, below `image_dir` as it was given.
         real_path : str
-            The same for two ids that are the same file.
+            The path without links, equal for two ids of the same file.
 
         Raises
         ------

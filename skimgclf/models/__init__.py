@@ -1,4 +1,4 @@
-"""Arrays to classes: the classifier, pretrained features, and the networks of both.
+"""Classify arrays by Keras networks, and compute pretrained features of images.
 
 A process that loads a model with a dense network, and predicts, imports no Keras.
 """

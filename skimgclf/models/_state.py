@@ -121,7 +121,7 @@ def unpack_network(description, arrays, blueprint=None, optimizer=None, settings
     optimizer : keras.optimizers.Optimizer, default=None
         A new one, like the optimizer that was packed but without a RateSchedule.
     settings : OptimizerSettings, default=None
-        Those that the optimizer is of.
+        The settings that the optimizer was made from.
 
     Returns
     -------

@@ -1,4 +1,4 @@
-"""Keeping a trained model in a file.
+"""Keep a trained model in a file.
 
 - :func:`save_model`, :func:`load_model`: for skimgclf itself, without running code
 - :class:`BestEpochCheckpoint`: a callback that saves the best epoch of a long fit

@@ -1,4 +1,4 @@
-"""export_model: the network alone, in formats that other programs run."""
+"""Write the network of a model for programs without skimgclf: export_model."""
 
 import importlib.util
 import json
@@ -88,8 +88,8 @@ def export_model(model, path, format="onnx"):
     -----
     The network takes float32 images in [0, 1], channels last, whatever the dtype of the
     loader (rows of them after a loader with ``flatten=True``), and gives one
-    probability for each class. It computes in float32, also if it
-    was trained in another float type.
+    probability for each class. It computes in float32, also if it was trained in
+    another float type.
 
     Before it appears, a file for LiteRT is run on one image, and one for ONNX too where
     ONNX Runtime is installed, and the probabilities are compared. A file that doesn't
@@ -152,8 +152,8 @@ def _check_packages():
     ]
     if missing:
         raise InvalidParameterError(
-            f"The 'format' parameter of export_model can't be 'onnx' here, since "
-            f"{' and '.join(missing)} isn't installed: {how_to_install('export')}."
+            "The 'format' parameter of export_model can't be 'onnx' here without "
+            f"{' and '.join(missing)}: {how_to_install('export')}."
         )
 
 

@@ -20,6 +20,12 @@ from skimgclf.saving._scikit_learn import (
 from skimgclf.saving._steps import PASSTHROUGH, is_passthrough
 from skimgclf.saving._values import decode, encode
 
+# The advice on a parameter that JSON can't carry.
+_SET_PLAIN = (
+    "Set it to a plain value with set_params, which changes nothing about what was "
+    "learnt, or use joblib."
+)
+
 # How the names of a classifier's arrays begin.
 _OF_NETWORK = ("network/", "optimizer/")
 
@@ -52,11 +58,11 @@ def describe_model(pipeline, steps, *, include_optimizer):
     kept = None
     if pipeline is not None:
         kept = _encode_all(
-            "the Pipeline",
             {
                 "transform_input": pipeline.transform_input,
                 "verbose": bool(pipeline.verbose),
             },
+            "The {!r} parameter of the Pipeline",
         )
     last = steps[-1][1]
     if include_optimizer and not isinstance(last, KerasImageClassifier):
@@ -146,8 +152,8 @@ def _write_step(name, step, parameters, learnt):
     return {
         "name": name,
         "type": kind,
-        "parameters": _encode_all(kind, parameters),
-        "learnt": _encode_all("what fit has learnt", learnt),
+        "parameters": _encode_all(parameters, f"The {{!r}} parameter of {kind}"),
+        "learnt": _encode_all(learnt, f"The {{!r}} learnt by {kind}", "Use joblib."),
     }
 
 
@@ -198,16 +204,14 @@ def _read_step(step):
     )
 
 
-def _encode_all(owner, values):
+def _encode_all(values, title, advice=_SET_PLAIN):
     encoded = {}
     for name, value in values.items():
         try:
             encoded[name] = encode(value)
         except TypeError as error:
             raise InvalidParameterError(
-                f"The {name!r} parameter of {owner} can't be saved without code: "
-                f"{error}. Set it to a plain value with set_params, which changes "
-                "nothing about what was learnt, or use joblib."
+                f"{title.format(name)} can't be saved without code: {error}. {advice}"
             ) from error
     return encoded
 

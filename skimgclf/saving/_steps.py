@@ -1,4 +1,4 @@
-"""Taking a model apart: which models and steps can be saved and exported."""
+"""List the steps of a model, and refuse models that can't be saved or exported."""
 
 import os
 

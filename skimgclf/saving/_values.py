@@ -1,4 +1,4 @@
-"""Python values as JSON that gives exactly the same values back.
+"""Write Python values as JSON, and read exactly the same values back.
 
 JSON has no tuples, no keys but strings and no infinity, so these are written as an
 object of one key that says what it is: ``{"tuple": [28, 28]}``,

@@ -36,8 +36,9 @@ _ZEROS = bytes(256)
 # Sections F.1.2.2 and G.1.2.2: the symbols that end a block, or a run of blocks.
 _ENDS_OF_BLOCK = {16 * length for length in range(15)}
 
-# libjpeg looks up to 8 bytes ahead. Ones are no Huffman code (section C); each costs it
-# 16 of them, so that less than two blocks of 8x8 pixels are made of the padding.
+# libjpeg looks up to 8 bytes ahead. Ones alone are no Huffman code (section C), and
+# libjpeg takes 16 bits for each invalid code, so that less than two blocks of 8x8
+# pixels are made of the padding.
 _PADDING = b"\xff\x00" * 8
 
 
@@ -115,7 +116,7 @@ def refuse_odd_data(file):
 
 
 class _InTwoParts(io.BytesIO):
-    """A file whose last bytes are only read by whom the others aren't enough."""
+    """Give the last bytes of a file only to a reader that has read the others."""
 
     def read(self, n_bytes=-1):
         n_left = self.second - self.tell()

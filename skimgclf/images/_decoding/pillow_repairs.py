@@ -19,8 +19,8 @@ from skimgclf.images._decoding.reasons import UnreadableImage
 _thread = threading.local()
 
 # PNG gives a transparent colour in the bit depth of the file, but Pillow scales pixels
-# to 8 bits. By mode and rawmode, which is Pillow's name for
-# the layout of the file's samples.
+# to 8 bits. The keys are Pillow's mode of the image, and rawmode, Pillow's name for the
+# layout of the samples in the file.
 _COLOUR_SCALES = {
     ("L", "L"): None,
     ("L", "L;2"): lambda value: value * 85,

@@ -180,8 +180,8 @@ def decode_plain(png):
     Returns
     -------
     image : PIL.Image.Image or None
-        None for a file that `PIL.Image.open` must read: with other bits, transparent
-        colours, seven passes, or what is damaged.
+        None for a file that `PIL.Image.open` must read: with another bit depth,
+        transparent colours, interlaced pixels, EXIF or XMP, or damage.
     """
     width, height, bits, colour_type, *methods = png.header
     mode, rawmode = _LAYOUTS.get((bits, colour_type), (None, None))

@@ -17,8 +17,9 @@ PLANES, PREDICTOR, TILE_WIDTH, TILE_HEIGHT, TILES, TILE_SIZES = (
 )
 EXTRA_SAMPLES, SAMPLE_FORMAT, JPEG_TABLES, PROFILE = 338, 339, 347, 34675
 
-# The tags without which pixels would be read wrongly: those, the order of bits, the
-# palette and the constants of YCbCr.
+# The tags without which pixels would be read wrongly: all tags with a name here except
+# PROFILE; by number, the order of bits (266), the palette (320) and the constants of
+# YCbCr (529 to 532).
 PIXEL_TAGS = {
     *(WIDTH, HEIGHT, BITS, COMPRESSION, PHOTOMETRIC, STRIPS, ORIENTATION, N_SAMPLES),
     *(ROWS_PER_STRIP, STRIP_SIZES, PLANES, PREDICTOR, TILE_WIDTH, TILE_HEIGHT, TILES),

@@ -1,4 +1,4 @@
-"""Layers that change images in training, where Keras has none or a slow one."""
+"""Define layers that change images in training, where Keras has none or a slow one."""
 
 from skimgclf.models._start import keras
 
