@@ -21,7 +21,7 @@ import numpy as np
 from skimgclf import load_model
 from skimgclf.cli import main
 
-saved, pickled, pipeline, image, table = sys.argv[1:]
+saved, pickled, pipeline, image, table, is_late = sys.argv[1:]
 X = np.linspace(0, 1, 5 * 64, dtype="float32").reshape(5, 8, 8, 1)
 found = {}
 for name, load in {saved: load_model, pickled: joblib.load}.items():
@@ -33,6 +33,9 @@ for name, load in {saved: load_model, pickled: joblib.load}.items():
 loaded.score(X, loaded.predict(X))
 found["status"] = main(["predict", pipeline, image, "--output", table])
 found["heavy"] = sorted({"keras", "tensorflow", "scikeras"} & set(sys.modules))
+if is_late == "True":
+    loaded.model_
+found["late"] = sorted({"keras", "tensorflow"} & set(sys.modules))
 print(json.dumps(found))
 """
 
@@ -134,7 +137,11 @@ def test_a_loaded_classifier_is_trained_further(plain, digits, tmp_path):
     )
 
 
-def test_a_process_that_predicts_imports_no_tensorflow(digits, tmp_path, run_python):
+@pytest.mark.parametrize("is_late", [False, pytest.param(True, marks=pytest.mark.slow)])
+def test_a_process_that_predicts_imports_no_tensorflow(
+    digits, tmp_path, run_python, is_late
+):
+    """But for `model_`, the network itself."""
     classifier = quick(dropout=0.1).fit(*digits)
     names = [str(tmp_path / name) for name in ("saved", "pickled", "pipeline", "a.png")]
     save_model(classifier, names[0])
@@ -144,13 +151,14 @@ def test_a_process_that_predicts_imports_no_tensorflow(digits, tmp_path, run_pyt
     save_model(Pipeline([("load", loader), ("classify", classifier)]), names[2])
     keras.utils.array_to_img(digits[0][0]).save(names[3])
     table = tmp_path / "table.csv"
-    found = json.loads(run_python(PREDICT, *names, table).splitlines()[-1])
+    found = json.loads(run_python(PREDICT, *names, table, is_late).splitlines()[-1])
     X = np.linspace(0, 1, 5 * 64, dtype="float32").reshape(5, 8, 8, 1)
     assert found["heavy"] == []
     assert found["bits"] == [classifier.predict_proba(X).tobytes().hex()] * 4
     assert found["labels"] == [classifier.predict(X[:1]).tolist()] * 2
     assert found["status"] == 0
     assert len(table.read_text().splitlines()) == 2
+    assert found["late"] == (["keras", "tensorflow"] if is_late else [])
 
 
 def test_values_that_overflow_are_computed_without_a_warning():
