@@ -157,3 +157,14 @@ def print_goals(goals):
         )
     print()
     print_table(["goal", "wanted", "reached", "met"], rows)
+
+
+def print_summary(sentence):
+    """Print the sentence that `run_all.py` takes to the top of the page.
+
+    Parameters
+    ----------
+    sentence : str
+        With figures, beside the best of the others.
+    """
+    print(f"\nIn short: {sentence}")

@@ -7,8 +7,14 @@ one image and of many. "Tuned alike" is Keras with 16 steps per execution and wi
 XLA, beside it stand Keras' defaults. Runs are interleaved, and each ratio is the
 median of the ratios within a round; bare Keras against itself shows the noise.
 
-Needs nothing beyond skimgclf's own dependencies. Takes about twelve minutes on two
-cores, one with ``--quick``.
+The first table says where the time of a fit of ten epochs goes: beside a fit with a
+program of its own and one with a shared program stand what TensorFlow alone takes to
+trace such a program and to run it, in bare operations without any layer, metric or
+check, and scikit-learn's `MLPClassifier`. A search over small networks can't be faster
+than its tracing and its steps.
+
+Needs nothing beyond skimgclf's own dependencies. Takes about a quarter of an hour on
+two cores, one minute with ``--quick``.
 
 Run it with ``python examples/benchmarks/fit_overhead.py``.
 """
@@ -25,19 +31,25 @@ import operator
 import statistics
 import tempfile
 import time
+import warnings
 from pathlib import Path
 
 import keras
 import numpy as np
+from _bare_tensorflow import BareTensorFlow
 from _measure import print_goals
 from _report import describe_run, print_table
 from PIL import Image
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.neural_network import MLPClassifier
 from sklearn.pipeline import Pipeline
 
 from skimgclf import ImageLoader, KerasImageClassifier
 from skimgclf.models import build_dense
 
 N_IMAGES, N_FEW, N_CLASSES = 5000, 1000, 10
+# The images of a fold in a search over 1,000, and all of them.
+N_OF_FITS, N_EPOCHS, BATCH_SIZE, N_UNITS = (800, 5000), 10, 32, (40, 20, 10)
 HEADER = ["measured", "skimgclf", "beside it", "median of ratios (range)"]
 
 
@@ -99,6 +111,53 @@ def compare(what, seconds, first, second):
 def take_median(seconds, combine, first, second):
     """Return the median over rounds of what two of the timed functions give."""
     return statistics.median(map(combine, seconds[first], seconds[second]))
+
+
+def measure_parts(X, y, n_images, n_rounds):
+    """Time the parts of a fit of ten epochs.
+
+    Returns
+    -------
+    milliseconds : dict of str to float
+        Medians.
+    """
+    X, y = X[:n_images], y[:n_images]
+    rows, codes = X.reshape(len(X), -1), y.astype("int32")
+    n_units = (rows.shape[1], *N_UNITS, N_CLASSES)
+    bare = []
+
+    def trace():
+        bare.append(BareTensorFlow(n_units, BATCH_SIZE))
+        bare[-1].trace(rows, codes)
+
+    def fit_mlp():
+        settings = {"alpha": 0, "batch_size": BATCH_SIZE, "max_iter": N_EPOCHS}
+        MLPClassifier(N_UNITS, **settings).fit(rows, y)
+
+    with warnings.catch_warnings(action="ignore", category=ConvergenceWarning):
+        seconds = time_in_turn(
+            {
+                "skimgclf, own program": lambda: fit_skimgclf(
+                    X, y, N_EPOCHS, build_dense
+                ),
+                "skimgclf, shared program": lambda: fit_skimgclf(X, y, N_EPOCHS),
+                "bare TensorFlow: tracing": trace,
+                "bare TensorFlow: steps": lambda: bare[-1].run(rows, codes, N_EPOCHS),
+                "scikit-learn MLPClassifier": fit_mlp,
+            },
+            n_rounds,
+        )
+    return {name: 1000 * statistics.median(each) for name, each in seconds.items()}
+
+
+def print_parts(X, y, n_rounds):
+    """Print where the time of a fit goes, for fits of several numbers of images."""
+    parts = {n: measure_parts(X, y, n, n_rounds) for n in N_OF_FITS}
+    header = [f"fit of {N_EPOCHS} epochs, ms", *(f"{n:,} images" for n in parts)]
+    names = list(parts[N_OF_FITS[0]])
+    print_table(
+        header, [[name, *(f"{parts[n][name]:.0f}" for n in parts)] for name in names]
+    )
 
 
 def measure_fixed_cost(X, y, n_rounds):
@@ -216,8 +275,8 @@ def measure_prediction(X, y, n_rounds):
     return rows, goals
 
 
-def measure(*, is_quick=False):
-    """Run all comparisons.
+def measure(X, y, n_rounds, at_least):
+    """Run all comparisons with bare Keras.
 
     Returns
     -------
@@ -226,8 +285,6 @@ def measure(*, is_quick=False):
     goals : list of tuple
         As `print_goals` takes them.
     """
-    X, y = make_images()
-    n_rounds, at_least = (3, 0.5) if is_quick else (15, 5)
     parts = [
         measure_fixed_cost(X, y, n_rounds),
         measure_long_fits(X, y, n_rounds, at_least),
@@ -242,7 +299,11 @@ def main():
     parser.add_argument("--quick", action="store_true", help="fewer, shorter fits")
     arguments = parser.parse_args()
     print(describe_run("scikit-learn", "scikeras", "keras", "tensorflow"), end="\n\n")
-    rows, goals = measure(is_quick=arguments.quick)
+    X, y = make_images()
+    n_rounds, at_least = (3, 0.5) if arguments.quick else (15, 5)
+    print_parts(X, y, n_rounds)
+    print()
+    rows, goals = measure(X, y, n_rounds, at_least)
     print_table(HEADER, rows)
     print_goals(goals)
 

@@ -57,8 +57,12 @@ $ pip install "skimgclf[benchmark]"
 $ python examples/benchmarks/run_all.py
 ```
 
-At the end of most sections stands what was to be reached, and whether it was.
+At the end of most sections stands what was to be reached, and whether it was. A ratio
+below 1 means that skimgclf is faster.
 """
+
+# A script's own summary of its figures, in one line.
+SUMMARY = re.compile(r"^In short: (.*)$", re.MULTILINE)
 
 
 def read_description(script):
@@ -186,7 +190,10 @@ def main(names, page, is_quick):
         # After each script: what is measured isn't lost if the next one is stopped.
         sections = {**read_sections(page), SECTIONS[name][0]: section}
         ordered = [sections[h] for h, _ in SECTIONS.values() if h in sections]
-        text = "\n\n".join([INTRODUCTION.strip(), *ordered])
+        summary = "\n".join(
+            f"- {sentence}" for text in ordered for sentence in SUMMARY.findall(text)
+        )
+        text = "\n\n".join(filter(None, [INTRODUCTION.strip(), summary, *ordered]))
         page.write_text(f"{text}\n", encoding="utf-8")
     return all(outcomes)
 

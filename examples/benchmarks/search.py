@@ -9,11 +9,12 @@ and once of 2048x1536:
   and with scikit-learn's own ``Pipeline(memory=...)``
 - skimgclf's classifier alone, on the array of all images: what training costs when
   there is nothing to load
+- scikit-learn's `MLPClassifier` with the same layers, alone on the rows of that array
 
-Training alone and skimgclf with a cache run five times, in turn, to show how much runs
-differ, and the medians are given. Each run has a process of its own, in which a small
-fit comes first and isn't timed (it loads what TensorFlow loads late); the workers of a
-search with two processes start within the time. Decodes are counted by the openings of
+Training alone, skimgclf with a cache and MLPClassifier run five times, in turn, to show
+how much runs differ, and the medians are given. Each run has a process of its own, in
+which a small fit comes first and isn't timed (it loads what TensorFlow loads late); the
+workers of a search with two processes start within the time. Decodes are counted by the openings of
 image files, which Python reports to an audit hook in every process that takes part.
 "Decode pass" is what loading all files once takes with skimgclf, in one thread.
 
@@ -40,6 +41,7 @@ import numpy as np
 from _measure import (
     answer_alone,
     print_goals,
+    print_summary,
     read_arguments,
     report_progress,
     run_alone,
@@ -52,7 +54,7 @@ N_FOLDS, EPOCHS, BATCH_SIZE, N_CLASSES, SIZE = 5, 10, 32, 4, 28
 N_QUICK_FOLDS, N_QUICK_CANDIDATES, N_QUICK_FILES = 2, 2, 40
 
 N_FILES = 1000
-# How often training alone and skimgclf with a cache run: their times are close.
+# How often the contestants run that are close to each other.
 N_ROUNDS = 5
 SETS = {"crops": "500x375", "mosaics": "2048x1536"}
 # So many files of a set differ; the others are hard links (to save a gigabyte).
@@ -60,8 +62,12 @@ N_DISTINCT = {"crops": 1000, "mosaics": 100}
 
 ALONE, ALONE_TWO = "training alone", "training alone, n_jobs=2"
 CACHED, CACHED_TWO = "skimgclf, cache", "skimgclf, cache, n_jobs=2"
+MLP = "MLPClassifier alone"
 MEMORY = "plain loading + scikeras, Pipeline(memory=)"
 PLAIN = "plain loading + scikeras"
+
+# Contestants that get the array of all images.
+IN_MEMORY = {ALONE, ALONE_TWO, MLP}
 
 # So many of the candidates of these are run where nothing else is asked for.
 PROJECTED = {MEMORY: 2, PLAIN: 2}
@@ -143,6 +149,17 @@ def make_plain(memory=None):
     return Pipeline(steps, memory=memory), "classify__hidden_layer_sizes"
 
 
+def make_mlp():
+    """Make scikit-learn's network, which takes rows."""
+    from sklearn.neural_network import MLPClassifier
+
+    # As in networks.py: no penalty of weights, and ten epochs, converged or not.
+    classifier = MLPClassifier(
+        alpha=0, batch_size=BATCH_SIZE, max_iter=EPOCHS, random_state=0
+    )
+    return classifier, "hidden_layer_sizes"
+
+
 def search(name, photos, folder, n_candidates, n_folds):
     """Run one search.
 
@@ -169,11 +186,12 @@ def search(name, photos, folder, n_candidates, n_folds):
     X = np.array(sorted(entry.path for entry in os.scandir(photos)), dtype=object)
     y = np.arange(len(X)) % N_CLASSES
     result = {}
-    if name in {ALONE, ALONE_TWO}:
+    if name in IN_MEMORY:
         started = time.perf_counter()
         X = _load_all(X)
         result["pass"] = time.perf_counter() - started
-        estimator, parameter = make_ours()
+        estimator, parameter = make_mlp() if name == MLP else make_ours()
+        X = X.reshape(len(X), -1) if name == MLP else X
     elif name in {CACHED, CACHED_TWO}:
         estimator, parameter = make_ours(os.path.join(folder, "cache"))
     else:
@@ -240,7 +258,7 @@ def run_search(name, photos, n_files, grid):
         if "error" in result:
             return result
         result["decodes"] = os.path.getsize(log)
-        if name in {ALONE, ALONE_TWO}:
+        if name in IN_MEMORY:
             result["decodes"] -= n_files  # made ready beforehand
         return result
 
@@ -284,7 +302,7 @@ def compare(photos, n_files, grid, n_run, is_quick):
     results : dict of str to dict
         As from `run_search`; medians of those that run several times.
     """
-    order = [ALONE, CACHED] * (1 if is_quick else N_ROUNDS)
+    order = [ALONE, CACHED, MLP] * (1 if is_quick else N_ROUNDS)
     order += [ALONE_TWO, CACHED_TWO, MEMORY, PLAIN]
     runs = {name: [] for name in order}
     for name in order:
@@ -304,7 +322,8 @@ def compare(photos, n_files, grid, n_run, is_quick):
     print_table(["search", "seconds", "decodes", "plain / it"], rows)
     if "error" not in results[ALONE]:
         print(f"\nA decode pass takes {results[ALONE]['pass']:.2f} s.")
-        for name in [name for name in (ALONE, CACHED) if "error" not in results[name]]:
+        close = ALONE, CACHED, MLP
+        for name in [name for name in close if "error" not in results[name]]:
             spread = ", ".join(f"{run['seconds']:.1f} s" for run in runs[name])
             print(f"The runs of {name}: {spread}.")
     return results
@@ -336,7 +355,7 @@ def main(quick=False, plots=None, whole=False):
     if quick:
         grid = Grid(N_QUICK_CANDIDATES, N_QUICK_FOLDS)
         n_files, n_run = N_QUICK_FILES, {}
-    seconds, goals = {}, []
+    seconds, goals, summaries = {}, [], []
     with tempfile.TemporaryDirectory() as folder:
         for kind, size in list(SETS.items())[: 1 if quick else None]:
             photos = os.path.join(folder, kind)
@@ -347,20 +366,29 @@ def main(quick=False, plots=None, whole=False):
             )
             results = compare(photos, n_files, grid, n_run, quick)
             goals += _list_goals(size, n_files, results)
-            seconds[f"JPEG {size}"] = {
+            seconds[f"JPEG {size}"] = measured = {
                 name: result["seconds"]
                 for name, result in results.items()
                 if "error" not in result
             }
+            if {CACHED, MEMORY, ALONE, MLP} <= set(measured):
+                summaries.append(
+                    f"a search over files of {size}, beside plain loading and scikeras "
+                    f"in Pipeline(memory=): {measured[CACHED] / measured[MEMORY]:.2f}; "
+                    "without loading, beside MLPClassifier: "
+                    f"{measured[ALONE] / measured[MLP]:.2f} (time / its time)."
+                )
     print_goals(goals)
+    for summary in summaries:
+        print_summary(summary)
     if plots:
         save_bars(plots / "search.svg", seconds, "seconds (less is better)")
 
 
 def _list_goals(size, n_files, results):
     alone, cached = results[ALONE], results[CACHED]
-    two, plain = results[CACHED_TWO], results[PLAIN]
-    if any("error" in result for result in (alone, cached, two, plain)):
+    two, plain, mlp = results[CACHED_TWO], results[PLAIN], results[MLP]
+    if any("error" in result for result in results.values()):
         return [(f"{size}: all contestants run", "at least", 1, 0)]
     allowed = alone["seconds"] + 1.3 * alone["pass"]
     return [
@@ -377,6 +405,18 @@ def _list_goals(size, n_files, results):
             "at least",
             8 if "2048" in size else 1,
             plain["seconds"] / cached["seconds"],
+        ),
+        (
+            f"{size}: training alone / MLPClassifier alone",
+            "at most",
+            0.8,
+            alone["seconds"] / mlp["seconds"],
+        ),
+        (
+            f"{size}: training alone / the same with n_jobs=2",
+            "at least",
+            1.5,
+            alone["seconds"] / results[ALONE_TWO]["seconds"],
         ),
     ]
 
