@@ -14,9 +14,10 @@ and once of 2048x1536:
 Training alone, skimgclf with a cache and MLPClassifier run five times, in turn, to show
 how much runs differ, and the medians are given. Each run has a process of its own, in
 which a small fit comes first and isn't timed (it loads what TensorFlow loads late); the
-workers of a search with two processes start within the time. Decodes are counted by the openings of
-image files, which Python reports to an audit hook in every process that takes part.
-"Decode pass" is what loading all files once takes with skimgclf, in one thread.
+workers of a search with two processes start within the time. Decodes are counted by
+the openings of image files, which Python reports to an audit hook in every process that
+takes part. "Decode pass" is what loading all files once takes with skimgclf, in one
+thread.
 
 Where an alternative would take many minutes, fewer of the candidates run and the rest
 is projected, marked by a ~: every candidate after the first has the same work to do,
