@@ -7,6 +7,7 @@ from hatchling.metadata.plugin.interface import MetadataHookInterface
 
 _FENCED = re.compile(r"(^```.*?^```$)", re.DOTALL | re.MULTILINE)
 _LINK = re.compile(r"(!?)\[([^]]*)\]\(([^)\s]+)\)")
+_PICTURE = re.compile(r'<img src="(?!https:)([^"]+)"([^>]*)> ?')
 
 
 class ReadmeHook(MetadataHookInterface):
@@ -55,6 +56,14 @@ def convert_links(text, source, tag):
         place = "raw" if mark else "blob"
         return f"{mark}[{words}]({source.rstrip('/')}/{place}/{tag}/{target})"
 
+    def convert_picture(match):
+        if source is None:
+            return ""
+        address = f"{source.rstrip('/')}/raw/{tag}/{match[1]}"
+        return match[0].replace(match[1], address)
+
     parts = _FENCED.split(text)  # every other part is a block of code
-    parts[::2] = [_LINK.sub(convert, part) for part in parts[::2]]
+    parts[::2] = [
+        _LINK.sub(convert, _PICTURE.sub(convert_picture, part)) for part in parts[::2]
+    ]
     return re.sub(r"\n{3,}", "\n\n", "".join(parts))

@@ -1,5 +1,7 @@
 """The code of README.md and docs/ runs, page by page, and prints what pages show."""
 
+import re
+import shlex
 import shutil
 import sys
 from pathlib import Path
@@ -7,6 +9,7 @@ from pathlib import Path
 import pytest
 from joblib.externals.loky import get_reusable_executor
 
+from skimgclf._shell.arguments import parse_arguments
 from skimgclf.datasets import load_digit_images, load_photo_patches
 
 ROOT = Path(__file__).parents[1]
@@ -141,6 +144,28 @@ def test_docs_commands_of_the_shell_must_succeed(capsys):
         run_pages.run_commands("skimgclf info \\\n none.model\n")
     with pytest.raises(ValueError, match="can't be run"):
         run_pages.run_commands("rm -r photos\n")
+
+
+def list_commands(text):
+    """List the arguments of the commands `skimgclf` in the blocks of a page."""
+    blocks = re.findall(r"^```sh\n(.*?)^```$", text, re.DOTALL | re.MULTILINE)
+    lines = "".join(blocks).replace("\\\n", " ").splitlines()
+    commands = [shlex.split(part) for line in lines for part in line.split("|")]
+    return [words[1:] for words in commands if words[:1] == ["skimgclf"]]
+
+
+@pytest.mark.parametrize("page", ["README.md", "user_guide/shell.md"])
+def test_docs_commands_of_the_shell_have_known_options(page, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("digits.model.toml").write_text('data = "train.csv"\nkind = "digits"\n')
+    text = (ROOT if page == "README.md" else ROOT / "docs").joinpath(page).read_text()
+    commands = list_commands(text)
+    assert len(commands) >= 5
+    for arguments in commands:
+        options = parse_arguments(arguments)
+        # Ids of a table are looked up beside it, and standard input lies nowhere.
+        if getattr(options, "csv", None) == "-":
+            assert options.image_dir
 
 
 @pytest.mark.parametrize(("page", "write"), write_figures.PAGES.items())

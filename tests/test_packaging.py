@@ -27,8 +27,9 @@ def check_metadata(wheel):
         assert metadata[entry], entry
     text = metadata.get_payload(decode=True).decode()
     prose = re.sub(r"^```.*?^```$", "", text, flags=re.DOTALL | re.MULTILINE)
-    assert re.match("# .*skimgclf\n", prose)
+    assert re.match("# (<img .*> )?skimgclf\n", prose)
     targets = re.findall(r"\]\(([^)\s]+)\)", prose)
+    targets += re.findall(r'(?:src|href)="([^"]+)"', prose)
     assert [each for each in targets if not re.match("https://|#", each)] == []
 
 
@@ -75,14 +76,16 @@ def convert_links(monkeypatch):
 def test_links_of_the_readme_are_made_absolute(convert_links):
     text = (
         "![A\npicture](docs/a.png) [page](docs/b.md#c) [here](#d) [web](https://e.f)\n"
+        '# <img src="docs/c.svg" alt=""> Title\n'
         '```python\npipeline["load"](paths) [x](docs/b.md)\n```\n'
     )
     code = text[text.index("```") :]
     assert convert_links(text, "https://g.h/", "v1") == (
         "![A\npicture](https://g.h/raw/v1/docs/a.png) "
-        "[page](https://g.h/blob/v1/docs/b.md#c) [here](#d) [web](https://e.f)\n" + code
+        "[page](https://g.h/blob/v1/docs/b.md#c) [here](#d) [web](https://e.f)\n"
+        '# <img src="https://g.h/raw/v1/docs/c.svg" alt=""> Title\n' + code
     )
-    without = " page [here](#d) [web](https://e.f)\n" + code
+    without = " page [here](#d) [web](https://e.f)\n# Title\n" + code
     assert convert_links(text, None, "v1") == without
 
 

@@ -379,6 +379,14 @@ def test_grid_titles_of_wrong_predictions_are_never_equal(paths):
     assert "_18_" in text
 
 
+@pytest.mark.parametrize("figsize", [(4, 3), (2, 2)])
+def test_different_names_in_different_tiles_never_look_equal(figsize, pyplot):
+    names = [f"class_{i:05d}_of_very_many_classes" for i in (17, 18, 27, 1017)]
+    _, ax = pyplot.subplots(figsize=figsize)
+    display = ImageGridDisplay(np.zeros((4, 8, 8, 3)), names).plot(ax=ax)
+    assert len(set(titles_of(display))) == len(names)
+
+
 def test_grid_titles_are_readable_on_a_dark_style(paths, pyplot):
     with pyplot.style.context("dark_background"):
         display = ImageGridDisplay(paths[:1], ["cat"]).plot()

@@ -43,24 +43,38 @@ def wrap_label(text, n_characters):
     return [line.rstrip() for line in lines if line.strip()]
 
 
-def shorten_label(text, n_characters, other=None):
-    """Leave out the middle of a label, but not what tells it from another one.
+def shorten_label(text, n_characters, others=()):
+    """Leave out the middle of a label, but not what tells it from other ones.
 
     Examples
     --------
     >>> from skimgclf.plot._labels import shorten_label
     >>> shorten_label("oriental_shorthair_cat", 11)
     'orien…r_cat'
-    >>> shorten_label("class_00017_of_many", 11, other="class_00018_of_many")
+    >>> shorten_label("class_00017_of_many", 11, ["class_00018_of_many"])
     '…00017_of_…'
     """
     short = _leave_out_middle(text, n_characters)
-    if other in (None, text) or _leave_out_middle(other, n_characters) != short:
-        return short
-    pairs = zip(text, other, strict=False)
-    place = next((i for i, (a, b) in enumerate(pairs) if a != b), len(other))
+    alike = [
+        other
+        for other in others
+        if other != text and _leave_out_middle(other, n_characters) == short
+    ]
     width = max(1, n_characters - 2)
-    start = max(0, min(place - width // 2, len(text) - width))
+    for place in sorted({_find_difference(text, other) for other in alike}):
+        start = max(0, min(place - width // 2, len(text) - width))
+        short = _cut(text, start, width)
+        if all(_cut(other, start, width) != short for other in alike):
+            break
+    return short
+
+
+def _find_difference(text, other):
+    pairs = zip(text, other, strict=False)
+    return next((i for i, (a, b) in enumerate(pairs) if a != b), len(other))
+
+
+def _cut(text, start, width):
     stop = start + width
     return f"{'…' * (start > 0)}{text[start:stop]}{'…' * (stop < len(text))}"
 

@@ -73,6 +73,7 @@ def write_titles(y_true, y_pred, probability, n_images, width, height=None):
         for values in (y_true, y_pred, probability)
     ]
     rows = list(zip(*columns, strict=True))
+    names = {str(name) for name in columns[0] + columns[1] if name is not None}
     room = float("inf") if height is None else _MAX_TITLE_FRACTION * height
     sizes = range(FONT_SIZE, _MIN_FONT_SIZE - 1, -1)
     # A smaller font before shorter names, and shorter names in the smallest one.
@@ -82,7 +83,7 @@ def write_titles(y_true, y_pred, probability, n_images, width, height=None):
     ):
         n_fitting = int(width / CHARACTER_WIDTH * FONT_SIZE / size)
         n_characters = max(_MIN_CHARACTERS, n_fitting)
-        titles = [_write_title(*row, n_characters, n_lines) for row in rows]
+        titles = [_write_title(*row, names, n_characters, n_lines) for row in rows]
         n_highest = max(len(title.text.splitlines()) for title in titles)
         total = n_highest * _LINE_HEIGHT * size + _PAD
         if total <= room:
@@ -90,28 +91,25 @@ def write_titles(y_true, y_pred, probability, n_images, width, height=None):
     return Titles(titles, size, total)
 
 
-def _write_title(true, predicted, probability, n_characters, n_lines):
+def _write_title(true, predicted, probability, names, n_characters, n_lines):
     is_wrong = true is not None and predicted is not None and bool(true != predicted)
-    names = [None if name is None else str(name) for name in (true, predicted)]
     is_narrow = n_characters < _NARROW or n_lines == 1
     starts = ("", "→ ") if is_narrow else ("true: ", "predicted: ")
     if predicted is None:
         starts = ("", "")
     sure = "" if predicted is None or probability is None else f" ({probability:.2f})"
     lines = []
-    for name, other, start, end in zip(
-        names, reversed(names), starts, ("", sure), strict=True
-    ):
+    for name, start, end in zip((true, predicted), starts, ("", sure), strict=True):
         if name is not None:
-            lines += _fit(name, other, start, end, n_characters, n_lines)
+            lines += _fit(str(name), names, start, end, n_characters, n_lines)
     return Title("\n".join(lines), is_wrong)
 
 
-def _fit(name, other, start, end, n_characters, n_lines):
+def _fit(name, names, start, end, n_characters, n_lines):
     """Return the lines of a name, shortened until they are few enough."""
     longest = n_characters * (n_lines + 1)
     for length in range(min(len(name), longest), 0, -1):
-        text = f"{start}{shorten_label(name, length, other)}{end}"
+        text = f"{start}{shorten_label(name, length, names)}{end}"
         lines = wrap_label(text, n_characters)
         if len(lines) <= n_lines:
             break
