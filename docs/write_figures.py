@@ -18,7 +18,7 @@ _LINES = re.compile(
 
 _SENTENCES = [
     "**Right with few photos.** Trained on 50 photos of each of the ten classes of "
-    'CIFAR-10, `make_image_pipeline("few_photos")` gets {few_photos:.0f} % of other '
+    'CIFAR-10 (32x32 pixels, one draw), `make_image_pipeline("few_photos")` gets {few_photos:.0f} % of other '
     'photos right; without the pretrained network, `"photos"` gets {photos:.0f} %, and '
     "the network of TensorFlow's tutorial {tutorial:.0f} %. Training takes "
     "{few_seconds:.0f}, {photos_seconds:.0f} and {tutorial_seconds:.0f} CPU seconds "
@@ -27,9 +27,10 @@ _SENTENCES = [
     "500x375 pixels takes {small:.0f} % longer than its training alone, and "
     "{large:.0f} % longer with photos of 2048x1536 "
     "([benchmarks]({folder}benchmarks.md#a-search)).",
-    "**Quick answers.** A dense network classifies one image in {ours:.1f} ms. "
-    "`keras.Model.predict` takes {keras:.0f} ms, and Keras tuned by hand {tuned:.1f} "
-    "ms ([benchmarks]({folder}benchmarks.md#fitting-and-predicting)).",
+    "**Quick answers.** A dense network classifies one image in {ours:.2f} ms. "
+    "scikit-learn's `MLPClassifier` takes {mlp:.2f} ms, Keras tuned by hand "
+    "{tuned:.2f} ms and `keras.Model.predict` {keras:.0f} ms "
+    "([benchmarks]({folder}benchmarks.md#fitting-and-predicting)).",
 ]
 
 # Rows and columns of the table: ways, and numbers of training images.
@@ -102,6 +103,7 @@ def read_figures():
         ("ours", "skimgclf"),
         ("keras", "bare Keras, defaults"),
         ("tuned", "bare Keras, tuned"),
+        ("mlp", "scikit-learn MLPClassifier"),
     ]:
         figures[name] = read_cell(
             benchmarks, "dense, 10 epochs", way, "one image, ms"

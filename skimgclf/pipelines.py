@@ -6,7 +6,7 @@ from skimgclf._validation import ParameterTable, one_of
 from skimgclf.images import ImageLoader
 from skimgclf.models import ImageEmbedder, KerasImageClassifier
 
-# What the residual network is trained with; docs/accuracy.md compares the alternatives.
+# What the residual network is trained with; docs/accuracy.md says what else was tried.
 _RESNET = {
     "architecture": "resnet",
     "learning_rate": 0.01,

@@ -133,6 +133,19 @@ def test_run_all_keeps_the_other_sections_of_its_page(tmp_path, monkeypatch):
     assert page.read_text("utf-8") == both
 
 
+def test_run_all_sums_up_on_top_of_the_page(tmp_path, monkeypatch):
+    import run_all
+
+    code = 'print("figures\\n\\nIn short: twice as fast.")'
+    (tmp_path / "one.py").write_text(f'"""T.\n\nWhat.\n"""\n{code}\n')
+    monkeypatch.setattr(run_all, "FOLDER", tmp_path)
+    monkeypatch.setattr(run_all, "SECTIONS", {"one": ("One", None)})
+    assert run_all.main(["one"], tmp_path / "page.md", is_quick=True)
+    top, section = (tmp_path / "page.md").read_text("utf-8").split("## One")
+    assert top.endswith("\n- twice as fast.\n\n")
+    assert "In short: twice as fast." in section
+
+
 def test_run_all_says_where_figures_were_measured():
     import run_all
 

@@ -5,8 +5,8 @@ with the plot that it draws, the versions, the date, the machine and how busy th
 The other scripts of this folder, which prove claims rather than measure speed, have
 their own commands.
 
-Needs the extra packages of ``pip install "skimgclf[benchmark]"``. Takes about three
-quarters of an hour on two cores that nothing else uses; three minutes with ``--quick``,
+Needs the extra packages of ``pip install "skimgclf[benchmark]"``. Takes about an
+hour on two cores that nothing else uses; three minutes with ``--quick``,
 which only tries that all of it runs. Names choose some of the scripts: the page keeps
 its other sections.
 
@@ -39,6 +39,7 @@ SECTIONS = {
     "search": ("A search", "Seconds of a search, by each way and kind of file."),
     "networks": ("Fitting and predicting", "Seconds of one fit, by each way."),
     "fit_overhead": ("What a fit costs beside the training", None),
+    "starting": ("Starting", None),
     "growth": (
         "Growth",
         "Seconds and megabytes by number of images, number of classes and size.",

@@ -3,7 +3,7 @@
 ::
 
     pip install "skimgclf[serve]"
-    MODEL=photos.model uvicorn app:app --port 8000
+    MODEL=photos.model uvicorn --app-dir examples/serving app:app --port 8000
     curl --form files=@cat.jpg --form files=@dog.jpg localhost:8000/predict
 
 http://localhost:8000/docs has a form to try it in a browser.
