@@ -1,35 +1,30 @@
-"""Find the name that a misspelt one is most like."""
+"""Name the name that a misspelt one is most like."""
 
 import difflib
 
 
-def find_nearest(value, names):
-    """Find the name that a misspelt one is most like; None if it is like no name.
+def advise_nearest(value, names):
+    """Write the end of a sentence on a misspelt name: the nearest one, or nothing.
 
     Parameters
     ----------
     value : object
         The misspelt name; anything but str is like no name.
     names : iterable of str
+        The right names.
 
     Returns
     -------
-    near : str or None
+    advice : str
 
     Examples
     --------
-    >>> from skimgclf._nearest import find_nearest
-    >>> find_nearest("Resnt", ["dense", "resnet"]), find_nearest("x", ["dense"])
-    ('resnet', None)
+    >>> from skimgclf._nearest import advise_nearest
+    >>> advise_nearest("Resnt", ["dense", "resnet"]), advise_nearest("x", ["dense"])
+    ("; the nearest name is 'resnet'", '')
     """
     if not isinstance(value, str):
-        return None
+        return ""
     spellings = {name.casefold(): name for name in sorted(names)}
     near = difflib.get_close_matches(value.casefold(), spellings, n=1)
-    return spellings[near[0]] if near else None
-
-
-def advise_nearest(value, names):
-    """Write the end of a sentence on a misspelt name: the nearest one, or nothing."""
-    near = find_nearest(value, names)
-    return f"; the nearest name is {near!r}" if near else ""
+    return f"; the nearest name is {spellings[near[0]]!r}" if near else ""

@@ -2,7 +2,6 @@
 
 import os
 import unicodedata
-from collections import Counter
 
 # Extensions of files that are taken for images. The content decides on the format when
 # they are decoded.
@@ -88,12 +87,6 @@ def split_name(name):
 def is_unreadable(name):
     """Tell whether a file has the extension of a picture that isn't read."""
     return os.path.splitext(name)[1].lower() in _UNREADABLE_EXTENSIONS
-
-
-def count_extensions(names):
-    """Count files by their extensions, in lower case."""
-    counts = Counter(os.path.splitext(name)[1].lower() for name in names)
-    return dict(sorted(counts.items()))
 
 
 def composed(text):

@@ -291,13 +291,8 @@ def _make_frame(tree):
     import pandas as pd
 
     # Object columns: a name that isn't UTF-8 has no place in pandas' own text columns.
-    return pd.DataFrame(
-        {
-            "filename": [image.path for image in tree.images],
-            "label": [image.label for image in tree.images],
-        },
-        dtype=object,
-    )
+    rows = [(image.path, image.label) for image in tree.images]
+    return pd.DataFrame(rows, columns=["filename", "label"], dtype=object)
 
 
 def _make_report(tree, empty):

@@ -1,9 +1,8 @@
 """Describe the files in a folder of class folders, on disk or behind a URL."""
 
-from collections import namedtuple
+import os
+from collections import Counter, namedtuple
 from dataclasses import dataclass
-
-from skimgclf.datasets._file_names import count_extensions
 
 # A file in a class folder: its path or URL, its class, and the path that links lead to
 # (behind a URL, the path below the root).
@@ -59,9 +58,12 @@ class ClassTree:
 
     def count_skipped(self, label=None):
         """Count the skipped files by extension, of one class or of all."""
-        return count_extensions(
-            file.real_path for file in self.skipped if label in (None, file.label)
+        counts = Counter(
+            os.path.splitext(file.real_path)[1].lower()
+            for file in self.skipped
+            if label in (None, file.label)
         )
+        return dict(sorted(counts.items()))
 
 
 def sort_key(path, separator):

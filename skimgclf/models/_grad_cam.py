@@ -4,9 +4,7 @@ Selvaraju and others (2017), "Grad-CAM: visual explanations from deep networks v
 gradient-based localization".
 """
 
-import dataclasses
 import functools
-from collections.abc import Callable
 
 import numpy as np
 
@@ -14,22 +12,6 @@ from skimgclf.models._networks.augmentation import without_augmentation
 from skimgclf.models._start import keras, tensorflow
 
 _TOLERANCE = 1e-3
-
-
-@dataclasses.dataclass(frozen=True)
-class _Halves:
-    """A network, cut at its last feature maps.
-
-    Attributes
-    ----------
-    front : callable
-        Maps images to the feature maps (n_samples, height, width, n_filters).
-    back : callable
-        Maps these to the features (n_samples, n_features) below the last layer.
-    """
-
-    front: Callable
-    back: Callable
 
 
 def make_grad_cam(network, column=None):
@@ -54,13 +36,13 @@ def make_grad_cam(network, column=None):
         If the network has no feature maps, or can't be cut there.
     """
     network = without_augmentation(network)
-    halves, head = _cut(network), network.layers[-1]
+    (front, back), head = _cut(network), network.layers[-1]
 
     def compute(images):
-        maps = halves.front(tensorflow.constant(images, network.inputs[0].dtype))
+        maps = front(tensorflow.constant(images, network.inputs[0].dtype))
         with tensorflow.GradientTape() as tape:
             tape.watch(maps)
-            features = tensorflow.cast(halves.back(maps), head.kernel.dtype)
+            features = tensorflow.cast(back(maps), head.kernel.dtype)
             # Below the softmax, where a score depends on one class alone.
             scores = features @ head.kernel + head.bias
             columns = scores.numpy().argmax(axis=1) if column is None else column
@@ -83,7 +65,8 @@ def _cut(network):
     halves = _find_halves(network, head.input)
     if halves is not None:
         images = np.random.default_rng(0).random((1, *network.input_shape[1:]))
-        found = head(halves.back(halves.front(images.astype("float32"))))
+        front, back = halves
+        found = head(back(front(images.astype("float32"))))
         if np.allclose(found, network(images, training=False), atol=_TOLERANCE):
             return halves
     raise ValueError(
@@ -94,26 +77,28 @@ def _cut(network):
 
 
 def _find_halves(network, end):
-    """Find the last layer that makes features of feature maps; None without one."""
+    """Find what maps images to the last feature maps, and these to features, or None."""
     layers = network.layers
     for place in reversed(range(1, len(layers))):
         layer = layers[place]
         if isinstance(layer, keras.Sequential) or hasattr(layer, "operations"):
             inner = _find_halves(layer, layer.outputs[0])
             if inner is not None:
-                return _Halves(
-                    _in_a_row([*layers[1:place], inner.front]),
-                    _in_a_row([inner.back, *layers[place + 1 : -1]]),
+                front, back = inner
+                return (
+                    _in_a_row([*layers[1:place], front]),
+                    _in_a_row([back, *layers[place + 1 : -1]]),
                 )
         elif (_rank(layer.input), _rank(layer.output)) == (4, 2):
             maps = layer.input
             if maps is network.inputs[0]:  # pixels, as in a dense network
                 return None
-            pooling = [e for e in layers if _is_pooling(e) and e.output is maps]
+            kinds = keras.layers.MaxPooling2D | keras.layers.AveragePooling2D
+            pooling = [e for e in layers if isinstance(e, kinds) and e.output is maps]
             # Finer than what is pooled.
             maps = pooling[0].input if pooling else maps
             parts = keras.Model(network.inputs[0], maps), keras.Model(maps, end)
-            return _Halves(*(functools.partial(p, training=False) for p in parts))
+            return tuple(functools.partial(part, training=False) for part in parts)
     return None
 
 
@@ -129,8 +114,3 @@ def _in_a_row(functions):
 
 def _rank(tensor):
     return len(getattr(tensor, "shape", ()))
-
-
-def _is_pooling(layer):
-    kinds = keras.layers.MaxPooling2D | keras.layers.AveragePooling2D
-    return isinstance(layer, kinds)

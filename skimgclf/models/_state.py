@@ -12,7 +12,7 @@ import json
 import numpy as np
 
 from skimgclf.models._networks.architectures import build_network
-from skimgclf.models._networks.kinds import kind_of
+from skimgclf.models._networks.kinds import Kind, kind_of
 from skimgclf.models._start import keras
 from skimgclf.models._training.optimizer import (
     compile_network,
@@ -217,9 +217,8 @@ def unpack_state(packed):
 
 def is_rebuilt_by_name(blueprint):
     """Tell whether a blueprint is all that is needed to build a network again."""
-    return blueprint is not None and (
-        kind_of(blueprint["architecture"]).is_rebuilt_by_name
-    )
+    named = Kind.BUILT_IN, Kind.NAMED_BACKBONE
+    return blueprint is not None and kind_of(blueprint["architecture"]) in named
 
 
 def _check_format(description):

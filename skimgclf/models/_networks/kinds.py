@@ -40,11 +40,6 @@ class Kind(enum.Enum):
         """Whether the network was trained before."""
         return self in (Kind.NAMED_BACKBONE, Kind.KERAS_FILE, Kind.MODEL)
 
-    @property
-    def is_rebuilt_by_name(self):
-        """Whether the name is all that is needed to build the network again."""
-        return self in (Kind.BUILT_IN, Kind.NAMED_BACKBONE)
-
 
 def kind_of(architecture):
     """Tell the kind of an architecture or a backbone.
