@@ -1,6 +1,9 @@
 """What holds in a new process: equal bits, and settings that stay as they were."""
 
 import json
+import os
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -112,6 +115,24 @@ def test_repair_start_lines_are_left_out_and_no_other_line(found):
     # What is printed meanwhile appears after what is printed right afterwards.
     assert sorted(found["printed"]) == sorted(found["spoken"])
     assert len(found["spoken"]) > 10
+
+
+@pytest.mark.slow
+def test_workers_of_a_search_print_nothing():
+    code = """
+import numpy as np
+from sklearn.model_selection import cross_val_score
+from skimgclf import KerasImageClassifier
+X, y = np.zeros((40, 4, 4, 1), "float32"), [0, 1] * 20
+classifier = KerasImageClassifier(hidden_layer_sizes=(), epochs=1, random_state=0)
+cross_val_score(classifier, X, y, cv=2, n_jobs=2, error_score="raise")
+"""
+    kept = {k: v for k, v in os.environ.items() if k != "TF_CPP_MIN_LOG_LEVEL"}
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(
+        command, env=kept, capture_output=True, text=True, timeout=600
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
 
 def test_a_layer_called_dense_stands_beside_ours(found):
