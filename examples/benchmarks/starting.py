@@ -155,9 +155,9 @@ def main(quick=False):
     }
     print_goals(goals.values())
     print_summary(
-        "from a cold start, beside importing scikit-learn's pipelines: classifying an "
-        f"image {goals[PREDICT, 'seconds'][-1]:.2f}; beside Keras: import and first fit "
-        f"{goals[OURS, 'seconds'][-1]:.2f} (time / its time)."
+        "from a cold start, beside importing scikit-learn's pipelines: classifying "
+        f"an image {goals[PREDICT, 'seconds'][-1]:.2f}; beside Keras: import and first "
+        f"fit {goals[OURS, 'seconds'][-1]:.2f} (time / its time)."
     )
 
 

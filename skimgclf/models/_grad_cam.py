@@ -77,7 +77,7 @@ def _cut(network):
 
 
 def _find_halves(network, end):
-    """Find what maps images to the last feature maps, and these to features, or None."""
+    """Find what makes feature maps of images, and features of these; None without."""
     layers = network.layers
     for place in reversed(range(1, len(layers))):
         layer = layers[place]
