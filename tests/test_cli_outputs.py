@@ -120,6 +120,37 @@ def test_an_output_that_is_read_is_never_replaced(
     assert {path: path.read_bytes() for path in before} == before
 
 
+@pytest.mark.filterwarnings("default")
+def test_fit_replaces_neither_dropped_images_nor_what_its_network_is_built_from(
+    run_command, digit_folder, monkeypatch
+):
+    def fail(*_):
+        raise AssertionError("the output is looked at before the training")
+
+    monkeypatch.setattr(KerasImageClassifier, "fit", fail)
+    folder = pathlib.Path("digits")
+    for name in "12":
+        shutil.copytree(digit_folder / name, folder / name)
+    broken, net, weights = folder / "1/broken.png", "net.keras", "net.weights.h5"
+    for path in (broken, net, weights):
+        pathlib.Path(path).write_bytes(b"old")
+    os.link(net, "hard")
+    for options, output in [
+        ([], broken),
+        (["--architecture", net], net),
+        (["--architecture", net], "hard"),
+        (["--architecture", "MobileNet", "--weights", weights], weights),
+        (["--kind", "few_photos", "--backbone", net], net),
+    ]:
+        code, out, err = run_command(
+            *("fit", folder, "--on-bad", "drop", *options, "--output", output)
+        )
+        assert (code, out) == (1, "")
+        assert err.endswith("would replace what is read.\n")
+    for path in (broken, net, weights):
+        assert pathlib.Path(path).read_bytes() == b"old"
+
+
 def test_an_output_is_compared_with_what_is_read_as_a_file(
     run_command, digit_folder, digit_model, monkeypatch
 ):

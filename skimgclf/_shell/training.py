@@ -41,7 +41,10 @@ def fit(options):
     # All files are decoded first, so that an unreadable image isn't found only after
     # an hour of training.
     data = load_data(options, hash_files=True, verbose=is_watched())
-    read = list_read(options, options.data, options.config, *data.filenames)
+    dropped = [path for path, _ in data.report["dropped"]]
+    built_from = _list_sources(pipeline) if pipeline else []
+    named = [options.data, options.config, *data.filenames, *dropped, *built_from]
+    read = list_read(options, *named)
     for path in (options.output, settings_path):
         check_not_read(path, read)
     if len(data.target_names) < 2:
@@ -62,6 +65,12 @@ def fit(options):
         notes["held-out accuracy"] = round(accuracy, 4)
     _save(pipeline, options, notes)
     return 0
+
+
+def _list_sources(pipeline):
+    """List the files of networks and weights that a pipeline is built from."""
+    steps = importlib.import_module("skimgclf.saving._steps")
+    return steps.list_sources(pipeline.steps)
 
 
 def _save(pipeline, options, notes):
