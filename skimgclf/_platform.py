@@ -59,6 +59,21 @@ def sync_all():
         os.sync()
 
 
+def sync_file(descriptor):
+    """Bring an open file or folder to disk.
+
+    On macOS, `os.fsync` brings it to the drive, which may keep it in its own memory.
+    """
+    os.fsync(descriptor)
+    try:
+        import fcntl
+    except ImportError:
+        return
+    if hasattr(fcntl, "F_FULLFSYNC"):
+        with contextlib.suppress(OSError):  # not all file systems have it
+            fcntl.fcntl(descriptor, fcntl.F_FULLFSYNC)
+
+
 def replace(source, target):
     """Rename a file, also over another one.
 
