@@ -89,6 +89,67 @@ def test_interrupted_writing_leaves_the_old_file(
     assert pathlib.Path("p.csv").read_text() == "old"
 
 
+def fit_again(run_command, digit_folder, digit_model):
+    """Run a fit whose two outputs are there already; return what the command does."""
+    for ending in ("", ".toml"):
+        shutil.copy(f"{digit_model}{ending}", f"m{ending}")
+    sizes = ["--image-size", "8x8", "--hidden-layer-sizes", "4", "--epochs", "1"]
+    return run_command("fit", f"{digit_folder}/train.csv", *sizes, "--output", "m")
+
+
+def is_old(name, digit_model):
+    old = pathlib.Path(f"{digit_model}{name[1:]}")
+    return pathlib.Path(name).read_bytes() == old.read_bytes()
+
+
+@pytest.mark.parametrize("n", [0, 1])
+def test_a_full_disk_replaces_neither_a_model_nor_its_settings(
+    run_command, digit_folder, digit_model, monkeypatch, n
+):
+    sync, synced = os.fsync, []
+
+    def fail_after(descriptor):
+        if stat.S_ISREG(os.fstat(descriptor).st_mode):
+            synced.append(descriptor)
+            if len(synced) > n:
+                raise OSError(28, "No space left on device")
+        sync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", fail_after)
+    code, _, err = fit_again(run_command, digit_folder, digit_model)
+    assert code == 1
+    assert err == "skimgclf: error: No space left on device.\n"
+    assert all(is_old(name, digit_model) for name in ("m", "m.toml"))
+    assert sorted(os.listdir()) == ["m", "m.toml"]
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (KeyboardInterrupt(), "Interrupted: Only 'm' was written."),
+        (OSError(5, "Input/output error"), "error: Input/output error. Only 'm' was"),
+    ],
+)
+def test_a_model_that_was_written_without_its_settings_is_named(
+    run_command, digit_folder, digit_model, monkeypatch, error, said
+):
+    replace, replaced = os.replace, []
+
+    def fail_second(source, target):
+        replaced.append(target)
+        if len(replaced) == 2:
+            raise error
+        replace(source, target)
+
+    monkeypatch.setattr(os, "replace", fail_second)
+    code, _, err = fit_again(run_command, digit_folder, digit_model)
+    assert code == (130 if isinstance(error, KeyboardInterrupt) else 1)
+    assert err.startswith(f"skimgclf: {said}")
+    assert not is_old("m", digit_model)
+    assert is_old("m.toml", digit_model)
+    assert sorted(os.listdir()) == ["m", "m.toml"]
+
+
 def test_an_output_that_is_read_is_never_replaced(
     run_command, digit_folder, digit_model
 ):

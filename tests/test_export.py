@@ -3,6 +3,7 @@
 import importlib.util
 import json
 import os
+import stat
 
 import keras
 import numpy as np
@@ -356,6 +357,29 @@ def test_export_writes_nothing_when_the_description_has_no_form_in_json(
     with pytest.raises(TypeError, match="JSON"):
         export_model(fitted, tmp_path / "model.keras", format="keras")
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("n", [0, 1])
+def test_a_full_disk_replaces_neither_a_network_nor_its_description(
+    fitted, tmp_path, monkeypatch, n
+):
+    sync, synced = os.fsync, []
+
+    def fail_after(descriptor):
+        if stat.S_ISREG(os.fstat(descriptor).st_mode):
+            synced.append(descriptor)
+            if len(synced) > n:
+                raise OSError(28, "No space left on device")
+        sync(descriptor)
+
+    names = ["model", "model.json"]
+    for name in names:
+        (tmp_path / name).write_text("old")
+    monkeypatch.setattr(os, "fsync", fail_after)
+    with pytest.raises(OSError, match="No space left"):
+        export_model(fitted, tmp_path / "model", format="keras")
+    assert sorted(os.listdir(tmp_path)) == names
+    assert [(tmp_path / name).read_text() for name in names] == ["old", "old"]
 
 
 def test_options_for_urls_are_not_exported(fitted, tmp_path):

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
-from skimgclf._atomic import replace_atomically
+from skimgclf._atomic import bring_to_disk, replace_atomically
 from skimgclf._extras import how_to_install
 from skimgclf._validation import ParameterTable, one_of
 from skimgclf.exceptions import InvalidParameterError
@@ -125,10 +125,12 @@ def export_model(model, path, format="onnx"):
     # Before anything is written: a class without a form in JSON raises a TypeError.
     described = _describe(loader, others[-1].classes_, shape, format)
     description = json.dumps(described, indent=2).encode()
-    with replace_atomically(path) as file:
-        file.write(exported)
     with replace_atomically(described_in) as file:
         file.write(description)
+        # Both are on disk before one is renamed, so that a full disk changes neither.
+        bring_to_disk(file)
+        with replace_atomically(path) as network_file:
+            network_file.write(exported)
 
 
 def _split_steps(steps):
