@@ -326,6 +326,27 @@ def test_a_file_that_does_not_run_is_an_error_and_not_left_behind(
     assert (tmp_path / "model").read_text() == "old"
 
 
+def test_a_network_that_keras_would_not_load_again_is_not_exported(digits, tmp_path):
+    class Unregistered(keras.layers.Layer):
+        def call(self, X):
+            return X / 2
+
+    def build(image_shape):
+        return keras.Sequential(
+            [keras.Input(image_shape), Unregistered(), keras.layers.Flatten()]
+        )
+
+    classifier = KerasImageClassifier(build, epochs=1, random_state=0).fit(*digits)
+    (tmp_path / "model.json").write_text("old")
+    with pytest.raises(
+        InvalidParameterError, match=r"can't be run.*Unregistered"
+    ) as caught:
+        export_model(classifier, tmp_path / "model", format="keras")
+    assert "register_keras_serializable" in str(caught.value)
+    assert os.listdir(tmp_path) == ["model.json"]
+    assert (tmp_path / "model.json").read_text() == "old"
+
+
 def test_a_file_with_other_probabilities_is_an_error(fitted, tmp_path, monkeypatch):
     def run(path, images):
         return np.full((1, 10), 0.1)

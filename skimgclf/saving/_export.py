@@ -91,9 +91,12 @@ def export_model(model, path, format="onnx"):
     probability for each class. It computes in float32, also if it was trained in
     another float type.
 
-    Before it appears, a file for LiteRT is run on one image, and one for ONNX too where
-    ONNX Runtime is installed, and the probabilities are compared. A file that doesn't
-    run is an error.
+    Before it appears, a file is run on one image, and the probabilities are compared;
+    one for ONNX only where ONNX Runtime is installed. A Keras file is loaded in Keras'
+    safe mode. A file that doesn't run is an error.
+
+    A disk that is full changes neither file. A kill in the moment between both
+    renamings leaves the new network beside the old description: export once more then.
 
     Examples
     --------
@@ -163,12 +166,6 @@ def _export_network(network, file_format):
     """Return the network as the bytes of a file of that format, which was run."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, f"network{_SUFFIXES[file_format]}")
-        if file_format == "keras":
-            # Keras writes the optimizer of a compiled network, whatever it is told.
-            plain = keras.models.clone_model(network)
-            plain.set_weights(network.get_weights())
-            plain.save(path)
-            return path.read_bytes()
         try:
             _write_file(network, path, file_format)
             run_export(path, file_format, network)
@@ -183,6 +180,12 @@ def _export_network(network, file_format):
 
 
 def _write_file(network, path, file_format):
+    if file_format == "keras":
+        # Keras writes the optimizer of a compiled network, whatever it is told.
+        plain = keras.models.clone_model(network)
+        plain.set_weights(network.get_weights())
+        plain.save(path)
+        return
     if file_format == "onnx":
         translate_unknown()
     # Keras 3.15 exports a network only after a call.
