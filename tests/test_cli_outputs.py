@@ -287,7 +287,16 @@ def test_an_output_without_permission_is_refused(
 
 
 @pytest.mark.parametrize(
-    "closed", [pytest.param(">&- 2>&-", marks=pytest.mark.slow), ">/dev/full"]
+    "closed",
+    [
+        pytest.param(">&- 2>&-", marks=pytest.mark.slow),
+        pytest.param(
+            ">/dev/full",
+            marks=pytest.mark.skipif(
+                not os.path.exists("/dev/full"), reason="only Linux has /dev/full"
+            ),
+        ),
+    ],
 )
 def test_closed_or_full_streams_change_no_file(digit_folder, closed):
     command = (
@@ -299,6 +308,7 @@ def test_closed_or_full_streams_change_no_file(digit_folder, closed):
     assert len(pd.read_csv("r.csv")) == 10
 
 
+@pytest.mark.usefixtures("names_of_any_bytes")
 @pytest.mark.parametrize(
     "environment",
     [
@@ -386,7 +396,7 @@ def test_escape_cell_marks_formulas_only(cell, written):
 
 
 def test_write_csv_keeps_names_that_are_not_utf8_and_escapes_columns():
-    frame = pd.DataFrame({"=id": [os.fsdecode(b"a\xff.png"), "é,1"], "p": [0.5, None]})
+    frame = pd.DataFrame({"=id": ["a\udcff.png", "é,1"], "p": [0.5, None]})
     write_csv(frame, "t.csv")
     assert pathlib.Path("t.csv").read_bytes() == (
         b"'=id,p\na\xff.png,0.5\n" + '"é,1",\n'.encode()
