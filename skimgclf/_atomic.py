@@ -17,6 +17,7 @@ from skimgclf._platform import (
     keep_mode,
     replace,
     sync_all,
+    sync_file,
 )
 
 # Readers of image folders and of models pass over names that start with a dot.
@@ -88,6 +89,17 @@ def replace_atomically(destination, *, folder=False):
     _sync_folder(parent)
 
 
+def bring_to_disk(file):
+    """Bring what was written to a file to disk, as `replace_atomically` does too.
+
+    Two files that belong together are written by one `replace_atomically` within
+    another: where the outer file is on disk before the inner one is written, an error
+    of either leaves both old files as they were.
+    """
+    file.flush()
+    sync_file(file.fileno())
+
+
 def find_replaced(path, sources):
     """Find a file that is read among those that a new file would replace.
 
@@ -136,8 +148,7 @@ def _new_file(path, mode):
         yield file
         if mode is not None:
             keep_mode(file, mode)
-        file.flush()
-        os.fsync(file.fileno())
+        bring_to_disk(file)
 
 
 @contextlib.contextmanager
@@ -215,6 +226,6 @@ def _sync_folder(folder):
     with contextlib.suppress(OSError):
         descriptor = os.open(folder, os.O_RDONLY)
         try:
-            os.fsync(descriptor)
+            sync_file(descriptor)
         finally:
             os.close(descriptor)

@@ -42,6 +42,15 @@ def is_reserved(path):
     return os.name == "nt" and bool(_RESERVED.fullmatch(os.path.basename(path)))
 
 
+def path_of_file_url(path):
+    """Return the path that follows ``file://``: on Windows, a drive has a slash before.
+
+    So ``file:///C:/cat.png`` is the file ``C:/cat.png``.
+    """
+    has_drive = os.name == "nt" and re.match("/[A-Za-z]:(/|$)", path)
+    return path[1:] if has_drive else path
+
+
 def keep_mode(file, mode):
     """Give an open file the permissions of another one."""
     if hasattr(os, "fchmod"):
@@ -57,6 +66,21 @@ def sync_all():
     """
     if hasattr(os, "sync"):
         os.sync()
+
+
+def sync_file(descriptor):
+    """Bring an open file or folder to disk.
+
+    On macOS, `os.fsync` brings it to the drive, which may keep it in its own memory.
+    """
+    os.fsync(descriptor)
+    try:
+        import fcntl
+    except ImportError:
+        return
+    if hasattr(fcntl, "F_FULLFSYNC"):
+        with contextlib.suppress(OSError):  # not all file systems have it
+            fcntl.fcntl(descriptor, fcntl.F_FULLFSYNC)
 
 
 def replace(source, target):

@@ -8,6 +8,8 @@ import contextlib
 import contextvars
 import sys
 
+from skimgclf.exceptions import mask_credentials
+
 # Whether bars are hidden in this context, whatever an estimator's `verbose` says.
 _hides_bars = contextvars.ContextVar("hides_bars", default=False)
 
@@ -35,7 +37,7 @@ def escape_line(text):
 
 
 def print_text(text, *, file=None):
-    """Print lines, with all other control characters escaped, at once.
+    """Print lines at once; control characters are escaped, credentials of URLs masked.
 
     Parameters
     ----------
@@ -45,7 +47,7 @@ def print_text(text, *, file=None):
     file : text stream, default=None
         Standard output by default.
     """
-    lines = "\n".join(map(escape_line, text.split("\n")))
+    lines = "\n".join(map(escape_line, mask_credentials(text).split("\n")))
     print(lines, file=file or sys.stdout, flush=True)
 
 

@@ -11,7 +11,7 @@ import numpy as np
 import sklearn
 
 from skimgclf._nearest import advise_nearest
-from skimgclf.exceptions import InvalidParameterError
+from skimgclf.exceptions import InvalidParameterError, mask_credentials
 
 
 def parameter_error(owner, name, expected, value):
@@ -39,9 +39,10 @@ def parameter_error(owner, name, expected, value):
     >>> print(parameter_error("ImageLoader", "verbose", "an int of at least 0", -1))
     The 'verbose' parameter of ImageLoader must be an int of at least 0. Got -1 instead.
     """
-    return InvalidParameterError(
+    message = (
         f"The {name!r} parameter of {owner} must be {expected}. Got {value!r} instead."
     )
+    return InvalidParameterError(mask_credentials(message))
 
 
 def _keep(value):
@@ -310,6 +311,8 @@ def warn_user(message, category=UserWarning):
 
     Frames of this package and, in a pipeline or a search, of scikit-learn are skipped.
     """
+    if isinstance(message, str):
+        message = mask_credentials(message)
     level, frame = 2, sys._getframe(1)
     while frame.f_back is not None and frame.f_code.co_filename.startswith(_OURS):
         level, frame = level + 1, frame.f_back

@@ -60,8 +60,8 @@ def main(argv=None):
             code = run_command(options)
             sys.stdout.flush()  # here, where a closed pipe can still be caught
             return code
-    except KeyboardInterrupt:
-        _print_line("Interrupted: nothing was written.")
+    except KeyboardInterrupt as interrupt:
+        _print_line(f"Interrupted: {_join_notes(interrupt) or 'nothing was written.'}")
         return 130
     except BrokenPipeError:
         # A reader such as `head` closed the pipe. Python would print an error when it
@@ -71,7 +71,8 @@ def main(argv=None):
     except Exception as error:
         if options.debug:
             print_text(traceback.format_exc(), file=sys.stderr)
-        _print_message(f"error: {_describe_error(error)}", flags)
+        message = f"error: {_describe_error(error)} {_join_notes(error)}"
+        _print_message(message.rstrip(), flags)
         return 1
 
 
@@ -99,6 +100,11 @@ def _describe_error(error):
         return message
     name = type(error).__name__
     return f"{name}: {message or 'no further reason'} (--debug shows where)."
+
+
+def _join_notes(error):
+    """Join the sentences that were added to an error, on what was written before."""
+    return " ".join(getattr(error, "__notes__", []))
 
 
 def _print_message(message, flags):

@@ -37,11 +37,12 @@ __all__ = [
 _N_LISTED = 10
 
 
-# What stands before "@" in a URL, and the parameters of signed ones.
-_USER = re.compile(r"://[^/@\s'\"]+@")
+# What stands before "@" in a URL: a password may hold "@" and quotes, but no "/".
+_USER = re.compile(r"://[^/\s]*@")
+# The parameters of signed URLs. A quote with a letter behind is a part of the value.
 _SECRET = re.compile(
     r"([?&;](?:[\w.-]*(?:signature|credential|token|password|secret|key)|sig|auth|pwd)=)"
-    r"[^&;#\s'\"]+",
+    r"(?:[^&;#\s'\"]|['\"](?=[\w%+/=~-]))+",
     re.IGNORECASE,
 )
 

@@ -25,8 +25,11 @@ def pytest_pyfunc_call(pyfuncitem):
     """Skip a test by what only POSIX has, such as `os.mkfifo`, on Windows."""
     try:
         return (yield)
-    except (AttributeError, ValueError) as error:
-        lacks = r"module '(os|signal|select|time)' has no|preexec_fn is not supported"
+    except (AttributeError, ModuleNotFoundError, ValueError) as error:
+        lacks = (
+            r"module '(os|signal|select|time)' has no|preexec_fn is not supported"
+            r"|No module named '(fcntl|resource)'"
+        )
         if os.name == "nt" and re.match(lacks, str(error)):
             pytest.skip(f"not on Windows: {error}")
         raise
@@ -37,6 +40,16 @@ def digits():
     """300 real handwritten digits: images (300, 8, 8, 1) in [0, 1], labels as str."""
     X, y = load_digits(return_X_y=True)
     return (X[:300] / 16).astype("float32").reshape(-1, 8, 8, 1), y[:300].astype(str)
+
+
+@pytest.fixture(scope="session")
+def names_of_any_bytes(tmp_path_factory):
+    """Skip a test where the names of files must be text, as on macOS and Windows."""
+    folder = os.fsencode(tmp_path_factory.mktemp("names"))
+    try:
+        open(os.path.join(folder, b"\xff"), "wb").close()
+    except (OSError, ValueError) as error:
+        pytest.skip(f"the name of a file must be text here: {error}")
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""Faults at random moments, many times; each prints its counts (`.ci/slow -s`)."""
+"""Faults at random moments, many times; each prints counts, which `.ci/slow` shows."""
 
 import ast
 import collections
@@ -285,11 +285,12 @@ def compare_cached(paths, folder, size):
     return np.array_equal(cached, ImageLoader(image_size=size).transform(paths))
 
 
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])
+@pytest.mark.parametrize("kind", ["SIGKILL", "SIGINT"])
 def test_kills_at_random_moments_of_fits_leave_whole_files(
-    tmp_path, digit_folder, number
+    tmp_path, digit_folder, kind
 ):
     """A cache, a checkpoint of each best epoch and a saved model are being written."""
+    number = getattr(signal, kind)
     table = digit_folder / "train.csv"
     paths = load_image_csv(table, return_X_y=True)[0]
     draws, counts = random.Random(0), collections.Counter()
@@ -497,7 +498,10 @@ print(counts)
 """
 
 
-@pytest.mark.skipif(os.getuid() != 0, reason="only root can run another user's part")
+@pytest.mark.skipif(
+    getattr(os, "getuid", lambda: None)() != 0,
+    reason="only root can run another user's part",
+)
 def test_two_users_and_read_only_folders(digit_folder):
     # pytest's folders can't be entered by others.
     folder = pathlib.Path(tempfile.mkdtemp())

@@ -1,10 +1,12 @@
 """The command skimgclf: its sentences and exit codes after mistakes."""
 
+import io
 import os
 import pathlib
 import warnings
 
 import pytest
+from PIL import Image
 
 import skimgclf
 from skimgclf._shell import commands
@@ -167,3 +169,27 @@ def test_warnings_are_a_line_on_stderr(run_command, digit_folder):
     assert out == "1 image, of which all can be read.\n"
     assert err.startswith("skimgclf: warning: The table 't.csv' names images repeat")
     assert ".py" not in err
+
+
+@pytest.mark.filterwarnings("default")
+def test_nothing_that_is_printed_holds_credentials(run_command):
+    fsspec = pytest.importorskip("fsspec")
+    memory, root = fsspec.filesystem("memory"), "memory://me:s@cret@h/train"
+    for name in ("1.png", "2.png"):
+        stream = io.BytesIO()
+        Image.new("L", (4, 4)).save(stream, "PNG")
+        memory.pipe_file(f"/me:s@cret@h/train/cat/{name}", stream.getvalue())
+    images = [f"{root}/cat/{name}" for name in ("1.png", "2.png", "none.png")]
+    for arguments, expected, words in [
+        (["check", *images], 1, "is a copy of 'memory://***@h/train/cat/1.png'"),
+        (["check", images[2]], 1, "'memory://***@h/train/cat/none.png': there is no"),
+        (["check", images[2], "--debug", "--output", "no/r.csv"], 1, "no folder"),
+        (["fit", root, "--output", "m"], 1, "'memory://***@h/train' has only one"),
+        (["fit", root, root, "--output", "m"], 2, "no use for 'memory://***@h/train'"),
+        ([*FIT, "--epochs", root], 2, "'memory://***@h/train' is not"),
+    ]:
+        code, out, err = run_command(*arguments)
+        assert code == expected
+        assert words in out + err
+        assert "cret" not in out + err
+    assert os.listdir() == []

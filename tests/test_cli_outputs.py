@@ -89,6 +89,67 @@ def test_interrupted_writing_leaves_the_old_file(
     assert pathlib.Path("p.csv").read_text() == "old"
 
 
+def fit_again(run_command, digit_folder, digit_model):
+    """Run a fit whose two outputs are there already; return what the command does."""
+    for ending in ("", ".toml"):
+        shutil.copy(f"{digit_model}{ending}", f"m{ending}")
+    sizes = ["--image-size", "8x8", "--hidden-layer-sizes", "4", "--epochs", "1"]
+    return run_command("fit", f"{digit_folder}/train.csv", *sizes, "--output", "m")
+
+
+def is_old(name, digit_model):
+    old = pathlib.Path(f"{digit_model}{name[1:]}")
+    return pathlib.Path(name).read_bytes() == old.read_bytes()
+
+
+@pytest.mark.parametrize("n", [0, 1])
+def test_a_full_disk_replaces_neither_a_model_nor_its_settings(
+    run_command, digit_folder, digit_model, monkeypatch, n
+):
+    sync, synced = os.fsync, []
+
+    def fail_after(descriptor):
+        if stat.S_ISREG(os.fstat(descriptor).st_mode):
+            synced.append(descriptor)
+            if len(synced) > n:
+                raise OSError(28, "No space left on device")
+        sync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", fail_after)
+    code, _, err = fit_again(run_command, digit_folder, digit_model)
+    assert code == 1
+    assert err == "skimgclf: error: No space left on device.\n"
+    assert all(is_old(name, digit_model) for name in ("m", "m.toml"))
+    assert sorted(os.listdir()) == ["m", "m.toml"]
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (KeyboardInterrupt(), "Interrupted: Only 'm' was written."),
+        (OSError(5, "Input/output error"), "error: Input/output error. Only 'm' was"),
+    ],
+)
+def test_a_model_that_was_written_without_its_settings_is_named(
+    run_command, digit_folder, digit_model, monkeypatch, error, said
+):
+    replace, replaced = os.replace, []
+
+    def fail_second(source, target):
+        replaced.append(target)
+        if len(replaced) == 2:
+            raise error
+        replace(source, target)
+
+    monkeypatch.setattr(os, "replace", fail_second)
+    code, _, err = fit_again(run_command, digit_folder, digit_model)
+    assert code == (130 if isinstance(error, KeyboardInterrupt) else 1)
+    assert err.startswith(f"skimgclf: {said}")
+    assert not is_old("m", digit_model)
+    assert is_old("m.toml", digit_model)
+    assert sorted(os.listdir()) == ["m", "m.toml"]
+
+
 def test_an_output_that_is_read_is_never_replaced(
     run_command, digit_folder, digit_model
 ):
@@ -118,6 +179,37 @@ def test_an_output_that_is_read_is_never_replaced(
         assert (code, out) == (1, "")
         assert err.endswith("would replace what is read.\n")
     assert {path: path.read_bytes() for path in before} == before
+
+
+@pytest.mark.filterwarnings("default")
+def test_fit_replaces_neither_dropped_images_nor_what_its_network_is_built_from(
+    run_command, digit_folder, monkeypatch
+):
+    def fail(*_):
+        raise AssertionError("the output is looked at before the training")
+
+    monkeypatch.setattr(KerasImageClassifier, "fit", fail)
+    folder = pathlib.Path("digits")
+    for name in "12":
+        shutil.copytree(digit_folder / name, folder / name)
+    broken, net, weights = folder / "1/broken.png", "net.keras", "net.weights.h5"
+    for path in (broken, net, weights):
+        pathlib.Path(path).write_bytes(b"old")
+    os.link(net, "hard")
+    for options, output in [
+        ([], broken),
+        (["--architecture", net], net),
+        (["--architecture", net], "hard"),
+        (["--architecture", "MobileNet", "--weights", weights], weights),
+        (["--kind", "few_photos", "--backbone", net], net),
+    ]:
+        code, out, err = run_command(
+            *("fit", folder, "--on-bad", "drop", *options, "--output", output)
+        )
+        assert (code, out) == (1, "")
+        assert err.endswith("would replace what is read.\n")
+    for path in (broken, net, weights):
+        assert pathlib.Path(path).read_bytes() == b"old"
 
 
 def test_an_output_is_compared_with_what_is_read_as_a_file(
@@ -195,7 +287,16 @@ def test_an_output_without_permission_is_refused(
 
 
 @pytest.mark.parametrize(
-    "closed", [pytest.param(">&- 2>&-", marks=pytest.mark.slow), ">/dev/full"]
+    "closed",
+    [
+        pytest.param(">&- 2>&-", marks=pytest.mark.slow),
+        pytest.param(
+            ">/dev/full",
+            marks=pytest.mark.skipif(
+                not os.path.exists("/dev/full"), reason="only Linux has /dev/full"
+            ),
+        ),
+    ],
 )
 def test_closed_or_full_streams_change_no_file(digit_folder, closed):
     command = (
@@ -207,6 +308,7 @@ def test_closed_or_full_streams_change_no_file(digit_folder, closed):
     assert len(pd.read_csv("r.csv")) == 10
 
 
+@pytest.mark.usefixtures("names_of_any_bytes")
 @pytest.mark.parametrize(
     "environment",
     [
@@ -294,7 +396,7 @@ def test_escape_cell_marks_formulas_only(cell, written):
 
 
 def test_write_csv_keeps_names_that_are_not_utf8_and_escapes_columns():
-    frame = pd.DataFrame({"=id": [os.fsdecode(b"a\xff.png"), "é,1"], "p": [0.5, None]})
+    frame = pd.DataFrame({"=id": ["a\udcff.png", "é,1"], "p": [0.5, None]})
     write_csv(frame, "t.csv")
     assert pathlib.Path("t.csv").read_bytes() == (
         b"'=id,p\na\xff.png,0.5\n" + '"é,1",\n'.encode()

@@ -224,6 +224,7 @@ def test_folder_takes_unusual_names(root, name):
     assert f"cat/{name}" in relative(root, load_image_folder(root).filenames)
 
 
+@pytest.mark.usefixtures("names_of_any_bytes")
 def test_folder_takes_names_that_are_not_utf8(tmp_path):
     """Such a name comes back so that `open` finds it."""
     for folder in (b"caf\xe9", b"tea"):
@@ -242,6 +243,8 @@ def test_folder_takes_names_that_are_not_utf8(tmp_path):
 def test_folder_holds_nfc_and_nfd_names_apart(root):
     names = [unicodedata.normalize(form, "cat/é.png") for form in ("NFC", "NFD")]
     write_files(root, *names)
+    if not {os.path.basename(name) for name in names} <= {*os.listdir(f"{root}/cat")}:
+        pytest.skip("this file system takes both names for one")
     assert set(names) <= set(relative(root, load_image_folder(root).filenames))
 
 

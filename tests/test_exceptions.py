@@ -1,12 +1,23 @@
 """Messages of errors: no credentials of URLs in them."""
 
+import re
+import warnings
+
+import numpy as np
 import pytest
 
-from skimgclf.datasets import load_image_folder
+from skimgclf._validation import warn_user
+from skimgclf.datasets import (
+    fetch_image_archive,
+    load_image_csv,
+    load_image_folder,
+)
 from skimgclf.exceptions import (
     DatasetError,
+    DatasetWarning,
     ImageLoadError,
     ImageLoadWarning,
+    InvalidParameterError,
     mask_credentials,
 )
 from skimgclf.images import ImageLoader
@@ -27,6 +38,7 @@ from skimgclf.images import ImageLoader
         ("http://h/a?sv=1&sig=a%2Bb", "http://h/a?sv=1&sig=***"),
         ("http://h/a?access_token=x#top", "http://h/a?access_token=***#top"),
         ("http://h/a?X-Amz-Credential=k/2/s3", "http://h/a?X-Amz-Credential=***"),
+        ("ftp://me:p@ss@host/a@b.png", "ftp://***@host/a@b.png"),
         ("http://h/a@b.png?size=3", "http://h/a@b.png?size=3"),
         ("s3://bucket/keyboard.png", "s3://bucket/keyboard.png"),
     ],
@@ -41,6 +53,21 @@ def test_credentials_of_urls_are_masked(url, masked):
     assert masked == url or url not in str(DatasetError(url, [url]))
 
 
+@pytest.mark.parametrize(
+    ("url", "masked"),
+    [
+        ("ftp://me:it's@host/a.png", "ftp://***@host/a.png"),
+        ('ftp://me:"it\'s"@host/a.png', "ftp://***@host/a.png"),
+        ("http://h/a?token=it's&size=3", "http://h/a?token=***&size=3"),
+    ],
+)
+def test_quotes_in_credentials_end_nothing(url, masked):
+    for text in (url, repr(url), repr([url, url])):
+        found = mask_credentials(text)
+        assert masked in found
+        assert "it" not in found
+
+
 def test_errors_of_readers_hold_no_credentials():
     pytest.importorskip("fsspec")
     with pytest.raises(ImageLoadError) as caught:
@@ -50,3 +77,38 @@ def test_errors_of_readers_hold_no_credentials():
     with pytest.raises(DatasetError) as caught:
         load_image_folder("http://me:secret@127.0.0.1:1/a?token=abc")
     assert "secret" not in str(caught.value)
+    with pytest.raises(OSError, match="127") as caught:
+        load_image_csv("http://me:secret@127.0.0.1:1/a.csv")
+    assert "secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda url: fetch_image_archive(url, progress=False),
+        lambda url: ImageLoader().transform(url),
+        lambda url: ImageLoader(image_size=url).transform([np.zeros((4, 4))]),
+    ],
+)
+def test_errors_of_parameters_hold_no_credentials(call):
+    with pytest.raises(
+        InvalidParameterError, match=re.escape("ftp://***@h/")
+    ) as caught:
+        call("ftp://me:secret@h/a.zip")
+    assert "secret" not in repr(caught.value)
+
+
+def test_warnings_and_descriptions_hold_no_credentials():
+    fsspec = pytest.importorskip("fsspec")
+    url = "memory://me:secret@h/train"
+    fsspec.filesystem("memory").pipe_file("/me:secret@h/train/cat/1.png", b"1")
+    with pytest.warns(DatasetWarning, match="only one class") as caught:
+        bunch = load_image_folder(url)
+    with warnings.catch_warnings(record=True) as more:
+        warnings.simplefilter("always")
+        warn_user(f"no {url!r}", DatasetWarning)
+        warn_user(ImageLoadWarning([(0, url, "gone")]))
+    said = [str(warning.message) for warning in [*caught, *more]]
+    assert len(said) == 3
+    assert all("memory://***@h/train" in text for text in [*said, bunch.DESCR])
+    assert "secret" not in "".join([*said, bunch.DESCR])

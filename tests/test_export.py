@@ -3,6 +3,7 @@
 import importlib.util
 import json
 import os
+import stat
 
 import keras
 import numpy as np
@@ -325,6 +326,27 @@ def test_a_file_that_does_not_run_is_an_error_and_not_left_behind(
     assert (tmp_path / "model").read_text() == "old"
 
 
+def test_a_network_that_keras_would_not_load_again_is_not_exported(digits, tmp_path):
+    class Unregistered(keras.layers.Layer):
+        def call(self, X):
+            return X / 2
+
+    def build(image_shape):
+        return keras.Sequential(
+            [keras.Input(image_shape), Unregistered(), keras.layers.Flatten()]
+        )
+
+    classifier = KerasImageClassifier(build, epochs=1, random_state=0).fit(*digits)
+    (tmp_path / "model.json").write_text("old")
+    with pytest.raises(
+        InvalidParameterError, match=r"can't be run.*Unregistered"
+    ) as caught:
+        export_model(classifier, tmp_path / "model", format="keras")
+    assert "register_keras_serializable" in str(caught.value)
+    assert os.listdir(tmp_path) == ["model.json"]
+    assert (tmp_path / "model.json").read_text() == "old"
+
+
 def test_a_file_with_other_probabilities_is_an_error(fitted, tmp_path, monkeypatch):
     def run(path, images):
         return np.full((1, 10), 0.1)
@@ -356,6 +378,29 @@ def test_export_writes_nothing_when_the_description_has_no_form_in_json(
     with pytest.raises(TypeError, match="JSON"):
         export_model(fitted, tmp_path / "model.keras", format="keras")
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("n", [0, 1])
+def test_a_full_disk_replaces_neither_a_network_nor_its_description(
+    fitted, tmp_path, monkeypatch, n
+):
+    sync, synced = os.fsync, []
+
+    def fail_after(descriptor):
+        if stat.S_ISREG(os.fstat(descriptor).st_mode):
+            synced.append(descriptor)
+            if len(synced) > n:
+                raise OSError(28, "No space left on device")
+        sync(descriptor)
+
+    names = ["model", "model.json"]
+    for name in names:
+        (tmp_path / name).write_text("old")
+    monkeypatch.setattr(os, "fsync", fail_after)
+    with pytest.raises(OSError, match="No space left"):
+        export_model(fitted, tmp_path / "model", format="keras")
+    assert sorted(os.listdir(tmp_path)) == names
+    assert [(tmp_path / name).read_text() for name in names] == ["old", "old"]
 
 
 def test_options_for_urls_are_not_exported(fitted, tmp_path):

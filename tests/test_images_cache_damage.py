@@ -1,5 +1,6 @@
 """A cache that is unusable, damaged or shared by processes costs time, never pixels."""
 
+import importlib.util
 import os
 import random
 import shutil
@@ -166,6 +167,7 @@ print([str(warning.message) for warning in caught], os.listdir(cache))
 """
 
 
+@pytest.mark.skipif(not hasattr(os, "getuid"), reason="Windows has no such users")
 def test_cache_that_is_read_only_is_read(tmp_path, run_python):
     """Silently as long as it holds what is asked for, then with one warning."""
     # Not in tmp_path, which other users can't enter.
@@ -203,6 +205,9 @@ print(*[str(warning.message) for warning in caught], sep="\\n")
 """
 
 
+@pytest.mark.skipif(
+    importlib.util.find_spec("resource") is None, reason="Windows has no such limit"
+)
 def test_cache_on_a_full_disk_costs_one_warning(paths, tmp_path, run_python):
     """The limit of a file's size stands for the end of the disk."""
     printed = run_python(FULL_DISK, tmp_path / "cache", *paths, *paths)
@@ -392,5 +397,6 @@ print(parent_ok, status, np.array_equal(load(paths), expected))
 
 
 @pytest.mark.slow
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="Windows has no forks")
 def test_cache_is_used_on_both_sides_of_a_fork(paths, tmp_path, run_python):
     assert run_python(FORK, tmp_path / "cache", *paths) == "True 0 True"

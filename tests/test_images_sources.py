@@ -36,19 +36,23 @@ def test_source_kinds_give_the_same_pixels(tmp_path):
     )
 
 
-def test_source_with_any_file_name_is_read(tmp_path):
-    """Spaces, newlines, long and non-UTF-8 names are files like others."""
+def read_with_names(folder, *names):
+    """Read an image from files of these names, in bytes."""
     content = encode(make_scene(), "PNG")
-    for name in [
-        b"a b.png",
-        b"a\nb.png",
-        b"\xff\xfe.png",
-        b"x" * 240,
-        "é.png".encode(),
-    ]:
-        path = os.fsdecode(os.path.join(os.fsencode(tmp_path), name))
+    for name in names:
+        path = os.fsdecode(os.path.join(os.fsencode(folder), name))
         Path(path).write_bytes(content)
         assert read_image(path, image_size=(4, 4)).shape == (4, 4, 1)
+
+
+def test_source_with_any_file_name_is_read(tmp_path):
+    """Spaces, newlines and long names are files like others."""
+    read_with_names(tmp_path, b"a b.png", b"a\nb.png", b"x" * 240, "é.png".encode())
+
+
+@pytest.mark.usefixtures("names_of_any_bytes")
+def test_source_with_a_name_that_is_not_utf8_is_read(tmp_path):
+    read_with_names(tmp_path, b"\xff\xfe.png")
 
 
 def test_source_pil_image_gives_what_its_file_gives():

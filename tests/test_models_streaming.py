@@ -247,6 +247,7 @@ print(peak() - idle, X.nbytes // 2**20)
 
 
 def check_memory(run_python, tmp_path, n_images):
+    pytest.importorskip("resource", reason="not on Windows")
     for row in range(100):
         Image.new("RGB", (16, 16), (row, 2 * row, 99)).save(tmp_path / f"{row}.png")
     grown, in_memory = map(int, run_python(FLAT_MEMORY, tmp_path, n_images).split())

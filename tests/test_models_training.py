@@ -1,5 +1,6 @@
 """Validation data, early stopping, callbacks, warm starts and partial fits."""
 
+import os
 import pickle
 
 import keras
@@ -499,6 +500,8 @@ with context.Pool(2) as pool:
 
 @pytest.fixture(scope="module")
 def printed_with_forks(run_python):
+    if not hasattr(os, "fork"):
+        pytest.skip("Windows has no forks")
     # Python itself warns of forks in processes that have threads, as TensorFlow's has.
     return run_python(FORKED, PYTHONWARNINGS="ignore::DeprecationWarning")
 

@@ -1,9 +1,11 @@
 """What Windows and macOS lack or do otherwise, shown by removing it here."""
 
+import ast
 import contextlib
 import ctypes
 import errno
 import os
+import pathlib
 import sys
 import threading
 import types
@@ -26,6 +28,7 @@ from skimgclf._platform import (
 from skimgclf._shell.report import check_output
 from skimgclf.datasets import fetch_image_archive
 from skimgclf.exceptions import DatasetWarning, SkimgclfError
+from skimgclf.images._urls import local_files, local_path
 
 fcntl = pytest.importorskip("fcntl", reason="not on Windows")
 
@@ -241,3 +244,104 @@ def test_an_output_that_ends_as_a_folder_is_refused(tmp_path, monkeypatch, endin
     with pytest.raises(SkimgclfError, match="must be a file, not a folder"):
         check_output(f"{tmp_path}/new{ending}")
     assert os.listdir(tmp_path) == []
+
+
+@pytest.mark.parametrize(
+    ("url", "path"),
+    [
+        ("file:///C:/photos/cat.png", "C:/photos/cat.png"),
+        ("local:///d:/cat.png", "d:/cat.png"),
+        ("file://C:/cat.png", "C:/cat.png"),
+        ("file:///C:", "C:"),
+        ("file:///photos/cat.png", "/photos/cat.png"),
+        ("file:///CD:/cat.png", "/CD:/cat.png"),
+    ],
+)
+def test_a_drive_has_no_slash_before_on_windows(windows, monkeypatch, url, path):
+    found = local_path(url), local_files(url)
+    monkeypatch.setattr(os, "name", "posix")  # pytest's own report needs it
+    assert found == (path, [path])
+    assert local_path(url) == url.partition("://")[2]
+
+
+def test_a_file_is_brought_out_of_the_memory_of_its_drive(tmp_path, monkeypatch):
+    """As macOS does by a call of its own, which not all file systems have."""
+
+    def ask(descriptor, command):
+        asked.append((os.fstat(descriptor).st_ino, command, os.path.exists(path)))
+        if "old" in os.listdir(tmp_path):
+            raise OSError(errno.ENOTSUP, "Operation not supported")
+
+    path, asked = f"{tmp_path}/new", []
+    monkeypatch.setattr(fcntl, "F_FULLFSYNC", 51, raising=False)
+    monkeypatch.setattr(fcntl, "fcntl", ask)
+    write(path)
+    file, folder = os.stat(path).st_ino, os.stat(tmp_path).st_ino
+    assert asked == [(file, 51, False), (folder, 51, True)]
+    write(f"{tmp_path}/old")
+    write(path, b"newer")
+    assert len(asked) == 6
+    with open(path, "rb") as stream:
+        assert stream.read() == b"newer"
+
+
+# What an import of a module may not ask for: `fsdecode` refuses other than UTF-8 there.
+WINDOWS_LACKS = {
+    "os": "O_NONBLOCK WNOHANG chown fchmod fork fsdecode getegid geteuid getgid "
+    "getpgid getuid killpg mkfifo mknod nice register_at_fork sched_getaffinity "
+    "setgid setsid setuid statvfs sync sysconf uname wait waitid",
+    "signal": "SIGALRM SIGCHLD SIGCONT SIGHUP SIGKILL SIGPIPE SIGQUIT SIGSTOP SIGTSTP "
+    "SIGUSR1 SIGUSR2 SIGXCPU SIGXFSZ alarm pthread_kill setitimer",
+    "time": "tzset",
+}
+WINDOWS_LACKS_MODULES = {"fcntl", "grp", "pty", "pwd", "resource", "termios"}
+
+
+def find_asked_at_import(code):
+    """List what an import of Python code asks for and Windows lacks."""
+    found, waiting = [], [ast.parse(code)]
+    while waiting:
+        node = waiting.pop()
+        if isinstance(node, ast.FunctionDef | ast.Lambda):
+            # Only the body is run later.
+            waiting += [node.args, *getattr(node, "decorator_list", [])]
+            continue
+        waiting += ast.iter_child_nodes(node)
+        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
+            if node.attr in WINDOWS_LACKS.get(node.value.id, "").split():
+                found.append(f"{node.value.id}.{node.attr}")
+        elif isinstance(node, ast.Import):
+            found += WINDOWS_LACKS_MODULES & {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            names = {alias.name for alias in node.names}
+            lacking = WINDOWS_LACKS.get(node.module, "").split()
+            found += [f"{node.module}.{name}" for name in names & {*lacking}]
+            found += WINDOWS_LACKS_MODULES & {node.module}
+    return found
+
+
+@pytest.mark.parametrize(
+    ("code", "found"),
+    [
+        ("import resource", ["resource"]),
+        ("from os import fork", ["os.fork"]),
+        ("@mark.skipif(os.getuid() != 0)\ndef test(): os.fork()", ["os.getuid"]),
+        ("def test(number=signal.SIGKILL): pass", ["signal.SIGKILL"]),
+        ("class Test:\n    NAME = os.fsdecode(b'')", ["os.fsdecode"]),
+        ("def test():\n    import fcntl\n    os.fork()", []),
+        ("work = lambda: os.fork()", []),
+        ("resource = pytest.importorskip('resource')", []),
+        ("is_root = getattr(os, 'getuid', int)() == 0", []),
+    ],
+)
+def test_what_an_import_asks_for_is_found(code, found):
+    assert find_asked_at_import(code) == found
+
+
+@pytest.mark.parametrize("folder", ["skimgclf", "tests", "examples"])
+def test_modules_can_be_imported_on_windows(folder):
+    """A module of tests that can't be imported ends the whole run of pytest."""
+    paths = sorted((pathlib.Path(__file__).parent.parent / folder).rglob("*.py"))
+    asked = {f"{path}": find_asked_at_import(path.read_text("utf-8")) for path in paths}
+    assert len(asked) > 10
+    assert {name: found for name, found in asked.items() if found} == {}

@@ -4,7 +4,6 @@ import argparse
 import json
 import os
 import pathlib
-import resource
 import statistics
 import subprocess
 import sys
@@ -122,14 +121,16 @@ def answer_alone(functions):
 
 def peak_megabytes():
     """Return the most memory that this process has held, in MB."""
-    # ru_maxrss, where Linux's own figure isn't there: a process that subprocess starts
-    # inherits its parent's.
-    kibibytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    # Linux' own figure first: a process that subprocess starts inherits ru_maxrss.
     if os.path.exists("/proc/self/status"):
         with open("/proc/self/status") as file:
             status = dict(line.split(":", 1) for line in file)
-        kibibytes = int(status.get("VmHWM", f"{kibibytes} kB").split()[0])
-    return kibibytes * 1024 / 1e6
+        if "VmHWM" in status:
+            return int(status["VmHWM"].split()[0]) * 1024 / 1e6
+    import resource  # Windows has none
+
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak * (1 if sys.platform == "darwin" else 1024) / 1e6
 
 
 def report_progress(text):

@@ -37,7 +37,6 @@ import argparse
 import dataclasses
 import itertools
 import pathlib
-import resource
 import statistics
 import warnings
 
@@ -169,6 +168,8 @@ def load_modules(way):
 
 def count_cpu_seconds():
     """Return the CPU seconds of this process and of those that it has waited for."""
+    import resource  # Windows has none
+
     usages = map(resource.getrusage, [resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN])
     return sum(usage.ru_utime + usage.ru_stime for usage in usages)
 

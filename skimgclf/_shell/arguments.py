@@ -18,6 +18,7 @@ from skimgclf._shell.options import (
     Option,
 )
 from skimgclf._terminal import escape_line
+from skimgclf.exceptions import mask_credentials
 
 _EXIT_CODES = """exit codes:
   0 success, 1 the job failed (bad data, images or model), 2 wrong usage,
@@ -44,7 +45,7 @@ class _Parser(argparse.ArgumentParser):
         super().__init__(allow_abbrev=False, **arguments)
 
     def error(self, message):
-        message = escape_line(message[:1].upper() + message[1:])
+        message = mask_credentials(escape_line(message[:1].upper() + message[1:]))
         self.exit(
             2, f"{self.prog}: {message.rstrip('.')} (try '{self.prog} --help').\n"
         )

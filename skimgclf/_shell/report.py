@@ -78,6 +78,40 @@ def check_not_read(path, inputs):
         raise SkimgclfError(f"The output {path!r} would replace what is read.")
 
 
+@contextlib.contextmanager
+def named_if_written(*paths):
+    """Add a note to an error or Ctrl-C: which of some files are new already.
+
+    Parameters
+    ----------
+    *paths : str
+        The files that are being written.
+    """
+    before = [_identify(path) for path in paths]
+    try:
+        yield
+    except BaseException as error:
+        new = [
+            path
+            for path, identity in zip(paths, before, strict=True)
+            if _identify(path) != identity
+        ]
+        if new:
+            only = "Only " if len(new) < len(paths) else ""
+            names = " and ".join(map(repr, new))
+            were = "was" if len(new) == 1 else "were"
+            error.add_note(f"{only}{names} {were} written.")
+        raise
+
+
+def _identify(path):
+    try:
+        status = os.stat(path)
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino, status.st_mtime_ns
+
+
 def write_csv(frame, path):
     """Write a table as a csv file, in UTF-8.
 

@@ -7,7 +7,7 @@ import numpy as np
 from sklearn.metrics import accuracy_score, classification_report
 from sklearn.model_selection import train_test_split
 
-from skimgclf._atomic import replace_atomically
+from skimgclf._atomic import bring_to_disk, replace_atomically
 from skimgclf._shell.inputs import (
     count_images,
     is_watched,
@@ -20,7 +20,7 @@ from skimgclf._shell.inputs import (
 )
 from skimgclf._shell.messages import name_options
 from skimgclf._shell.options import FIT, PARAMETERS
-from skimgclf._shell.report import check_not_read, check_output
+from skimgclf._shell.report import check_not_read, check_output, named_if_written
 from skimgclf._shell.settings import (
     check_settings_output,
     name_settings,
@@ -41,7 +41,10 @@ def fit(options):
     # All files are decoded first, so that an unreadable image isn't found only after
     # an hour of training.
     data = load_data(options, hash_files=True, verbose=is_watched())
-    read = list_read(options, options.data, options.config, *data.filenames)
+    dropped = [path for path, _ in data.report["dropped"]]
+    built_from = _list_sources(pipeline) if pipeline else []
+    named = [options.data, options.config, *data.filenames, *dropped, *built_from]
+    read = list_read(options, *named)
     for path in (options.output, settings_path):
         check_not_read(path, read)
     if len(data.target_names) < 2:
@@ -64,6 +67,12 @@ def fit(options):
     return 0
 
 
+def _list_sources(pipeline):
+    """List the files of networks and weights that a pipeline is built from."""
+    steps = importlib.import_module("skimgclf.saving._steps")
+    return steps.list_sources(pipeline.steps)
+
+
 def _save(pipeline, options, notes):
     """Save a model, and its settings beside it."""
     settings = _list_settings(pipeline, options)
@@ -71,14 +80,16 @@ def _save(pipeline, options, notes):
     pipeline.set_params(load__verbose=0, classify__verbose=0)
     # Without the folders of this machine, since models are sent to others.
     notes = {**notes, "settings": write_settings(settings)}
-    importlib.import_module("skimgclf.saving").save_model(
-        pipeline, options.output, notes=notes
-    )
+    saving = importlib.import_module("skimgclf.saving")
     path = name_settings(options.output)
-    with replace_atomically(path) as file:
-        text = write_settings(settings, folder=os.path.dirname(os.path.realpath(path)))
-        file.write(text.encode())
-    print_text(f"Saved as {escape_line(options.output)}")
+    text = write_settings(settings, folder=os.path.dirname(os.path.realpath(path)))
+    with named_if_written(options.output, path):
+        with replace_atomically(path) as file:
+            file.write(text.encode())
+            # Both are on disk before one is renamed: a full disk changes neither.
+            bring_to_disk(file)
+            saving.save_model(pipeline, options.output, notes=notes)
+        print_text(f"Saved as {escape_line(options.output)}")
 
 
 def _list_settings(pipeline, options):

@@ -10,7 +10,12 @@ from sklearn.utils import Bunch
 
 from skimgclf._validation import TRUE_OR_FALSE, VERBOSE, one_of
 from skimgclf.datasets._duplicates import decode_all, find_duplicates, hash_all
-from skimgclf.exceptions import DatasetError, DatasetWarning, describe_list
+from skimgclf.exceptions import (
+    DatasetError,
+    DatasetWarning,
+    describe_list,
+    mask_credentials,
+)
 from skimgclf.images._urls import STORAGE_OPTIONS, UrlReader
 
 
@@ -136,7 +141,8 @@ def make_bunch(filenames, labels, frame, report, reading):
 def warn_all(notes):
     """Give the warnings of a reader, as from the line that called it."""
     for note in notes:
-        warnings.warn(note[0].upper() + note[1:], DatasetWarning, stacklevel=3)
+        message = mask_credentials(note[0].upper() + note[1:])
+        warnings.warn(message, DatasetWarning, stacklevel=3)
 
 
 def alike_notes(counts, source):
@@ -227,7 +233,8 @@ def _describe(source, n_images, counts):
     """Write the summary of a data set in words."""
     images = describe_count(n_images, "image")
     if counts is None:
-        return f"{images} without labels, from {source}."
+        return mask_credentials(f"{images} without labels, from {source}.")
     classes = describe_count(len(counts), "class", "classes")
     per_class = [f"  {label!r}: {count}" for label, count in counts.items()]
-    return "\n".join([f"{images} in {classes}, from {source}:", *per_class])
+    lines = [f"{images} in {classes}, from {source}:", *per_class]
+    return mask_credentials("\n".join(lines))

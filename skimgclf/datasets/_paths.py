@@ -3,6 +3,7 @@
 import os
 
 from skimgclf._validation import Rule
+from skimgclf.exceptions import mask_credentials
 from skimgclf.images._urls import explain_url_error, is_url, local_path
 
 
@@ -88,4 +89,4 @@ def read_bytes(path, url_reader):
     except ImportError:
         raise
     except Exception as error:
-        raise OSError(None, explain_url_error(error), path) from error
+        raise OSError(None, explain_url_error(error), mask_credentials(path)) from error

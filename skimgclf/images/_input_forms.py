@@ -4,7 +4,11 @@ import numpy as np
 from PIL import Image
 
 from skimgclf._validation import warn_user
-from skimgclf.exceptions import InvalidParameterError, SkimgclfWarning
+from skimgclf.exceptions import (
+    InvalidParameterError,
+    SkimgclfWarning,
+    mask_credentials,
+)
 from skimgclf.images._decoding.cells import plain_source
 
 
@@ -30,7 +34,7 @@ def _split_cells(owner, X):
     if isinstance(X, str | bytes) or hasattr(X, "__fspath__"):
         raise InvalidParameterError(
             f"{owner} reads a list of images: wrap the single one in a list, "
-            f"[{X!r:.200}]."
+            f"[{mask_credentials(repr(X)[:2000])[:200]}]."
         )
     if (isinstance(X, dict) and "bytes" in X) or callable(getattr(X, "read", None)):
         raise InvalidParameterError(

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 from skimgclf._extras import how_to_install
 from skimgclf._file_identity import wait_for_identity
-from skimgclf._platform import after_fork
+from skimgclf._platform import after_fork, path_of_file_url
 from skimgclf._validation import Rule
 from skimgclf.exceptions import mask_credentials
 from skimgclf.images._fsspec_repairs import (
@@ -102,7 +102,7 @@ def local_path(url):
     """Return the path of a ``file://`` URL, or None for another one."""
     protocol, separator, path = url.partition("://")
     is_local = separator and "::" not in url and protocol in {"file", "local"}
-    return path if is_local else None
+    return path_of_file_url(path) if is_local else None
 
 
 def local_files(source):

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
-from skimgclf._atomic import replace_atomically
+from skimgclf._atomic import bring_to_disk, replace_atomically
 from skimgclf._extras import how_to_install
 from skimgclf._validation import ParameterTable, one_of
 from skimgclf.exceptions import InvalidParameterError
@@ -91,9 +91,12 @@ def export_model(model, path, format="onnx"):
     probability for each class. It computes in float32, also if it was trained in
     another float type.
 
-    Before it appears, a file for LiteRT is run on one image, and one for ONNX too where
-    ONNX Runtime is installed, and the probabilities are compared. A file that doesn't
-    run is an error.
+    Before it appears, a file is run on one image, and the probabilities are compared;
+    one for ONNX only where ONNX Runtime is installed. A Keras file is loaded in Keras'
+    safe mode. A file that doesn't run is an error.
+
+    A disk that is full changes neither file. A kill in the moment between both
+    renamings leaves the new network beside the old description: export once more then.
 
     Examples
     --------
@@ -125,10 +128,12 @@ def export_model(model, path, format="onnx"):
     # Before anything is written: a class without a form in JSON raises a TypeError.
     described = _describe(loader, others[-1].classes_, shape, format)
     description = json.dumps(described, indent=2).encode()
-    with replace_atomically(path) as file:
-        file.write(exported)
     with replace_atomically(described_in) as file:
         file.write(description)
+        # Both are on disk before one is renamed, so that a full disk changes neither.
+        bring_to_disk(file)
+        with replace_atomically(path) as network_file:
+            network_file.write(exported)
 
 
 def _split_steps(steps):
@@ -161,12 +166,6 @@ def _export_network(network, file_format):
     """Return the network as the bytes of a file of that format, which was run."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, f"network{_SUFFIXES[file_format]}")
-        if file_format == "keras":
-            # Keras writes the optimizer of a compiled network, whatever it is told.
-            plain = keras.models.clone_model(network)
-            plain.set_weights(network.get_weights())
-            plain.save(path)
-            return path.read_bytes()
         try:
             _write_file(network, path, file_format)
             run_export(path, file_format, network)
@@ -181,6 +180,12 @@ def _export_network(network, file_format):
 
 
 def _write_file(network, path, file_format):
+    if file_format == "keras":
+        # Keras writes the optimizer of a compiled network, whatever it is told.
+        plain = keras.models.clone_model(network)
+        plain.set_weights(network.get_weights())
+        plain.save(path)
+        return
     if file_format == "onnx":
         translate_unknown()
     # Keras 3.15 exports a network only after a call.

@@ -5,7 +5,7 @@ import warnings
 
 import numpy as np
 
-from skimgclf.models._start import tensorflow
+from skimgclf.models._start import keras, tensorflow
 
 # Other programs add in another order; a wrong file is wrong in the first digits.
 _TOLERANCE = 1e-3
@@ -18,7 +18,7 @@ def run_export(path, file_format, network):
     ----------
     path : pathlib.Path
         The file.
-    file_format : {"onnx", "litert"}
+    file_format : {"onnx", "litert", "keras"}
     network : keras.Model
         The network that it was written from.
 
@@ -62,4 +62,19 @@ def _run_litert(path, images):
     return interpreter.get_tensor(outputs[0]["index"])
 
 
-_RUNTIMES = {"onnx": _run_onnx, "litert": _run_litert}
+def _run_keras(path, images):
+    # As in another program: a class of this one that isn't registered is unknown there.
+    try:
+        network = keras.saving.load_model(path, compile=False, safe_mode=True)
+    except (OSError, MemoryError):
+        raise
+    except Exception as error:
+        # Keras raises an error at each level of a network: the first names the layer.
+        first = error
+        while first.__context__ is not None:
+            first = first.__context__
+        raise ValueError(str(first)) from error
+    return np.asarray(network(images, training=False))
+
+
+_RUNTIMES = {"onnx": _run_onnx, "litert": _run_litert, "keras": _run_keras}

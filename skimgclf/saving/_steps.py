@@ -76,12 +76,27 @@ def check_not_read(owner, steps, paths):
     InvalidParameterError
         If one of `paths` is a ``.keras`` file or a file of weights of a step.
     """
-    sources = [source for _, step in steps for source in _list_sources(step)]
+    sources = list_sources(steps)
     for path in paths:
         source = find_replaced(path, sources)
         if source is not None:
             expected = f"another file than {source!r}, which the model was built from"
             raise parameter_error(owner, "path", expected, path)
+
+
+def list_sources(steps):
+    """List the ``.keras`` files and files of weights that steps are built from.
+
+    Parameters
+    ----------
+    steps : list of tuple (str or None, estimator or str)
+        Of a pipeline.
+
+    Returns
+    -------
+    paths : list of (str or os.PathLike)
+    """
+    return [source for _, step in steps for source in _list_sources(step)]
 
 
 def _list_sources(step):
