@@ -5,6 +5,7 @@ from sklearn.pipeline import Pipeline
 from skimgclf._validation import ParameterTable, one_of
 from skimgclf.images import ImageLoader
 from skimgclf.models import ImageEmbedder, KerasImageClassifier
+from skimgclf.models._checks.optimizer import list_wrong_combinations
 
 # What the residual network is trained with; docs/accuracy.md says what else was tried.
 _RESNET = {
@@ -110,6 +111,10 @@ def make_image_pipeline(
         1 shows the progress of loading, and a line for each epoch.
     **classifier_parameters : dict
         Parameters of :class:`~skimgclf.KerasImageClassifier`, in place of the kind's.
+        The kind's own learning rate, schedule and weight decay are left out where they
+        can't go with these: with an optimizer instance, a learning rate that isn't a
+        number, or a callback that sets the learning rate. With "few_photos" without
+        `fine_tune`, `weights` are those of the step "embed".
 
     Returns
     -------
@@ -157,20 +162,31 @@ def make_image_pipeline(
     }
     if image_size is not None:
         given["load"]["image_size"] = image_size
+    chosen = _choose_steps(kind, classifier_parameters)
+    if "embed" in chosen and "weights" in classifier_parameters:
+        given["embed"]["weights"] = given["classify"].pop("weights")
     steps = [
         (name, _STEPS[name](**{**parameters, **given[name]}))
-        for name, parameters in _choose_steps(kind, classifier_parameters).items()
+        for name, parameters in chosen.items()
     ]
     return Pipeline(steps)
 
 
 def _choose_steps(kind, classifier_parameters):
     """Return the steps of a kind, and their parameters."""
-    if kind == "few_photos" and classifier_parameters.get("fine_tune", 0) != 0:
-        return _FINE_TUNED
     steps = _KINDS[kind]
-    if kind != "photos":
-        return steps
+    if kind == "few_photos" and classifier_parameters.get("fine_tune", 0) != 0:
+        steps = _FINE_TUNED
+    own = dict(steps["classify"])
+    if kind == "photos":
+        own |= _follow_photos(classifier_parameters)
+    for name in _list_clashing({**own, **classifier_parameters}):
+        own.pop(name, None)
+    return {**steps, "classify": own}
+
+
+def _follow_photos(classifier_parameters):
+    """Return what "photos" changes for the parameters that are given."""
     changed = {}
     # Mixed samples take longer to learn: with 10 epochs they cost 3 points on photos.
     is_short = classifier_parameters.get("epochs") in range(20)
@@ -181,4 +197,10 @@ def _choose_steps(kind, classifier_parameters):
     names = augmentation if isinstance(augmentation, str | list | tuple) else ()
     if "flip" not in names:
         changed["test_time_augmentation"] = None
-    return {**steps, "classify": {**steps["classify"], **changed}}
+    return changed
+
+
+def _list_clashing(classifier_parameters):
+    """List the parameters of an optimizer that can't go with the others."""
+    parameters = {**KerasImageClassifier().get_params(), **classifier_parameters}
+    return [name for name, _ in list_wrong_combinations(parameters, is_partial=False)]

@@ -279,6 +279,28 @@ def test_the_command_line_counts_more_than_settings(run_with_settings):
     assert os.path.isfile(parse_arguments(config).data)
 
 
+def test_fine_tuning_that_is_typed_counts_more_than_settings_of_features():
+    few = ["--kind", "few_photos", "--backbone", "EfficientNetLite1"]
+    options = parse_arguments([*FIT_X, *few, "--pooling", "max"])
+    settings = training._list_settings(training.make_pipeline(options), options)
+    assert settings["backbone"] == "EfficientNetLite1"
+    pathlib.Path("few.model.toml").write_text(write_settings(settings, folder="."))
+    again = ["fit", "--config", "few.model.toml", "--output", "m"]
+    assert training.make_pipeline(parse_arguments(again))["embed"].pooling == "max"
+    tuned = training.check_parameters(parse_arguments([*again, "--fine-tune", "all"]))
+    assert list(tuned.named_steps) == ["load", "classify"]
+    assert tuned["classify"].architecture == "EfficientNetLite1"
+    assert tuned["classify"].fine_tune == "all"
+
+
+def test_options_of_features_that_are_typed_are_refused_with_fine_tuning(run_command):
+    pathlib.Path("a.toml").write_text('data = "x.csv"\nkind = "few_photos"')
+    typed = ["--fine-tune", "2", "--pooling", "max", "--output", "m"]
+    code, _, err = run_command("fit", "--config", "a.toml", *typed)
+    assert code == 2
+    assert "--pooling goes with --kind few_photos without --fine-tune" in err
+
+
 def test_settings_never_replace_what_is_read_or_not_theirs(
     run_command, run_with_settings
 ):

@@ -127,6 +127,63 @@ def test_resnet_halves_large_images_before_its_stages(side, first_stage):
     assert pooled[0].input.shape[1:3] == (first_stage, first_stage)
 
 
+@pytest.mark.parametrize(
+    ("shape", "first_stage"),
+    [((8, 511, 1), (8, 511)), ((8, 512, 1), (4, 256)), ((40, 300, 3), (20, 150))],
+)
+def test_resnet_halves_long_images_by_their_area(shape, first_stage):
+    network = build_resnet(shape, conv_filters=(4, 8))
+    pooled = layers_of(network, keras.layers.MaxPooling2D)
+    assert pooled[0].input.shape[1:3] == first_stage
+
+
+@pytest.mark.parametrize(
+    ("shape", "stages"),
+    [
+        ((8, 8, 1), [(4, 4), (2, 2), (2, 2)]),
+        ((15, 9, 1), [(8, 5), (4, 3), (2, 2)]),
+        ((3, 40, 1), [(2, 20), (2, 10), (2, 5)]),
+        ((1, 2, 1), [(1, 2), (1, 2), (1, 2)]),
+    ],
+)
+def test_resnet_halves_sides_of_more_than_two_pixels(shape, stages):
+    network = build_resnet(shape, conv_filters=(2, 2, 2, 2))
+    added = layers_of(network, keras.layers.Add)
+    assert [layer.output.shape[1:3] for layer in added] == stages
+
+
+def test_resnet_tells_images_of_eight_pixels_apart_in_batches_of_one(digits):
+    network = build_resnet((8, 8, 1))
+    features = [network(image[None], training=True) for image in digits[0][:2]]
+    assert not np.allclose(*features)
+
+
+# 33 images make a batch of 32 and one of a single image.
+FITS = {
+    "small": ((8, 8, 1), 33, {}),
+    "odd": ((9, 13, 3), 24, {"class_weight": "balanced", "early_stopping": True}),
+    "large": ((70, 67, 4), 12, {}),
+}
+
+
+@pytest.mark.parametrize(("shape", "n_images", "parameters"), FITS.values(), ids=FITS)
+def test_resnet_fits_predicts_and_is_kept(shape, n_images, parameters, tmp_path):
+    rng = np.random.default_rng(0)
+    X = rng.random((n_images, *shape), dtype="float32")
+    y = np.array(["a", "b", "b"])[np.arange(n_images) % 3]
+    X[y == "a"] /= 4
+    classifier = KerasImageClassifier(
+        "resnet", conv_filters=(2, 4), epochs=1, random_state=0, **parameters
+    ).fit(X, y)
+    probabilities = classifier.predict_proba(X)
+    assert np.isfinite(probabilities).all()
+    assert set(classifier.predict(X)) <= {"a", "b"}
+    assert ("val_loss" in classifier.history_) == ("early_stopping" in parameters)
+    save_model(classifier, tmp_path / "model")
+    loaded = load_model(tmp_path / "model")
+    np.testing.assert_array_equal(loaded.predict_proba(X), probabilities)
+
+
 def test_resnet_takes_images_of_any_shape():
     for shape in [(1, 1, 1), (2, 9, 1), (8, 300, 4)]:
         assert build_resnet(shape, conv_filters=(2, 4)).output_shape == (None, 8)

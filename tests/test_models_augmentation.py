@@ -111,6 +111,16 @@ def test_erase_fills_a_rectangle_of_some_images_with_one_colour():
     assert is_erased.any(axis=(0, 1)).all()
 
 
+@pytest.mark.parametrize(("height", "width"), [(2, 2), (3, 7), (7, 4), (16, 5)])
+def test_erase_fills_pixels_of_small_images_as_often(height, width):
+    images = np.full((400, height, width, 1), -1.0)
+    changed = augment_images(images, "erase", random_state=0)
+    is_erased = changed[..., 0] != -1
+    assert 0.4 < is_erased.any(axis=(1, 2)).mean() < 0.6
+    assert is_erased.any(axis=2).sum(axis=1).max() == height // 2
+    assert is_erased.any(axis=1).sum(axis=1).max() == width // 2
+
+
 def test_presets_of_one_pixel_leave_it(photos):
     pixel = photos[:4, :1, :1]
     changed = augment_images(pixel, ["crop", "erase"], random_state=0)

@@ -212,6 +212,14 @@ def test_repair_read_rate_gives_a_schedule_itself():
     assert _repairs.read_rate(keras.optimizers.SGD(0.5)) == 0.5
 
 
+def test_repair_read_step_counts_batches_where_the_name_is_gone():
+    class Renamed:
+        iterations = np.array(6)
+        gradient_accumulation_steps = 3
+
+    assert _repairs.read_step(Renamed()) == 18
+
+
 def test_repair_read_decayed_tells_what_weight_decay_reaches():
     variables = [keras.Variable(1.0, name="kernel"), keras.Variable(1.0, name="bias")]
     adam = keras.optimizers.AdamW()

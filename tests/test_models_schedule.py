@@ -97,6 +97,20 @@ def test_schedule_stays_at_its_last_rate_after_its_last_step():
     np.testing.assert_allclose(found, [0.02, 0.02, 0.5, 5e-6, 5e-6], rtol=1e-4)
 
 
+@pytest.mark.parametrize("floatx", ["float16", "bfloat16"])
+def test_schedule_of_many_steps_keeps_its_rates_in_sixteen_bits(floatx):
+    keras.config.set_floatx(floatx)
+    try:
+        schedule = RateSchedule("cosine", 0.02, first_step=7, n_steps=100_000)
+        found = [float(schedule(step + 7)) for step in (1, 30_001, 99_000)]
+        assert schedule.get_config()["n_steps"] == 100_000
+    finally:
+        keras.config.set_floatx("float32")
+    expected = cosine(0.02, 100_000)
+    expected = [expected[step] for step in (1, 30_001, 99_000)]
+    np.testing.assert_allclose(found, expected, rtol=1e-3)
+
+
 @pytest.mark.parametrize(
     ("parameters", "given", "n_steps"),
     [
@@ -177,6 +191,28 @@ def test_schedule_begins_anew_with_each_warm_start(digits, rates):
     assert int(classifier.model_.optimizer.iterations) == 30
     np.testing.assert_allclose(rates[0], one_cycle(0.001, 20), rtol=1e-4)
     np.testing.assert_allclose(rates[1], one_cycle(0.001, 10), rtol=1e-4)
+
+
+def wrapped(optimizer):
+    return keras.optimizers.LossScaleOptimizer(optimizer, initial_scale=64.0)
+
+
+@pytest.mark.parametrize(
+    "wrap",
+    [lambda optimizer: optimizer, pytest.param(wrapped, marks=pytest.mark.slow)],
+    ids=["bare", "wrapped"],
+)
+def test_repair_read_step_lets_a_warm_start_begin_after_any_batch(digits, rates, wrap):
+    optimizer = keras.optimizers.SGD(0.1, gradient_accumulation_steps=3)
+    classifier = quick(
+        optimizer=wrap(optimizer),
+        learning_rate_schedule="one_cycle",
+        callbacks=NotesRates,
+        warm_start=True,
+    )
+    # 20 batches are six updates and two batches more.
+    classifier.fit(*digits).fit(*digits)
+    np.testing.assert_allclose(rates, [one_cycle(0.1, 20)] * 2, rtol=1e-4)
 
 
 def test_another_schedule_takes_a_new_optimizer_at_a_warm_start(digits, rates):

@@ -38,6 +38,22 @@ def test_weight_decay_alone_shrinks_kernels_only(name):
         np.testing.assert_allclose(variable.numpy(), expected, rtol=1e-6)
 
 
+def test_weight_decay_leaves_out_biases_and_normalization_of_several_axes():
+    inputs = x = keras.Input((4, 6))
+    x = keras.layers.MultiHeadAttention(num_heads=2, key_dim=3)(x, x)
+    x = keras.layers.LayerNormalization(axis=(1, 2))(x)
+    x = keras.layers.RMSNormalization(axis=(1, 2))(x)
+    network = keras.Model(inputs, keras.layers.GRU(5)(x))
+    optimizer = keras.optimizers.AdamW()
+    compile_network(network, optimizer, OptimizerSettings("adamw", None, "constant", 1))
+    variables = network.trainable_variables
+    decayed = read_decayed(optimizer, variables)
+    names = [each.name for each in variables]
+    assert names.count("bias") == 5
+    assert min(len(each.shape) for each in variables if each.name == "gamma") == 2
+    assert decayed == [name in ("kernel", "recurrent_kernel") for name in names]
+
+
 def test_weight_decay_shrinks_weights_by_the_rate_in_each_step(digits):
     def train(**parameters):
         given = {"batch_norm": True, "batch_size": 300, "optimizer": "sgd"}

@@ -1,5 +1,6 @@
 """make_image_pipeline, and what can be done with its pipelines."""
 
+import keras
 import numpy as np
 import pytest
 import skimage.data
@@ -18,6 +19,7 @@ from skimgclf import (
 )
 from skimgclf._shell.arguments import make_parser
 from skimgclf.exceptions import InvalidParameterError
+from skimgclf.models._checks.parameters import check_parameters
 from skimgclf.pipelines import _KINDS
 
 QUICK = {"epochs": 2, "random_state": 0}
@@ -143,6 +145,71 @@ def test_photos_are_mirrored_at_predict_as_in_training(augmentation, expected):
     assert make_image_pipeline("photos")[1].test_time_augmentation == "flip"
     classifier = make_image_pipeline("photos", augmentation=augmentation)["classify"]
     assert classifier.test_time_augmentation == expected
+
+
+DECAY = keras.optimizers.schedules.ExponentialDecay(0.1, 5, 0.5)
+PLATEAU = keras.callbacks.ReduceLROnPlateau
+TRAINED = {"photos": {}, "digits": {}, "few_photos": {}, "tuned": {"fine_tune": "all"}}
+
+
+@pytest.mark.parametrize("name", TRAINED)
+@pytest.mark.parametrize(
+    ("given", "left_out"),
+    [
+        (
+            {"optimizer": keras.optimizers.Adam(0.01, clipnorm=1.0)},
+            {"learning_rate", "weight_decay"},
+        ),
+        (
+            {"optimizer": keras.optimizers.SGD(DECAY)},
+            {"learning_rate", "weight_decay", "learning_rate_schedule"},
+        ),
+        (
+            {"optimizer": keras.optimizers.SGD(lambda: 0.1)},
+            {"learning_rate", "weight_decay", "learning_rate_schedule"},
+        ),
+        ({"learning_rate": DECAY}, {"learning_rate_schedule"}),
+        ({"callbacks": PLATEAU}, {"learning_rate_schedule"}),
+        ({"callbacks": [PLATEAU("loss")]}, {"learning_rate_schedule"}),
+        ({"optimizer": "sgd", "callbacks": keras.callbacks.History}, set()),
+    ],
+    ids=["optimizer", "schedule in it", "function", "rate", "class", "list", "none"],
+)
+def test_a_kind_leaves_out_what_clashes_with_a_given_value(name, given, left_out):
+    kind = "few_photos" if name == "tuned" else name
+    of_kind = make_image_pipeline(kind, **TRAINED[name])["classify"].get_params()
+    defaults = KerasImageClassifier().get_params()
+    expected = of_kind | {each: defaults[each] for each in left_out} | given
+    pipeline = make_image_pipeline(kind, **TRAINED[name], **given)
+    assert pipeline["classify"].get_params() == expected
+    check_parameters(expected)  # raises an error otherwise
+
+
+def test_given_values_that_clash_are_an_error_of_fit():
+    given = {"optimizer": keras.optimizers.SGD(), "learning_rate": 0.1}
+    parameters = make_image_pipeline("photos", **given)["classify"].get_params()
+    with pytest.raises(InvalidParameterError, match="must be None with an optimizer"):
+        check_parameters(parameters)
+    given = {"callbacks": PLATEAU, "learning_rate_schedule": "cosine"}
+    parameters = make_image_pipeline("photos", **given)["classify"].get_params()
+    with pytest.raises(InvalidParameterError, match="must be 'constant' with callba"):
+        check_parameters(parameters)
+
+
+@pytest.mark.parametrize("wrong", [{"optimizer": None}, {"callbacks": 3}], ids=str)
+def test_wrong_values_are_an_error_of_fit(wrong):
+    parameters = make_image_pipeline("photos", **wrong)["classify"].get_params()
+    with pytest.raises(InvalidParameterError, match=f"'{next(iter(wrong))}' param"):
+        check_parameters(parameters)
+
+
+def test_weights_of_few_photos_are_those_of_the_pretrained_network():
+    frozen = make_image_pipeline("few_photos", weights=None, batch_size=8)
+    assert (frozen["embed"].weights, frozen["classify"].weights) == (None, "imagenet")
+    assert (frozen["embed"].batch_size, frozen["classify"].batch_size) == (32, 8)
+    tuned = make_image_pipeline("few_photos", weights=None, fine_tune=1)
+    assert tuned["classify"].weights is None
+    assert make_image_pipeline("few_photos")["embed"].weights == "imagenet"
 
 
 @pytest.mark.parametrize("kind", ["photo", None, 3, ["photos"]])

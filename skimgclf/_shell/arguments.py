@@ -118,12 +118,24 @@ def parse_arguments(argv):
         from skimgclf._shell.settings import SettingsError, read_settings
 
         try:
-            options.parser.set_defaults(**read_settings(options.config))
+            settings = read_settings(options.config)
         except SettingsError as error:
             options.parser.error(str(error))
+        if getattr(options, "fine_tune", 0) and not settings.get("fine_tune"):
+            settings = _turn_into_fine_tuning(settings)
+        options.parser.set_defaults(**settings)
         options = _parse(parser, argv)
     check_usage(options)
     return options
+
+
+def _turn_into_fine_tuning(settings):
+    """Change settings of a backbone's features into those of training the backbone."""
+    of_features = {each.name for each in PARAMETERS if each.steps == ("embed",)}
+    kept = {name: value for name, value in settings.items() if name not in of_features}
+    if "backbone" in settings:
+        kept["architecture"] = settings["backbone"]  # in place of dense layers
+    return kept
 
 
 def _parse(parser, argv):

@@ -216,6 +216,30 @@ def read_rate(optimizer):
     return None
 
 
+def read_step(optimizer):
+    """Read the step that an optimizer hands to its schedule: the batches before.
+
+    Cause: with gradient accumulation, Keras 3.15 gives out the number of updates, and
+    hands the number of batches to a schedule.
+
+    Gone: returns the batches of all updates, without those that came after the last.
+
+    Can go: when an optimizer gives out the number of batches.
+
+    Parameters
+    ----------
+    optimizer : keras.optimizers.Optimizer
+        Of a wrapped optimizer, the step is read.
+
+    Returns
+    -------
+    step : int
+    """
+    inner = getattr(optimizer, "inner_optimizer", optimizer)
+    n_batches = inner.gradient_accumulation_steps or 1
+    return int(getattr(inner, "_iterations", inner.iterations * n_batches))
+
+
 def read_decayed(optimizer, variables):
     """Tell for each variable whether weight decay reaches it.
 

@@ -30,6 +30,19 @@ def _is_learning_rate(value):
     return isinstance(value, keras.optimizers.schedules.LearningRateSchedule)
 
 
+def list_classes(callbacks):
+    """List the classes of callbacks, given as classes or as instances."""
+    if callbacks is None:
+        return []
+    listed = callbacks if isinstance(callbacks, list | tuple) else [callbacks]
+    return [item if isinstance(item, type) else type(item) for item in listed]
+
+
+def _sets_rate(kind):
+    setters = keras.callbacks.LearningRateScheduler, keras.callbacks.ReduceLROnPlateau
+    return issubclass(kind, setters)
+
+
 OPTIMIZER_RULES = {
     "optimizer": Rule(
         "the name of a Keras optimizer, such as 'adam', 'sgd' or 'rmsprop', a subclass "
@@ -80,4 +93,7 @@ def list_wrong_combinations(parameters, *, is_partial):
             wrong.append((name, expected))
         elif not is_number:
             wrong.append((name, "'constant' with a learning rate that isn't a number"))
+        if any(map(_sets_rate, list_classes(parameters["callbacks"]))):
+            expected = "'constant' with callbacks that set the learning rate themselves"
+            wrong.append((name, expected))
     return wrong

@@ -20,6 +20,7 @@ from skimgclf._validation import (
 )
 from skimgclf.models._checks.optimizer import (
     OPTIMIZER_RULES,
+    list_classes,
     list_wrong_combinations,
 )
 from skimgclf.models._dense import ACTIVATIONS
@@ -60,21 +61,9 @@ def _are_class_weights(value):
     return isinstance(value, dict) and all(map(_WEIGHT.accepts, value.values()))
 
 
-def _list_classes(callbacks):
-    if callbacks is None:
-        return []
-    listed = callbacks if isinstance(callbacks, list | tuple) else [callbacks]
-    return [item if isinstance(item, type) else type(item) for item in listed]
-
-
 def _are_callbacks(value):
-    kinds = _list_classes(value)
+    kinds = list_classes(value)
     return all(issubclass(kind, keras.callbacks.Callback) for kind in kinds)
-
-
-def _sets_rate(kind):
-    setters = keras.callbacks.LearningRateScheduler, keras.callbacks.ReduceLROnPlateau
-    return issubclass(kind, setters)
 
 
 def _is_random_state(value):
@@ -216,12 +205,6 @@ def _refuse_combinations(parameters, is_partial):
         raise TABLE.error("fine_tune", expected, fine_tune)
     for name, expected in list_wrong_combinations(parameters, is_partial=is_partial):
         raise TABLE.error(name, expected, parameters[name])
-    schedule = parameters["learning_rate_schedule"]
-    if schedule != "constant" and any(
-        map(_sets_rate, _list_classes(parameters["callbacks"]))
-    ):
-        expected = "'constant' with callbacks that set the learning rate themselves"
-        raise TABLE.error("learning_rate_schedule", expected, schedule)
     if parameters["mixup"] and parameters["batch_size"] == 1:
         expected = "0 with batch_size=1, where a sample has no other one in its batch"
         raise TABLE.error("mixup", expected, parameters["mixup"])

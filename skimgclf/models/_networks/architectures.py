@@ -27,7 +27,8 @@ _OWNER = "KerasImageClassifier"
 # Not Keras' automatic name "dense", which a layer of the user's may have.
 _HEAD_NAME = "class_probabilities"
 
-# The first stage of "resnet" has feature maps with sides of 32 to 63 pixels.
+# Of large images, the first stage of "resnet" has feature maps of 32 x 32 to 64 x 64
+# pixels, by their area.
 _FIRST_STAGE_SIDE = 32
 
 # Keras' .99 keeps statistics of the first steps in a training of a few hundred.
@@ -148,11 +149,13 @@ def build_resnet(
 
     The first stage is one convolution; each further stage is a convolution, max
     pooling that halves height and width, and a convolution with a residual connection.
-    (Two convolutions in it cost a third more, and gained nothing on photos.) The last
-    feature maps are pooled to their maxima and means. Every convolution is followed by
-    batch normalization. Images with sides of 64 pixels or more are first halved by
-    convolutions of stride 2 until their sides are below 64, since the cost of a network
-    is that of its largest feature maps.
+    (Two convolutions in it cost a third more, and gained nothing on photos.) Sides of 1
+    or 2 pixels aren't halved any more, since batch normalization leaves nothing of a
+    single pixel in a batch of one image. The last feature maps are pooled to their
+    maxima and means. Every convolution is followed by batch normalization. Images
+    with an area of 64 x 64 pixels or more are first halved, by convolutions of stride
+    2, to an area of 32 x 32 to 64 x 64 pixels, since the cost of a network is that of
+    its largest feature maps.
 
     Parameters
     ----------
@@ -335,7 +338,9 @@ def _convolve(x, n_filters, activation, *, strides=1, pooled=False):
         data_format=DATA_FORMAT,
     )(x)
     if pooled:
-        x = keras.layers.MaxPooling2D(padding="same", data_format=DATA_FORMAT)(x)
+        size = [2 if side > 2 else 1 for side in x.shape[1:3]]
+        pool = keras.layers.MaxPooling2D(size, padding="same", data_format=DATA_FORMAT)
+        x = pool(x)
     x = keras.layers.BatchNormalization(momentum=_MOMENTUM)(x)
     return keras.layers.Activation(activation)(x)
 

@@ -80,7 +80,9 @@ class EraseRectangle(_RandomChange):
 def _find_inside(length, size, start):
     """Tell which places of a side lie in the rectangle, by two draws from [0, 1)."""
     ops = keras.ops
-    low, high = int(_MIN_SIDE * length), int(_MAX_SIDE * length)
+    high = int(_MAX_SIDE * length)
+    # A rectangle without a row or column would erase nothing.
+    low = min(max(1, int(_MIN_SIDE * length)), high)
     size = low + ops.floor(size * (high - low + 1))
     start = ops.floor(start * (length - size + 1))
     places = ops.arange(length, dtype=start.dtype)

@@ -9,6 +9,9 @@ from skimgclf.models._training.optimizer_copy import copy_optimizer
 from skimgclf.models._training.schedule import find_schedule
 from skimgclf.models._training.shared_programs import build_metrics
 
+# Keras' names of weights that decay isn't for, since they are small for other reasons.
+_SPARED = {"bias", "gamma", "beta", "scale"}
+
 
 @dataclasses.dataclass(frozen=True)
 class OptimizerSettings:
@@ -61,9 +64,15 @@ def _set_decay(optimizer, weight_decay, network):
     optimizer.weight_decay = float(weight_decay)
     if hasattr(optimizer, "adam_weight_decay"):  # Muon's, for kernels of convolutions
         optimizer.adam_weight_decay = float(weight_decay)
-    # Biases, and the scales and offsets of normalization, are small for other reasons.
-    spared = [each for each in network.trainable_variables if len(each.shape) < 2]
+    spared = list(filter(_is_spared, network.trainable_variables))
     optimizer.exclude_from_weight_decay(var_list=spared)
+
+
+def _is_spared(variable):
+    """Tell biases, and scales and offsets of normalization, from other weights."""
+    # Attention and recurrent layers have biases of two axes, and layers of
+    # normalization have as many axes as they were told.
+    return len(variable.shape) < 2 or variable.name in _SPARED
 
 
 def _set_schedule(optimizer, shape):

@@ -87,10 +87,15 @@ class RateSchedule(keras.optimizers.schedules.LearningRateSchedule):
 
 
 def _make_variable(value, dtype=None):
-    # As Keras makes the variable of a constant learning rate.
+    # But for its type, as Keras makes the variable of a constant learning rate.
     return keras.Variable(
         value,
-        dtype=dtype or keras.config.floatx(),
+        dtype=dtype or _choose_dtype(),
         trainable=False,
         aggregation="only_first_replica",
     )
+
+
+def _choose_dtype():
+    # In 16 bits, a training of more than 65,504 steps would have infinitely many.
+    return "float64" if keras.config.floatx() == "float64" else "float32"

@@ -33,7 +33,7 @@ import numpy as np
 from scikeras.wrappers import KerasClassifier
 
 from skimgclf.models._networks.architectures import build_network
-from skimgclf.models._repairs import forget_kernels, refuse_renamed
+from skimgclf.models._repairs import forget_kernels, read_step, refuse_renamed
 from skimgclf.models._start import keras
 from skimgclf.models._training.callbacks import (
     EpochPrinter,
@@ -229,10 +229,7 @@ class _Trainer(KerasClassifier):
         optimizer = self.model_.optimizer
         schedule = find_schedule(optimizer)
         if schedule is not None:
-            # Keras counts the steps of a schedule batch by batch.
-            inner = getattr(optimizer, "inner_optimizer", optimizer)
-            n_batches = inner.gradient_accumulation_steps or 1
-            schedule.start(inner.iterations * n_batches, self.n_steps)
+            schedule.start(read_step(optimizer), self.n_steps)
 
     def _kind_of_program(self):
         if self.blueprint is None or not set(map(type, self.callbacks)) <= _HARMLESS:
