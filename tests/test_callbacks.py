@@ -112,6 +112,59 @@ def test_a_failed_fit_ends_its_callbacks_and_the_next_one_works():
     assert classifier.fit(X, Y).n_iter_ == 3
 
 
+class FailAtTheEnd(Recorder):
+    """Raise an error when all is learnt."""
+
+    def __init__(self, error):
+        super().__init__()
+        self.error = error
+
+    def on_fit_task_end(self, estimator, context, *, fitted_estimator=None):
+        if context.task_name == "fit":
+            assert vars(estimator).keys() & {"history_", "image_shape_"}
+            raise self.error
+
+
+@pytest.mark.parametrize("error", [ArithmeticError, KeyboardInterrupt])
+def test_a_callback_that_fails_at_the_end_leaves_a_classifier_as_it_was(error):
+    recorder = FailAtTheEnd(error)
+    classifier = make_classifier().set_callbacks(recorder)
+    with pytest.raises(error):
+        classifier.fit(X, Y)
+    assert recorder.events[-1] == "teardown"
+    assert set(vars(classifier)) == {*classifier.get_params(), "_skl_callbacks"}
+
+
+def test_a_callback_that_fails_at_the_end_of_further_training_undoes_it():
+    classifier = make_classifier(warm_start=True, learning_rate=0.1).fit(X, Y)
+    before, history = classifier.predict_proba(X), classifier.history_
+    optimizer = classifier.model_.optimizer
+    moments = [np.array(variable) for variable in optimizer.variables]
+    classifier.set_callbacks(FailAtTheEnd(ArithmeticError))
+    with pytest.raises(ArithmeticError):
+        classifier.fit(X, Y)
+    np.testing.assert_array_equal(classifier.predict_proba(X), before)
+    assert classifier.history_ is history
+    for variable, values in zip(optimizer.variables, moments, strict=True):
+        np.testing.assert_array_equal(variable, values)
+
+
+@pytest.mark.parametrize("method", ["fit", "fit_transform"])
+def test_a_callback_that_fails_at_the_end_leaves_an_embedder_as_it_was(method):
+    network = keras.Sequential(
+        [keras.Input((None, None, 1)), keras.layers.GlobalAveragePooling2D()]
+    )
+    embedder = ImageEmbedder(network).fit(np.zeros((1, 4, 4, 1)))
+    recorder = FailAtTheEnd(ArithmeticError)
+    embedder.set_callbacks(recorder)
+    before = dict(vars(embedder))
+    with pytest.raises(ArithmeticError):
+        getattr(embedder, method)(np.zeros((1, 6, 6, 1)))
+    assert vars(embedder) == before
+    assert embedder.image_shape_ == (4, 4, 1)
+    assert recorder.events[-1] == "teardown"
+
+
 @pytest.mark.parametrize(
     ("parameters", "previous", "expected"),
     [

@@ -12,6 +12,7 @@ import contextlib
 import gc
 import logging
 import pickle
+import signal
 import weakref
 import keras
 import tensorflow
@@ -95,6 +96,23 @@ weights = [each.model_.get_weights() for each in fits]
 print(all(map(np.array_equal, *weights)), fits[0].history_ == fits[1].history_)
 print(held())
 print(sum("retracing" in message for message in messages))
+
+signal.signal(signal.SIGINT, signal.default_int_handler)
+reached = []
+
+class Press(keras.callbacks.Callback):
+    def on_test_begin(self, logs=None):
+        reached.append("validation")
+        signal.raise_signal(signal.SIGINT)
+
+    def on_test_end(self, logs=None):
+        reached.append("end")
+
+with strategy.scope():
+    try:
+        KerasImageClassifier(callbacks=Press).fit(X, y, X_val=X, y_val=y)
+    except KeyboardInterrupt:
+        print(reached)
 """
 
 
@@ -102,7 +120,7 @@ print(sum("retracing" in message for message in messages))
 def printed():
     done = subprocess.run([sys.executable, "-c", CODE], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    return done.stdout.splitlines()[-8:]
+    return done.stdout.splitlines()[-9:]
 
 
 def test_repair_fit_under_mirrored_strategy_trains_on_two_devices(printed):
@@ -124,3 +142,8 @@ def test_repair_close_lets_samples_go_after_a_fit(printed):
 
 def test_repair_quiet_about_retracing_drops_the_message(printed):
     assert printed[7] == "0"
+
+
+def test_an_interrupt_on_two_devices_is_heard_after_a_batch(printed):
+    """Of the validation data, too."""
+    assert printed[8] == "['validation']"

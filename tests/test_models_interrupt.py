@@ -3,6 +3,7 @@
 import gc
 import signal
 import threading
+import time
 import weakref
 
 import keras
@@ -10,7 +11,10 @@ import numpy as np
 import pytest
 from sklearn.model_selection import GridSearchCV
 
-from skimgclf import KerasImageClassifier
+from skimgclf import ImageLoader, KerasImageClassifier
+from skimgclf.images import LazyImages
+from skimgclf.models import _start
+from skimgclf.models._training import loop
 
 
 @pytest.fixture(autouse=True)
@@ -133,3 +137,61 @@ def test_a_search_is_interrupted(digits):
     search = GridSearchCV(classifier, {"epochs": [1, 2]}, cv=2)
     with pytest.raises(KeyboardInterrupt):
         search.fit(*digits)
+
+
+def test_an_interrupt_is_heard_while_images_are_read(monkeypatch, digits):
+    """However long their files take."""
+    released, read, pressed = threading.Event(), LazyImages.read, []
+
+    def read_slowly(self, key):
+        released.wait(5)
+        return read(self, key)
+
+    def press_and_note():
+        pressed.append(time.perf_counter())
+        press()
+
+    monkeypatch.setattr(LazyImages, "read", read_slowly)
+    X = ImageLoader(image_size=(8, 8), lazy=True).transform(list(digits[0][:64]))
+    classifier = quick(callbacks=[calls(on_epoch_begin=press_and_note)])
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            classifier.fit(X, digits[1][:64])
+        assert time.perf_counter() - pressed[0] < 1
+    finally:
+        released.set()
+
+
+@pytest.mark.parametrize(
+    ("begin", "end"),
+    [("on_epoch_begin", "on_epoch_end"), ("on_test_begin", "on_test_end")],
+)
+def test_an_interrupt_on_several_devices_is_heard_after_a_batch(
+    digits, monkeypatch, begin, end
+):
+    monkeypatch.setattr(loop, "trains_on_several_devices", lambda: True)
+    X, y = digits
+    seen = []
+    hooks = calls(**{begin: press, end: lambda: seen.append(1)})
+    classifier = quick(callbacks=[hooks])
+    with pytest.raises(KeyboardInterrupt):
+        classifier.fit(X, y, X_val=X, y_val=y)
+    assert seen == []
+
+
+def test_an_interrupt_waits_until_keras_is_imported(monkeypatch):
+    """Of a module of which a part was run only, the next import would fail."""
+    reached = []
+
+    def press_and_go_on():
+        press()
+        reached.append("after")
+        return True
+
+    monkeypatch.setattr(_start, "_has_driver", press_and_go_on)
+    with pytest.raises(KeyboardInterrupt):
+        _start.import_keras.__wrapped__()
+    assert reached == ["after"]
+    monkeypatch.undo()
+    _start.import_keras.__wrapped__()
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler

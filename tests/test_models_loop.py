@@ -15,8 +15,9 @@ def quick(**parameters):
     return KerasImageClassifier(**{**defaults, **parameters})
 
 
-def make_batches(shape, batch_size=32):
-    samples = Samples(np.zeros((500, *shape), "float32"), np.zeros(500, int), None)
+def make_batches(shape, batch_size=32, n_samples=500):
+    X = np.zeros((n_samples, *shape), "float32")
+    samples = Samples(X, np.zeros(n_samples, int), None)
     return Batches(samples, batch_size=batch_size)
 
 
@@ -40,6 +41,32 @@ def make_network(shape, **layers):
 def test_batches_are_joined_up_to_some_megabytes(shape, expected):
     network = make_network(shape)
     assert loop.count_joined(network, make_batches(shape)) == expected
+
+
+@pytest.mark.parametrize("shape", [(784,), (8,)])
+def test_the_larger_batches_of_training_and_validation_count(shape):
+    network = make_network(shape)
+    few, many = make_batches(shape, 500, n_samples=20), make_batches(shape, 500)
+    expected = loop.count_joined(network, many)
+    assert loop.count_joined(network, few, many) == expected
+    assert loop.count_joined(network, many, few) == expected
+    assert loop.count_joined(network, many, None) == expected
+
+
+def test_no_call_takes_more_than_some_megabytes_of_validation_data(digits, monkeypatch):
+    X, y = digits
+    X_val, y_val = np.repeat(X, 60, axis=0), np.repeat(y, 60)
+    assert X_val.nbytes > loop._N_BYTES
+    read, sizes = Batches.read, []
+
+    def read_and_note(*given):
+        batch = read(*given)
+        sizes.append(batch[0].nbytes)
+        return batch
+
+    monkeypatch.setattr(Batches, "read", read_and_note)
+    quick(batch_size=500, epochs=1).fit(X[:20], y[:20], X_val=X_val, y_val=y_val)
+    assert max(sizes) <= loop._N_BYTES
 
 
 def test_costly_networks_join_fewer_batches():
@@ -120,21 +147,33 @@ def test_repair_restore_function_lets_keras_train_afterwards(digits):
     assert quick(warm_start=True).fit(X, y).partial_fit(X, y).n_iter_ == 3
 
 
+@pytest.mark.slow
 def test_a_compiled_step_gives_the_same_numbers(digits, monkeypatch):
-    """As on a GPU, where Keras compiles the step."""
+    """As on a GPU, where Keras compiles the step: but for rounding."""
     X, y = digits
-    plain = quick().fit(X, y)
-    compiled = keras.Model.compile
-    monkeypatch.setattr(
-        keras.Model,
-        "compile",
-        lambda self, *given, **named: compiled(self, *given, **named, jit_compile=True),
-    )
-    other = quick(batch_size=32, architecture=lambda image_shape: flat(image_shape))
-    other = other.fit(X, y)
+    plain = quick(architecture=flat).fit(X, y)
+    compile_plainly = keras.Model.compile
+
+    def compile_by_xla(network, *given, **named):
+        compile_plainly(network, *given, **named, jit_compile=True)
+
+    monkeypatch.setattr(keras.Model, "compile", compile_by_xla)
+    other, again = [quick(architecture=flat).fit(X, y) for _ in range(2)]
     assert other.model_.jit_compile
+    assert again.model_.jit_compile
     assert not plain.model_.jit_compile
     assert other.history_["loss"][1] < other.history_["loss"][0]
+    assert other.history_ == again.history_
+    for name, values in plain.history_.items():
+        np.testing.assert_allclose(other.history_[name], values, rtol=1e-4)
+    for mine, same, expected in zip(
+        other.model_.get_weights(),
+        again.model_.get_weights(),
+        plain.model_.get_weights(),
+        strict=True,
+    ):
+        np.testing.assert_array_equal(mine, same)
+        np.testing.assert_allclose(mine, expected, atol=1e-5)
 
 
 def flat(image_shape):

@@ -12,6 +12,7 @@ from sklearn.pipeline import Pipeline
 
 from skimgclf import ImageLoader, KerasImageClassifier
 from skimgclf.exceptions import ImageLoadError, ImageLoadWarning
+from skimgclf.models._training.read_ahead import BatchReader
 
 SMALL = {"hidden_layer_sizes": (8,), "epochs": 2, "random_state": 0}
 
@@ -214,6 +215,26 @@ def test_streaming_refuses_no_images_at_all(files):
     ):
         with pytest.raises(ValueError, match=r"is empty: found LazyImages of 0"):
             use()
+
+
+def test_threads_read_all_batches_of_the_next_call(files):
+    """So that they work while a program trains on those of this call."""
+    X = load(files[0], lazy=True)
+    reader = BatchReader(X, 10)
+    reader.start(np.arange(200)[::-1])
+    whole = np.asarray(X)[::-1]
+    try:
+        np.testing.assert_array_equal(reader.read(0, 8), whole[:80])
+        ahead = dict(reader._pending)
+        assert sorted(ahead) == [*range(8, 16)]
+        for index, future in ahead.items():
+            samples, errors = future.result(timeout=10)
+            np.testing.assert_array_equal(samples, whole[10 * index :][:10])
+            assert errors == []
+        np.testing.assert_array_equal(reader.read(8, 8), whole[80:160])
+        np.testing.assert_array_equal(reader.read(16, 8), whole[160:])
+    finally:
+        reader.close()
 
 
 def test_streaming_refuses_images_of_another_size(files):

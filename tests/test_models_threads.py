@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from skimgclf import ImageEmbedder, KerasImageClassifier
+from skimgclf.models import _embedder
 
 # Another number of rows at once, or another traced function, adds in another order.
 ROUNDING = 1e-6
@@ -107,3 +108,20 @@ def test_an_embedder_follows_the_weights_of_its_model():
     before = embedder.fit_transform(images)
     network.set_weights([2 * values for values in network.get_weights()])
     np.testing.assert_allclose(embedder.transform(images), 2 * before, rtol=1e-5)
+
+
+def test_a_refit_of_an_embedder_beside_transform_changes_nothing_in_it(monkeypatch):
+    check = _embedder._check_images
+
+    def check_and_refit(estimator, X, *, reset):
+        if not reset:
+            embedder.set_params(pooling="max").fit(np.ones((2, 6, 6, 3)))
+        return check(estimator, X, reset=reset)
+
+    layers = keras.Input((None, None, 3)), keras.layers.Conv2D(2, 3)
+    images = np.random.default_rng(0).random((2, 4, 4, 3), dtype="float32")
+    embedder = ImageEmbedder(keras.Sequential(layers)).fit(images)
+    expected = embedder.transform(images)
+    monkeypatch.setattr(_embedder, "_check_images", check_and_refit)
+    np.testing.assert_array_equal(embedder.transform(images), expected)
+    assert embedder.image_shape_ == (6, 6, 3)

@@ -23,9 +23,16 @@ from skimgclf.models._predict import (
     average_flipped,
     predict_in_batches,
 )
-from skimgclf.models._state import pack_state, unpack_state
+from skimgclf.models._state import needs_tensorflow, pack_state, unpack_state
 from skimgclf.models._training.optimizer_copy import pack_optimizer
-from skimgclf.models._training.rollback import adopt, detach
+from skimgclf.models._training.rollback import (
+    adopt,
+    adopted,
+    copy_values,
+    detach,
+    restored_on_failure,
+)
+from skimgclf.models._training.schedule import list_variables
 
 
 class KerasImageClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
@@ -360,9 +367,10 @@ default=None
         task.start(count_epochs(TABLE.read(self), vars(self).get("_training")))
         learner = detach(self)
         reporter = EpochReporter(task)
-        learner._fit(X, y, sample_weight, validation=validation, reporter=reporter)
-        adopt(self, learner)
-        task.end()
+        with learner._undone_on_failure():
+            learner._fit(X, y, sample_weight, validation=validation, reporter=reporter)
+            with adopted(self, learner):
+                task.end()
         return self
 
     def partial_fit(self, X, y, classes=None, sample_weight=None):
@@ -539,6 +547,19 @@ default=None
         with self._predictor.held() if previous else contextlib.nullcontext():
             self._learn(learn(self, data, parameters, previous, **options))
 
+    @contextlib.contextmanager
+    def _undone_on_failure(self):
+        """Undo a further training where a callback of scikit-learn fails after it."""
+        previous = vars(self).get("_training")
+        if previous is None or not self.warm_start:
+            yield
+            return
+        optimizer = getattr(previous.network, "optimizer", None)
+        with self._predictor.held(), restored_on_failure(previous.network) as saved:
+            if optimizer is not None:
+                saved += copy_values(list_variables(optimizer))
+            yield
+
     def _learn(self, training):
         before = vars(self).get("_training")
         if before is None or before.holder is not training.holder:
@@ -557,7 +578,7 @@ default=None
         raise missing_error(self, name)
 
     def __setstate__(self, state):
-        if is_forked():
+        if is_forked() and needs_tensorflow(state):
             learnt = ["_training", "_predictor"]
             hidden = postpone(state, optimizer=["optimizer"], _packed=learnt)
             return super().__setstate__(hidden)

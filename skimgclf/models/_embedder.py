@@ -49,7 +49,7 @@ from skimgclf.models._networks.pretrained import (
 from skimgclf.models._predict import predict_in_batches
 from skimgclf.models._start import keras, tensorflow
 from skimgclf.models._state import pack_network, unpack_network
-from skimgclf.models._training.rollback import adopt, detach
+from skimgclf.models._training.rollback import adopted, detach
 
 TABLE = ParameterTable(
     "ImageEmbedder",
@@ -190,8 +190,10 @@ class ImageEmbedder(
         """
         task = FitTask(self, X, y)
         task.start(0)
-        self._fit(X)
-        task.end()
+        learner = detach(self)
+        learner._fit(X)
+        with adopted(self, learner):
+            task.end()
         return self
 
     @with_callbacks
@@ -210,10 +212,14 @@ class ImageEmbedder(
         features : ndarray of shape (n_samples, n_features_out), float32
         """
         task = FitTask(self, X, y)
-        images = self._fit(X)
+        learner = detach(self)
+        images = learner._fit(X)
         task.start_rows(len(images))
-        features = self._embed(images, task)
-        task.end()
+        features = learner._embed(images, task)
+        # scikit-learn keeps the state of its callbacks in attributes of the estimator.
+        vars(learner).update({**vars(self), **vars(learner)})
+        with adopted(self, learner):
+            task.end()
         return features
 
     def transform(self, X):
@@ -229,18 +235,17 @@ class ImageEmbedder(
         features : ndarray of shape (n_samples, n_features_out), float32
         """
         check_is_fitted(self)
-        self._check_parameters()
-        return self._embed(_check_images(self, X, reset=False))
+        seen = detach(self)  # of one fit, whatever other threads do
+        seen._check_parameters()
+        return seen._embed(_check_images(seen, X, reset=False))
 
     def _fit(self, X):
         """Learn the shape of images, and return them validated."""
         self._check_parameters()
-        learner = detach(self)
-        X = _check_images(learner, X, reset=True)
-        loaded = learner._load()
-        learner.weights_hash_ = loaded.digest
-        learner._n_features_out = loaded.network.output_shape[1]
-        adopt(self, learner)
+        X = _check_images(self, X, reset=True)
+        loaded = self._load()
+        self.weights_hash_ = loaded.digest
+        self._n_features_out = loaded.network.output_shape[1]
         return X
 
     def _embed(self, X, task=None):

@@ -9,6 +9,8 @@ import sys
 import tempfile
 import threading
 
+from skimgclf.models._training.interrupt import holding_interrupts
+
 # Known lines of a start: each is printed by every process on some machine where
 # TensorFlow works as it should. 303 means that there is no driver, and 100 no GPU.
 _SENTENCES = (
@@ -109,7 +111,8 @@ def _has_driver():
 @functools.cache
 def import_keras():
     """Import Keras and TensorFlow, without the lines of TensorFlow's start."""
-    with without_start_lines():
+    # A module of which only a part was run would fail at its next import.
+    with holding_interrupts(), without_start_lines():
         import tensorflow
 
         # Where there is a driver, a process that asks it can't be forked any more.

@@ -11,6 +11,7 @@ import json
 
 import numpy as np
 
+from skimgclf.models._dense import is_dense
 from skimgclf.models._networks.architectures import build_network
 from skimgclf.models._networks.kinds import Kind, kind_of
 from skimgclf.models._start import keras
@@ -213,6 +214,28 @@ def unpack_state(packed):
     )
     holder = NetworkHolder(packed=packed)
     return state, Training(**{**training, "holder": holder, "settings": settings})
+
+
+def needs_tensorflow(packed):
+    """Tell whether TensorFlow is needed to unpack a state and to predict with it.
+
+    Parameters
+    ----------
+    packed : dict of str to object
+        From `pack_state`, perhaps through a pickle.
+
+    Returns
+    -------
+    is_needed : bool
+        False for dense networks that NumPy computes, with the name of an optimizer.
+    """
+    optimizers, parts = [packed.get("optimizer")], packed.get("_packed")
+    if parts is not None:
+        training, (description, _) = parts["training"], parts["network"]
+        if not is_dense(training["blueprint"], description["dtype_policy"]):
+            return True
+        optimizers += [training["settings"].optimizer, parts["optimizer"]]
+    return not all(each is None or isinstance(each, str) for each in optimizers)
 
 
 def is_rebuilt_by_name(blueprint):

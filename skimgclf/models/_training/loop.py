@@ -42,14 +42,12 @@ def looping(network, batches, validation_batches=None, *, one_by_one=False):
     """
     parts = {"train": batches, "test": validation_batches}
     if trains_on_several_devices():
-        for name, part in parts.items():
-            replace_function(network, name, None)
-            if part is not None:
-                part.is_peeked = True
-        with quiet_about_retracing():
+        for part in filter(None, parts.values()):
+            part.is_peeked = True
+        with _hearing_interrupts(network, parts), quiet_about_retracing():
             yield batches, validation_batches
         return
-    n_joined = 1 if one_by_one else count_joined(network, batches)
+    n_joined = 1 if one_by_one else count_joined(network, *parts.values())
     loops = [
         _start_loop(network, name, part, n_joined)
         for name, part in parts.items()
@@ -69,6 +67,28 @@ def looping(network, batches, validation_batches=None, *, one_by_one=False):
             loop.stop()
 
 
+@contextlib.contextmanager
+def _hearing_interrupts(network, names):
+    """Let Keras' own functions hear Ctrl-C after each batch."""
+    functions = {name: restore_function(network, name) for name in names}
+    for name, function in functions.items():
+        replace_function(network, name, _hear_after(function))
+    try:
+        yield
+    finally:
+        for name, function in functions.items():
+            replace_function(network, name, function)
+
+
+def _hear_after(function):
+    def run(iterator):
+        logs = function(iterator)
+        hear_interrupt()
+        return logs
+
+    return run
+
+
 def _count(n_batches):
     return tensorflow.data.Dataset.range(n_batches).batch(1)
 
@@ -82,15 +102,24 @@ def _start_loop(network, name, batches, n_joined):
     return loop
 
 
-def count_joined(network, batches):
-    """Return the number of batches for one call of a network's program.
+def count_joined(network, *parts):
+    """Return the number of batches for one call of a network's programs.
 
     It depends on nothing but the network and the batches, so that fits with the same
-    seed do the same everywhere.
+    seed do the same everywhere. Keras has one number for training and validation.
+
+    Parameters
+    ----------
+    network : keras.Model
+        Compiled.
+    *parts : Batches or None
+        The training data, and the validation data or None.
     """
-    blank = batches.make_blank()
-    n_bytes = sum(part.nbytes for part in blank)
-    cost = len(blank[0]) * (count_multiplications(network) + 1)
+    blanks = [part.make_blank() for part in parts if part is not None]
+    # The batches of little training data are small, and those of validation large.
+    n_bytes = max(sum(part.nbytes for part in blank) for blank in blanks)
+    n_samples = max(len(blank[0]) for blank in blanks)
+    cost = n_samples * (count_multiplications(network) + 1)
     return max(1, min(_N_JOINED, _N_BYTES // n_bytes, _N_MULTIPLICATIONS // cost))
 
 

@@ -1,6 +1,6 @@
 """Read batches of samples: from an array, or ahead from disk by threads."""
 
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 
 import numpy as np
 
@@ -8,6 +8,10 @@ from skimgclf._validation import warn_user
 from skimgclf.exceptions import ImageLoadWarning
 from skimgclf.images import LazyImages
 from skimgclf.models._start import read_floatx
+from skimgclf.models._training.interrupt import hear_interrupt
+
+# Seconds of waiting for a batch after which Ctrl-C is heard.
+_PAUSE = 0.1
 
 
 class BatchReader:
@@ -75,8 +79,11 @@ class BatchReader:
         """
         if self._pool is None:
             return scale_samples(self._X[self.key_of(index, n_joined)])
+        # While a program runs, threads read all batches of the call after it.
+        n_ahead = max(self._n_ahead, 2 * n_joined)
+        self._read_ahead(range(index, min(index + n_ahead, self.n_batches)))
         last = min(index + n_joined, self.n_batches)
-        parts = [self._read_ahead(each) for each in range(index, last)]
+        parts = [self._take(each) for each in range(index, last)]
         return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
     def make_blank(self):
@@ -87,7 +94,8 @@ class BatchReader:
     def close(self):
         """Stop reading ahead, and release the samples."""
         if self._pool is not None:
-            self._pool.shutdown(cancel_futures=True)
+            # What is still being read after an error or Ctrl-C is not waited for.
+            self._pool.shutdown(wait=not self._pending, cancel_futures=True)
         self._X = None
         self._pending = {}
 
@@ -97,21 +105,34 @@ class BatchReader:
         samples = slice(index * size, (index + n_joined) * size)
         return samples if self._rows is None else self._rows[samples]
 
-    def _read_ahead(self, index):
-        for ahead in range(index, min(index + self._n_ahead, self.n_batches)):
-            if ahead not in self._pending:
-                key = self.key_of(ahead)
-                self._pending[ahead] = self._pool.submit(self._decode, key)
+    def _read_ahead(self, indices):
+        for index in indices:
+            if index not in self._pending:
+                key = self.key_of(index)
+                self._pending[index] = self._pool.submit(_decode, self._X, key)
+
+    def _take(self, index):
+        _wait_for(self._pending[index])
         try:
-            return self._pending.pop(index).result()
+            samples, errors = self._pending.pop(index).result()
         except Exception as error:
             self.failure = error, error.__cause__
             raise
-
-    def _decode(self, key):
-        images, errors = self._X.read(key)
         self.filled.update({error[0]: error for error in errors})
-        return scale_samples(images)
+        return samples
+
+
+def _decode(X, key):
+    images, errors = X.read(key)
+    return scale_samples(images), errors
+
+
+def _wait_for(future):
+    """Wait for a batch, and hear Ctrl-C meanwhile."""
+    hear_interrupt()
+    while not future.done():
+        wait([future], timeout=_PAUSE)
+        hear_interrupt()
 
 
 def scale_samples(X):

@@ -25,6 +25,22 @@ def adopt(estimator, learner):
 
 
 @contextlib.contextmanager
+def adopted(estimator, learner):
+    """Take over all attributes of the trained estimator, unless the context fails.
+
+    Callbacks of scikit-learn see the fitted estimator at the end of a fit, and may
+    raise an error then.
+    """
+    before = vars(estimator)
+    adopt(estimator, learner)
+    try:
+        yield
+    except BaseException:
+        estimator.__dict__ = before
+        raise
+
+
+@contextlib.contextmanager
 def restored_on_failure(network):
     """Restore the variables and the optimizer of a network when training fails.
 
