@@ -2,13 +2,14 @@
 
 import io
 import struct
+import time
 import zlib
 
 import cv2
 import numpy as np
 import pytest
 from image_corpus import FULL_SIZE, refuse
-from PIL import Image, PngImagePlugin
+from PIL import Image, ImageOps, PngImagePlugin
 from sample_images import (
     HEIGHT,
     WIDTH,
@@ -252,6 +253,72 @@ def test_png_is_turned_by_xmp_where_exif_says_nothing():
     content = join_chunks(add_chunks(encode(store(scene, 6), "PNG"), chunk))
     image = read_image(content, image_size=FULL_SIZE)
     assert np.abs(image[:, :, 0] - luma(scene)).max() < 0.003
+
+
+XMP = b'<x:xmpmeta><rdf:Description tiff:Orientation="6"/></x:xmpmeta>'
+EXIF = make_exif(6).tobytes()
+HEX_EXIF = b"\nexif\n%8d\n%s\n" % (len(EXIF), EXIF.hex().encode())
+RAW_PROFILE = b"Raw profile type exif\0"
+
+TURNING_TEXTS = {
+    "tEXt": [(b"tEXt", RAW_PROFILE + HEX_EXIF)],
+    "zTXt": [(b"zTXt", RAW_PROFILE + b"\0" + zlib.compress(HEX_EXIF))],
+    "iTXt": [(b"iTXt", RAW_PROFILE + bytes(4) + HEX_EXIF)],
+    "bytes": [(b"tEXt", b"exif\0" + EXIF)],
+    "XMP": [(b"iTXt", b"XML:com.adobe.xmp\0\0\0\0\0" + XMP)],
+    "packed XMP": [(b"iTXt", b"XML:com.adobe.xmp\0\1\0\0\0" + zlib.compress(XMP))],
+    "XMP as text": [(b"zTXt", b"XML:com.adobe.xmp\0\0" + zlib.compress(XMP))],
+    "broken": [(b"zTXt", RAW_PROFILE + b"\0no zlib")],
+    "of a method": [(b"iTXt", RAW_PROFILE + b"\1\1\0\0" + zlib.compress(HEX_EXIF))],
+    "no hex": [(b"tEXt", RAW_PROFILE + b"\nexif\n9\nno hex\n")],
+    "too few parts": [(b"iTXt", RAW_PROFILE + b"\0\0en")],
+    "another name": [(b"zTXt", b"Comment\0\0" + zlib.compress(HEX_EXIF))],
+    "beside a remark": [
+        (b"zTXt", RAW_PROFILE + b"\0" + zlib.compress(HEX_EXIF)),
+        (b"tEXt", b"Comment\0" + bytes(99)),
+        (b"iTXt", b"XML:com.adobe.xmp\0\0\0\0\0" + XMP.replace(b"6", b"3")),
+    ],
+}
+
+
+def turn_as_pillow(content):
+    """Return an image as `ImageOps.exif_transpose` turns it."""
+    image = reopen(content)
+    try:
+        return np.asarray(ImageOps.exif_transpose(image))
+    except ValueError:  # EXIF that isn't hexadecimal
+        return np.asarray(image)
+
+
+@pytest.mark.parametrize("behind", [False, True])
+@pytest.mark.parametrize("deep", [False, True])
+@pytest.mark.parametrize("name", TURNING_TEXTS)
+def test_png_is_turned_by_texts_as_pillow_turns_it(name, deep, behind):
+    """Older programs write EXIF as a text, and XMP may be compressed."""
+    scene = store(make_scene(), 6)
+    plain = encode(scene, "PNG")
+    expected = turn_as_pillow(join_chunks(add_chunks(plain, *TURNING_TEXTS[name])))
+    if deep:
+        plain = write_deep(scene.astype(np.uint16) * 257, kinds=(0,))
+    chunks = split_chunks(plain)
+    place = -1 if behind else 1
+    chunks[place:place] = TURNING_TEXTS[name]
+    content = join_chunks(chunks)
+    for source in [content, Image.open(io.BytesIO(content))]:
+        options = {"image_size": expected.shape[:2], "color_mode": "rgb"}
+        image = read_image(source, **options)
+        assert np.abs(image * 255 - expected).max() < 0.01
+
+
+def test_png_with_an_endless_text_is_read_soon():
+    """Only the start of a text is unpacked, and of several ones the last."""
+    packed = zlib.compress(HEX_EXIF + b" " * 2**26)
+    texts = [(b"zTXt", RAW_PROFILE + b"\0" + packed)] * 40
+    content = join_chunks(add_chunks(encode(store(make_scene(), 6), "PNG"), *texts))
+    start = time.perf_counter()
+    image = read_image(content, image_size=FULL_SIZE)
+    assert time.perf_counter() - start < 1
+    assert np.abs(image[:, :, 0] - luma(make_scene())).max() < 0.003
 
 
 def test_png_with_exif_of_a_wrong_checksum_is_not_turned():
