@@ -2,6 +2,7 @@
 
 import io
 import re
+import time
 
 import numpy as np
 import pytest
@@ -106,6 +107,17 @@ def test_jpeg_without_one_of_its_restart_markers_is_refused(photo, mode, subsamp
     assert "its last restart markers are missing" in refuse(damaged).reason
     gone = content[: places[3]] + content[places[11] :]  # eight markers, and their data
     assert "its last restart markers are missing" in refuse(gone).reason
+
+
+def test_jpeg_of_a_few_bytes_that_claims_to_be_huge_is_refused_soon():
+    """Its 67 million restart markers aren't counted one by one."""
+    content = encode(Image.new("L", (9, 9)), "JPEG", restart_marker_blocks=1)
+    frame, interval = content.index(b"\xff\xc0"), content.index(b"\xff\xdd")
+    assert content[interval : interval + 6] == b"\xff\xdd\0\4\0\1"
+    huge = content[: frame + 5] + b"\xff" * 4 + content[frame + 9 :]
+    start = time.perf_counter()
+    assert "restart markers are missing" in refuse(huge).reason
+    assert time.perf_counter() - start < 1
 
 
 def test_jpeg_with_one_more_restart_marker_is_read(photo):
