@@ -258,6 +258,46 @@ def test_tiff_that_is_not_read_is_refused_by_its_own_reason(content, reason):
     assert reason in refuse(content()).reason
 
 
+THUMBNAIL, SUBDIRECTORIES = (254, 4, [1]), (330, 4, [9])
+
+
+@pytest.mark.parametrize(
+    "tags",
+    [
+        [(50706, 4, [0x0104])],  # DNG
+        [THUMBNAIL, SUBDIRECTORIES],  # NEF and ARW
+        [THUMBNAIL, (330, 4, [9, 9, 9])],
+        [(259, 3, [65535])],  # PEF
+    ],
+)
+@pytest.mark.parametrize("order", ["<", ">"])
+def test_tiff_of_a_raw_photo_is_refused_by_name(tags, order):
+    """Its first image is a thumbnail of the photo."""
+    options = {"bits": [8] * 3, "photometric": 2, "order": order, "tags": tags}
+    content = make_tiff(make_scene().tobytes(), **options)
+    assert "camera's raw file" in refuse(content).reason
+    if tags[0][0] != 259:
+        assert "camera's raw file" in refuse(Image.open(io.BytesIO(content))).reason
+
+
+def test_tiff_of_canons_raw_is_refused_by_name():
+    """Canon writes "CR" and a version behind the offset of the first directory."""
+    content = make_tiff(bytes(2248), bits=[8], photometric=1)
+    start = content[:4] + struct.pack("<I", 16) + b"CR\2\0\0\0\0\0"
+    assert "camera's raw file" in refuse(start + content[8:]).reason
+    read_image(start.replace(b"CR", b"\0\0") + content[8:], image_size=FULL_SIZE)
+
+
+@pytest.mark.parametrize(
+    "tags", [[THUMBNAIL], [SUBDIRECTORIES], [(254, 4, [0]), SUBDIRECTORIES]]
+)
+def test_tiff_pyramids_and_single_thumbnails_are_read(tags):
+    """The first image of a pyramid is the largest, and others are behind tag 330."""
+    content = make_tiff(make_scene().tobytes(), bits=[8] * 3, photometric=2, tags=tags)
+    gray = read_image(content, image_size=FULL_SIZE)[:, :, 0]
+    assert np.abs(gray - luma(make_scene())).max() < 0.003
+
+
 def make_twelve_bits():
     """Write a 12-bit file of one gray, 2000 of 4095."""
     values = np.full((HEIGHT, WIDTH), 2000)

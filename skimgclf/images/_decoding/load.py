@@ -53,6 +53,7 @@ from skimgclf.images._decoding.tiff import (
     TIFF_STARTS,
     check_directory,
     explain_unread,
+    refuse_raw,
     refuse_samples,
 )
 from skimgclf.images._decoding.tiff_directory import (
@@ -207,6 +208,7 @@ def _load_once(stream, png, max_pixels, draft, strict):
         directory = None
         if start.startswith(TIFF_STARTS):
             directory = read_directory(stream)
+            refuse_raw(directory)
             refuse_samples(directory)
             if needs_planes(directory):
                 return _load_planes(stream, directory, max_pixels)
@@ -350,6 +352,7 @@ def load_pil_image(image, max_pixels):
         stream = find_stream(image) if image.format in _CHECKED else None
         if stream is not None and image.format == "TIFF":
             directory = read_directory(stream)
+            refuse_raw(directory)
             refuse_samples(directory)
             if needs_planes(directory):
                 return _load_planes(stream, directory, max_pixels)

@@ -41,7 +41,7 @@ _DICOM = _say_not_read(
 _EXR = _say_not_read(
     "an OpenEXR", "its floats have no white; scale them to [0, 1] and pass the array"
 )
-_RAW_PHOTO = _say_not_read(
+RAW_PHOTO = _say_not_read(
     "a camera's raw", "develop it to JPEG or TIFF, as rawpy or dcraw does"
 )
 
@@ -68,9 +68,9 @@ _NOT_IMAGES = (
     (b"\x76\x2f\x31\x01", _EXR),
     (b"#?RADIANCE", _say_not_read("a Radiance HDR", "scale it to [0, 1] yourself")),
     (b"II\xbc", _say_not_read("a JPEG XR")),
-    (b"FUJIFILMCCD-RAW", _RAW_PHOTO),
-    (b"IIRO", _RAW_PHOTO),
-    (b"IIU\x00", _RAW_PHOTO),
+    (b"FUJIFILMCCD-RAW", RAW_PHOTO),
+    (b"IIRO", RAW_PHOTO),
+    (b"IIU\x00", RAW_PHOTO),
     (b"gimp xcf", _say_not_read("a GIMP (XCF)", "export it")),
     (b"qoif", _say_not_read("a QOI")),
     (b"DDS ", _say_not_read("a DDS")),
@@ -82,7 +82,7 @@ _NOT_IMAGES = (
 _BRANDS = {
     "avif": _AVIF,
     "avis": _AVIF,
-    "crx ": _RAW_PHOTO,
+    "crx ": RAW_PHOTO,
     "jxl ": _JPEG_XL,
 }
 

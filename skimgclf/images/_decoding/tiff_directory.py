@@ -34,6 +34,12 @@ PIXEL_TAGS = {
     ),
 }
 
+# Tags that tell cameras' raw files: NewSubfileType, SubIFDs, and DNG's version.
+SUBFILE, SUBDIRECTORIES, DNG_VERSION = 254, 330, 50706
+
+# The tags whose values are kept.
+_READ_TAGS = {*PIXEL_TAGS, SUBFILE}
+
 # TIFF 6.0, section 2: bytes of one value of each field type; 13 to 18 are BigTIFF's.
 _TYPE_SIZES = dict(
     enumerate([1, 1, 2, 4, 8, 1, 1, 2, 4, 8, 4, 8, 4, 2, 2, 8, 8, 8], start=1)
@@ -66,12 +72,15 @@ class Directory(NamedTuple):
         By tag; empty for values that aren't integers.
     places : dict of int to tuple of two int
         By tag, the offset and number of bytes of values that an entry doesn't hold.
+    start : bytes
+        The first bytes of the file.
     """
 
     order: str
     is_big: bool
     values: dict
     places: dict
+    start: bytes
 
     def get(self, tag, default=None):
         """Return the first value of a tag."""
@@ -122,15 +131,15 @@ def _read_directory(stream, length):
                     raise damaged(f"tag {tag} leads out of the file")
                 continue
             places[tag] = offset, n_bytes
-            if tag in PIXEL_TAGS:
+            if tag in _READ_TAGS:
                 stream.seek(offset)
                 value = stream.read(n_bytes)
         values[tag] = ()
-        if tag in PIXEL_TAGS and kind in _INTEGERS:
+        if tag in _READ_TAGS and kind in _INTEGERS:
             values[tag] = struct.unpack_from(
                 f"{order}{n_values}{_INTEGERS[kind]}", value
             )
-    return Directory(order, version == 43, values, places)
+    return Directory(order, version == 43, values, places, start)
 
 
 def _read_entries(stream, start, order, layout):
