@@ -186,6 +186,23 @@ def test_mpo_that_is_cut_is_refused(photo):
     assert "cut short" in refuse(damaged).reason
 
 
+def test_repair_cut_out_frame_reads_the_image_of_an_mpo_that_was_chosen(photo):
+    """It is checked as the first one is."""
+    second = photo.transpose(Image.Transpose.ROTATE_180)
+    options = {"save_all": True, "append_images": [second], "quality": 90}
+    content = encode(photo, "MPO", **options)
+    opened = Image.open(io.BytesIO(content))
+    for number, picture in [(1, second), (0, photo), (1, second)]:
+        opened.seek(number)
+        alone = Image.open(io.BytesIO(encode(picture, "JPEG", quality=90)))
+        expected = read_image(alone, image_size=(19, 30))
+        assert np.array_equal(read_image(opened, image_size=(19, 30)), expected)
+    cut = Image.open(io.BytesIO(content[:-3000] + END))
+    read_image(cut, image_size=(19, 30))
+    cut.seek(1)
+    assert "cut short" in refuse(cut).reason
+
+
 def test_repair_decoding_from_finds_cut_jpegs_given_as_pil_images(content, tmp_path):
     """An opened image is read as its file is, and stays as it was."""
     path = tmp_path / "cut.jpg"

@@ -448,6 +448,36 @@ def test_png_of_deep_colours_has_its_transparent_colour_alone():
     assert image[0, :, 3].tolist() == [1, 0, 1, 1]
 
 
+def animate(values, extra=()):
+    """Write an animation of one frame of 16-bit colours, and of the same upside down."""
+    chunks = split_chunks(write_deep(values, extra=extra))
+    other = split_chunks(write_deep(values[::-1]))[1][1]
+    height, width = values.shape[:2]
+    frames = [
+        [b"fcTL", struct.pack(">5I2H2B", number, width, height, 0, 0, 1, 9, 0, 0)]
+        for number in (0, 1)
+    ]
+    more = [frames[1], [b"fdAT", struct.pack(">I", 2) + other]]
+    first = [chunks[0], [b"acTL", struct.pack(">2I", 2, 0)], *chunks[1:-2], frames[0]]
+    return join_chunks([*first, chunks[-2], *more, chunks[-1]])
+
+
+def test_png_frame_that_was_chosen_of_a_deep_animation_is_read():
+    """Pillow reads later frames; with a transparent colour it can't."""
+    values = np.zeros((8, 8, 3), dtype=np.uint16)
+    values[:4] = 65535
+    opened = Image.open(io.BytesIO(animate(values)))
+    for number, expected in [(0, [1, 0]), (1, [0, 1]), (0, [1, 0])]:
+        opened.seek(number)
+        image = read_image(opened, image_size=(8, 8))
+        assert image[[0, -1], 0, 0].tolist() == expected
+    key = [b"tRNS", struct.pack(">3H", 0, 0, 0)]
+    opened = Image.open(io.BytesIO(animate(values, extra=[key])))
+    read_image(opened, image_size=(8, 8))
+    opened.seek(1)
+    assert "save the frame" in refuse(opened).reason
+
+
 def test_png_of_deep_colours_is_turned_checked_and_refused():
     values = np.zeros((20, 30, 3), dtype=np.uint16)
     values[:, 15:] = 65535

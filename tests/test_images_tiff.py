@@ -346,6 +346,37 @@ def test_tiff_pil_images_in_planes_are_read_from_their_file():
     assert "separate planes" in refuse(opened).reason
 
 
+@pytest.mark.parametrize("bigtiff", [False, True])
+@pytest.mark.parametrize("planes", PLANES)
+@pytest.mark.parametrize(
+    ("photometric", "bits"),
+    [("rgb", 16), ("rgb", 8), ("minisblack", 16), ("miniswhite", 16)],
+)
+def test_tiff_page_that_was_chosen_of_a_pil_image_is_read(
+    photometric, bits, planes, bigtiff
+):
+    """Never the first page, nor a page of 8 bits by the directory of another one."""
+    n_colours = 3 if photometric == "rgb" else 1
+    scene = make_scene()[:, :, :n_colours]
+    pages = [scene, scene[::-1] // 2, scene[:, ::-1]]
+    stream = io.BytesIO()
+    with tifffile.TiffWriter(stream, bigtiff=bigtiff) as writer:
+        for number, page in enumerate(pages):
+            page = page.astype(f"u{bits // 8}") * (257 if bits == 16 else 1)
+            page = np.moveaxis(page, 2, 0) if planes == "separate" else page
+            options = {"photometric": photometric, "metadata": None}
+            if n_colours == 3:
+                options["planarconfig"] = planes
+            writer.write(page.squeeze(), **options)
+    opened = Image.open(stream)
+    for number in [1, 2, 0, 1]:
+        opened.seek(number)
+        image = read_image(opened, image_size=FULL_SIZE, color_mode="rgb")
+        expected = pages[number] / 255
+        expected = 1 - expected if photometric == "miniswhite" else expected
+        assert np.abs(image - expected).max() < 0.003
+
+
 def test_tiff_turned_by_exif_in_planes_stays_turned_once():
     scene = make_scene()
     content = encode(store(scene, 6), "TIFF", exif=make_exif(6))

@@ -31,6 +31,7 @@ from skimgclf.images._decoding.orientation import (
 from skimgclf.images._decoding.pillow_repairs import (
     SettingsChanged,
     close_if_failed,
+    cut_out_frame,
     decoding_from,
     find_stream,
     isolated,
@@ -350,17 +351,26 @@ def load_pil_image(image, max_pixels):
     with _pil_image_lock, isolated(max_pixels):
         _check_n_pixels(image.width * image.height, max_pixels)
         stream = find_stream(image) if image.format in _CHECKED else None
+        is_first = image.tell() == 0
         if stream is not None and image.format == "TIFF":
-            directory = read_directory(stream)
+            directory = read_directory(stream, image.tell())
             refuse_raw(directory)
             refuse_samples(directory)
             if needs_planes(directory):
                 return _load_planes(stream, directory, max_pixels)
             check_directory(image, directory)
+        if stream is not None and image.format == "MPO" and not is_first:
+            stream = cut_out_frame(image, stream)
+            image = Image.open(stream, formats=["JPEG"])
         png = read_png(stream) if stream is not None else None
         jpeg = read_jpeg(stream) if stream is not None and png is None else None
-        if png and has_deep_colours(png):
+        if png and has_deep_colours(png) and is_first:
             return _load_deep_png(image, png)
+        if png and png.transparent and not is_first:
+            raise UnreadableImage(
+                "it is a later frame of a PNG animation with a transparent colour, "
+                "which Pillow mixes up: save the frame as a file of its own"
+            )
         notes = png.notes if png else _read_notes(image)
         if png:
             png.unpack_rows()

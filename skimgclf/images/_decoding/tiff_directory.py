@@ -1,4 +1,4 @@
-"""Read the first directory of a TIFF file: the tags that say what its pixels mean."""
+"""Read a directory of a TIFF file: the tags that say what the pixels of a page mean."""
 
 import os
 import struct
@@ -60,7 +60,7 @@ _BYTE_ORDERS = {"<": "little", ">": "big"}
 
 
 class Directory(NamedTuple):
-    """The first directory of a TIFF file.
+    """A directory of a TIFF file.
 
     Attributes
     ----------
@@ -94,13 +94,15 @@ class Directory(NamedTuple):
         return content[offset : offset + n_bytes]
 
 
-def read_directory(file):
-    """Read the first directory, and refuse lost values that decide on pixels.
+def read_directory(file, page=0):
+    """Read the directory of a page, and refuse lost values that decide on pixels.
 
     Parameters
     ----------
     file : binary file
         A TIFF file; its position is kept.
+    page : int, default=0
+        The number of the page.
 
     Returns
     -------
@@ -108,21 +110,22 @@ def read_directory(file):
     """
     position = file.tell()
     try:
-        return _read_directory(file, file.seek(0, os.SEEK_END))
+        return _read_directory(file, page, file.seek(0, os.SEEK_END))
     except (struct.error, OverflowError) as error:
         raise damaged("it is cut short") from error
     finally:
         file.seek(position)
 
 
-def _read_directory(stream, length):
+def _read_directory(stream, page, length):
     stream.seek(0)
     start = stream.read(16)
     order = "<" if start.startswith(b"II") else ">"
     (version,) = struct.unpack_from(f"{order}H", start, 2)
     layout = _LAYOUTS.get(version, _LAYOUTS[42])
+    first = _find_directory(stream, page, start, order, layout)
     values, places = {}, {}
-    for tag, kind, n_values, value in _read_entries(stream, start, order, layout):
+    for tag, kind, n_values, value in _read_entries(stream, first, order, layout):
         n_bytes = _TYPE_SIZES.get(kind, 1) * n_values
         if n_bytes > layout.inline:
             offset = int.from_bytes(value, _BYTE_ORDERS[order])
@@ -142,9 +145,22 @@ def _read_directory(stream, length):
     return Directory(order, version == 43, values, places, start)
 
 
-def _read_entries(stream, start, order, layout):
+def _find_directory(stream, page, start, order, layout):
+    """Find the place of the directory of a page; each names the place of the next."""
+    (place,) = struct.unpack_from(order + layout.first, start)
+    count = struct.Struct(order + layout.count)
+    link = struct.Struct(order + layout.first[-1])
+    entry_size = struct.calcsize(order + layout.entry)
+    for _ in range(page):
+        stream.seek(place)
+        (n_entries,) = count.unpack(stream.read(count.size))
+        stream.seek(place + count.size + n_entries * entry_size)
+        (place,) = link.unpack(stream.read(link.size))
+    return place
+
+
+def _read_entries(stream, first, order, layout):
     """Yield tag, type, number of values, and value or offset of each entry."""
-    (first,) = struct.unpack_from(order + layout.first, start)
     stream.seek(first)
     count = struct.Struct(order + layout.count)
     entry = struct.Struct(order + layout.entry)
