@@ -149,6 +149,22 @@ def test_text_in_base64_is_named(content):
     assert "base64" in check_images([text]).reason[0]
 
 
+@pytest.mark.parametrize("start", ["AAAA", "UklGR", "iVBORw0KGgo"])
+def test_file_whose_name_looks_like_base64_is_named_whole(start, tmp_path, monkeypatch):
+    """A folder of long names isn't base64 either, since a dot follows."""
+    monkeypatch.chdir(tmp_path)
+    name = start + "b" * 80
+    for path in [name, f"{name}.jpg", f"data:{name}"]:
+        Path(path).write_bytes(b"no image")
+        assert path in str(refuse(path))
+        assert check_images([path]).path[0] == path
+        os.remove(path)
+    missing = f"{name}/a.jpg"
+    assert str(refuse(missing)) == f"{missing!r}: there is no such file"
+    assert "base64" in refuse(name).reason
+    assert "base64" in refuse(f"{name}\n{name}==\n").reason
+
+
 def test_columns_of_polars_and_pyarrow_are_read(content, expected, tmp_path):
     path = str(tmp_path / "a.png")
     Path(path).write_bytes(content)

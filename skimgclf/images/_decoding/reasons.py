@@ -2,6 +2,7 @@
 
 import errno
 import os
+import re
 
 import numpy as np
 from PIL import Image
@@ -136,22 +137,35 @@ def refuse_type(source):
 
 
 def explain_encoded(text):
-    """Explain that a text is an image in base64, not a path, or return None."""
+    """Explain that a text is an image in base64, not a path, or return None.
+
+    A file that has such a name is a file.
+    """
     if text.startswith("data:"):
-        return (
+        reason = (
             "it is a data: URL, which holds the image itself: pass the bytes, "
             "base64.b64decode(text.partition(',')[2])"
         )
-    if len(text) >= 64 and text.startswith(_BASE64_STARTS):
-        return (
+    elif len(text) >= _SHORTEST_BASE64 and _BASE64.fullmatch(text):
+        reason = (
             "it is an image in base64, not a path: pass the bytes, "
             "base64.b64decode(text)"
         )
-    return None
+    else:
+        return None
+    return None if os.path.lexists(text[:_LONGEST_PATH]) else reason
 
 
-# The starts of JPEG, PNG, GIF, WEBP, TIFF and HEIC files in base64 (RFC 4648).
-_BASE64_STARTS = ("/9j/", "iVBORw0KGgo", "R0lGOD", "UklGR", "SUkqA", "TU0AK", "AAAA")
+# Shorter texts may be ids.
+_SHORTEST_BASE64 = 64
+
+# No system takes longer paths.
+_LONGEST_PATH = 4096
+
+# RFC 4648: the alphabet behind the starts of JPEG, PNG, GIF, WEBP, TIFF and HEIC files.
+_BASE64 = re.compile(
+    r"(?:/9j/|iVBORw0KGgo|R0lGOD|UklGR|SUkqA|TU0AK|AAAA)[A-Za-z0-9+/\s]*=*\s*"
+)
 
 
 def is_missing(value):
