@@ -52,6 +52,20 @@ def test_cell_may_be_a_stream(content, expected, tmp_path):
     spooled.close()
 
 
+def test_error_on_a_stream_names_its_file(tmp_path):
+    path = str(tmp_path / "a.jpg")
+    Path(path).write_bytes(b"no image")
+    for opened in [open(path, "rb"), open(Path(path), "rb")]:
+        with opened:
+            assert refuse(opened).path == f"{path} (8 bytes)"
+            assert check_images([opened]).path[0] == f"{path} (8 bytes)"
+            with pytest.raises(ImageLoadError, match=r"a\.jpg"):
+                ImageLoader().transform([opened])
+    with open(os.open(path, os.O_RDONLY), "rb") as nameless:
+        assert refuse(nameless).path == "<8 bytes>"
+    assert refuse(io.BytesIO(b"no image")).path == "<8 bytes>"
+
+
 class Pipe(io.BytesIO):
     """A stream that can't go back."""
 

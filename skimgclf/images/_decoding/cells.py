@@ -34,8 +34,14 @@ def _take_feature(feature):
     content, path = plain_source(feature["bytes"]), feature["path"]
     if not isinstance(content, bytes):
         return path if content is None and path is not None else feature
+    return _name_bytes(content, path)
+
+
+def _name_bytes(content, name):
+    if not isinstance(name, str):
+        return content
     content = NamedBytes(content)
-    content.name = path or ""
+    content.name = name
     return content
 
 
@@ -50,4 +56,6 @@ def _read_stream(stream):
             stream.seek(place)
     except Exception:  # the error names the kind of cell then
         return stream
-    return content if isinstance(content, bytes) else stream
+    if not isinstance(content, bytes):
+        return stream
+    return _name_bytes(content, getattr(stream, "name", None))
