@@ -163,6 +163,18 @@ def test_text_in_base64_is_named(content):
     assert "base64" in check_images([text]).reason[0]
 
 
+@pytest.mark.parametrize("image_format", ["PNG", "JPEG", "GIF", "WEBP", "TIFF"])
+def test_bytes_in_base64_are_named(image_format, tmp_path):
+    """b64encode returns bytes, and a column may hold them; a file may as well."""
+    content = encode(make_scene(), image_format)
+    for encoded in [base64.b64encode(content), base64.encodebytes(content)]:
+        assert "base64.b64decode(content)" in refuse(encoded).reason
+        assert "data: URL" in refuse(b"data:image/png;base64," + encoded).reason
+        (tmp_path / "a.png").write_bytes(encoded)
+        assert "base64.b64decode(content)" in refuse(tmp_path / "a.png").reason
+    assert "formats read" in refuse(b"AAAA.").reason
+
+
 @pytest.mark.parametrize("start", ["AAAA", "UklGR", "iVBORw0KGgo"])
 def test_file_whose_name_looks_like_base64_is_named_whole(start, tmp_path, monkeypatch):
     """A folder of long names isn't base64 either, since a dot follows."""

@@ -189,6 +189,14 @@ def explain_start(stream):
         if b"<svg" in markup or b"html" not in markup:
             return "it is an XML or SVG file, which isn't read"
         return "it is an HTML page, not an image (what a failed download leaves)"
+    text = start.decode("latin-1")
+    if text.startswith("data:"):
+        return (
+            "it is a data: URL as bytes, which holds the image itself: decode it, "
+            "base64.b64decode(content.partition(b',')[2])"
+        )
+    if _BASE64.fullmatch(text):
+        return "it is an image in base64: decode it, base64.b64decode(content)"
     if start[4:8] == b"ftyp":
         return _explain_brands(read_brands(start))
     if start[128:132] == b"DICM":
