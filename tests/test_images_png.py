@@ -200,6 +200,35 @@ def test_png_interlaced_of_any_size_is_read(size, mode):
         assert "cut short" in refuse(drop_bytes(interlace(image), 1)).reason
 
 
+def test_png_in_an_icon_given_as_a_pil_image_is_checked():
+    """Pillow has decoded it already, without a look at checksums and missing rows."""
+    whole = encode(make_image("RGBA"), "PNG")
+    chunks = split_chunks(whole)
+    wrong = join_chunks(chunks, {b"IDAT"})
+    for damaged, reason in [(drop_bytes(whole, 900), "cut short"), (wrong, "checksum")]:
+        icon = make_icon(damaged, width=WIDTH, height=HEIGHT)
+        opened = Image.open(io.BytesIO(icon))
+        assert reason in refuse(opened).reason
+        opened.thumbnail((9, 9))
+        assert reason in refuse(opened).reason
+
+
+def test_icon_that_was_changed_or_closed_has_the_pixels_of_the_pil_image():
+    icon = encode(make_image("RGB"), "ICO", sizes=[(32, 32), (16, 16)])
+    options = {"image_size": (16, 16), "color_mode": "rgb", "dtype": "uint8"}
+    for change in [
+        lambda image: image.thumbnail((16, 16)),
+        lambda image: setattr(image, "size", (16, 16)) or image.load(),
+        lambda image: image.paste((9, 9, 9), (0, 0, 40, 40)),
+        lambda image: image.__exit__(),
+    ]:
+        opened = Image.open(io.BytesIO(icon))
+        change(opened)
+        resized = opened.convert("RGB").resize((16, 16), Image.Resampling.BILINEAR)
+        pixels = read_image(opened, **options)
+        assert np.abs(pixels.astype(int) - np.asarray(resized)).max() <= 1
+
+
 @pytest.mark.parametrize("kind", [b"IHDR", b"PLTE", b"IDAT", b"IEND"])
 def test_png_with_a_wrong_checksum_of_a_critical_chunk_is_refused(kind):
     chunks = split_chunks(encode(make_image("P"), "PNG"))

@@ -341,6 +341,9 @@ def test_numbers_of_avif_and_heic_are_honoured(image_format):
     assert stored == pytest.approx(STORED, abs=0.015)
     in_p3 = read_colour(change_code(content, 12, 13))
     assert in_p3 == pytest.approx(IN_P3, abs=0.02)
+    if image_format == "AVIF":
+        opened = Image.open(io.BytesIO(change_code(content, 12, 13)))
+        assert np.array_equal(read_colour(opened), in_p3)
     assert np.array_equal(read_colour(change_code(content, 1, 1)), stored)
     assert "PQ" in refuse(change_code(content, 9, 16)).reason
     assert "HLG" in refuse(change_code(content, 9, 18)).reason

@@ -38,10 +38,8 @@ def _take_feature(feature):
 
 
 def _name_bytes(content, name):
-    if not isinstance(name, str):
-        return content
     content = NamedBytes(content)
-    content.name = name
+    content.name = name or ""
     return content
 
 
@@ -58,4 +56,6 @@ def _read_stream(stream):
         return stream
     if not isinstance(content, bytes):
         return stream
-    return _name_bytes(content, getattr(stream, "name", None))
+    name = getattr(stream, "name", None)
+    # A stream of a file descriptor has a number for its name.
+    return _name_bytes(content, name) if isinstance(name, str) else content

@@ -83,7 +83,7 @@ _ALLOWED_FORMATS = (
 )
 
 # Formats whose files are checked beside what Pillow checks.
-_CHECKED = {"TIFF", "PNG", "JPEG", "MPO"}
+_CHECKED = {"TIFF", "PNG", "JPEG", "MPO", "ICO"}
 
 _pil_image_lock = threading.Lock()
 
@@ -349,6 +349,10 @@ def load_pil_image(image, max_pixels):
     # One lock for all: a lazily opened image that stands in two cells can't be loaded
     # by two threads at once.
     with _pil_image_lock, isolated(max_pixels):
+        icon = _find_icon(image, max_pixels) if image.format == "ICO" else None
+    if icon is not None:
+        return load_stream(icon, max_pixels)
+    with _pil_image_lock, isolated(max_pixels):
         _check_n_pixels(image.width * image.height, max_pixels)
         stream = find_stream(image) if image.format in _CHECKED else None
         is_first = image.tell() == 0
@@ -371,11 +375,29 @@ def load_pil_image(image, max_pixels):
                 "it is a later frame of a PNG animation with a transparent colour, "
                 "which Pillow mixes up: save the frame as a file of its own"
             )
-        notes = png.notes if png else _read_notes(image)
+        notes = png.notes if png else _read_notes(image, find_stream(image))
         if png:
             png.unpack_rows()
         with decoding_from(jpeg, image):
             return _load_opened(image, notes)
+
+
+def _find_icon(image, max_pixels):
+    """Return the PNG file within an opened icon, or None.
+
+    Pillow (13.0) forgets what such a file says of its colours and its transparency. An
+    icon that the user has changed since has only its own pixels.
+    """
+    stream = find_stream(image)
+    icon = None if stream is None else unwrap_icon(stream, image.size)[0]
+    png = None if icon is None or icon is stream else read_png(icon)
+    if png is None:
+        return None
+    _check_n_pixels(png.n_pixels, max_pixels)
+    png.unpack_rows()
+    stored = Image.open(png.stream, formats=["PNG"])
+    is_same = (stored.mode, stored.size) == (image.mode, image.size)
+    return icon if is_same and stored.tobytes() == image.tobytes() else None
 
 
 def _renew_lock():

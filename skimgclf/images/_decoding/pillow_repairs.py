@@ -121,12 +121,17 @@ def read_tags(pil_image):
 def find_stream(pil_image):
     """Return the stream from which a PIL image will be decoded, or None if it was.
 
+    An icon is decoded while it is opened: its stream is returned until it is closed.
+
     Cause: a user's PIL image keeps its file in the undocumented ``image.fp`` alone,
     and damage of TIFF files is found in the file. It can go when the repairs of TIFF
     files can.
     """
     if not isinstance(pil_image, ImageFile.ImageFile):
         return None
+    if pil_image.format == "ICO":
+        stream = getattr(pil_image, "fp", None)  # a pickle has lost it
+        return None if stream is None or stream.closed else stream
     return (
         _read_attribute(pil_image, "fp") if _read_attribute(pil_image, "tile") else None
     )

@@ -146,7 +146,7 @@ def explain_encoded(text):
             "it is a data: URL, which holds the image itself: pass the bytes, "
             "base64.b64decode(text.partition(',')[2])"
         )
-    elif len(text) >= _SHORTEST_BASE64 and _BASE64.fullmatch(text):
+    elif _is_base64(text):
         reason = (
             "it is an image in base64, not a path: pass the bytes, "
             "base64.b64decode(text)"
@@ -154,6 +154,11 @@ def explain_encoded(text):
     else:
         return None
     return None if os.path.lexists(text[:_LONGEST_PATH]) else reason
+
+
+def _is_base64(text):
+    """Tell whether a text is an image in base64, or the start of one."""
+    return len(text) >= _SHORTEST_BASE64 and _BASE64.fullmatch(text) is not None
 
 
 # Shorter texts may be ids.
@@ -195,7 +200,7 @@ def explain_start(stream):
             "it is a data: URL as bytes, which holds the image itself: decode it, "
             "base64.b64decode(content.partition(b',')[2])"
         )
-    if _BASE64.fullmatch(text):
+    if _is_base64(text):
         return "it is an image in base64: decode it, base64.b64decode(content)"
     if start[4:8] == b"ftyp":
         return _explain_brands(read_brands(start))
