@@ -298,6 +298,28 @@ def test_tiff_pyramids_and_single_thumbnails_are_read(tags):
     assert np.abs(gray - luma(make_scene())).max() < 0.003
 
 
+@pytest.mark.parametrize(
+    ("tag", "reason"),
+    [((339, 3, [2]), "signed integers"), ((266, 3, [2]), "reverse order")],
+)
+@pytest.mark.parametrize("kind", ["white is zero", "planes"])
+def test_tiff_of_signed_or_reversed_samples_is_refused(tag, reason, kind):
+    """Read as if the tag weren't there, half of the grays would be wrong."""
+    scene = make_scene().astype("<u2")
+    if kind == "planes":
+        if tag[0] == 339:
+            tag = (339, 3, [1, 1, 2])
+        options = {"bits": [16] * 3, "photometric": 2, "n_strips": 3}
+        tags, data = [(284, 3, [2]), tag], np.moveaxis(scene, 2, 0)
+    else:
+        options, tags = {"bits": [16], "photometric": 0}, [tag]
+        data = scene[:, :, 0]
+    content = make_tiff(data.tobytes(), tags=tags, **options)
+    assert reason in refuse(content).reason
+    tags.remove(tag)
+    read_image(make_tiff(data.tobytes(), tags=tags, **options), image_size=(8, 8))
+
+
 def make_twelve_bits():
     """Write a 12-bit file of one gray, 2000 of 4095."""
     values = np.full((HEIGHT, WIDTH), 2000)

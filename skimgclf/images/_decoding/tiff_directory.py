@@ -16,10 +16,10 @@ PLANES, PREDICTOR, TILE_WIDTH, TILE_HEIGHT, TILES, TILE_SIZES = (
     *range(322, 326),
 )
 EXTRA_SAMPLES, SAMPLE_FORMAT, JPEG_TABLES, PROFILE = 338, 339, 347, 34675
+FILL_ORDER = 266
 
 # The tags without which pixels would be read wrongly: all tags with a name here except
-# PROFILE; by number, the order of bits (266), the palette (320) and the constants of
-# YCbCr (529 to 532).
+# PROFILE; by number, the palette (320) and the constants of YCbCr (529 to 532).
 PIXEL_TAGS = {
     *(WIDTH, HEIGHT, BITS, COMPRESSION, PHOTOMETRIC, STRIPS, ORIENTATION, N_SAMPLES),
     *(ROWS_PER_STRIP, STRIP_SIZES, PLANES, PREDICTOR, TILE_WIDTH, TILE_HEIGHT, TILES),
@@ -28,7 +28,7 @@ PIXEL_TAGS = {
         EXTRA_SAMPLES,
         SAMPLE_FORMAT,
         JPEG_TABLES,
-        266,
+        FILL_ORDER,
         320,
         *range(529, 533),
     ),

@@ -18,6 +18,7 @@ from skimgclf.images._decoding.tiff_directory import (
     BITS,
     COMPRESSION,
     EXTRA_SAMPLES,
+    FILL_ORDER,
     HEIGHT,
     N_SAMPLES,
     PHOTOMETRIC,
@@ -41,6 +42,9 @@ _N_COLOURS = {_WHITE_IS_ZERO: 1, _BLACK_IS_ZERO: 1, _RGB: 3, _SEPARATED: 4}
 
 _ASSOCIATED, _UNASSOCIATED = 1, 2
 
+# SampleFormat: unsigned integers, and samples of which nothing is said.
+_UNSIGNED = {1, 4}
+
 # Compressions that know nothing of samples: none, LZW, Deflate (two numbers), PackBits,
 # LZMA and Zstandard.
 _BY_ROWS = {1, 5, 8, 32773, 32946, 34925, 50000}
@@ -63,7 +67,7 @@ def needs_planes(directory):
     is_common = photometric > _BLACK_IS_ZERO and n_samples <= 4
     if directory.get(PLANES) != 2 and bits[0] != 16 and is_common:
         return False
-    if directory.get(SAMPLE_FORMAT, 1) not in {1, 4} or set(bits) not in ({8}, {16}):
+    if directory.get(SAMPLE_FORMAT, 1) not in _UNSIGNED or set(bits) not in ({8}, {16}):
         raise UnreadableImage(
             f"it is a TIFF file of {n_samples} samples a pixel of {bits[0]} bits, of a "
             "kind that isn't read: save it as gray or RGB of 8 or 16 unsigned bits"
@@ -86,6 +90,16 @@ def read_planes(content, directory):
         As stored, not turned; float32 in [0, 1] for 16 bits.
     """
     n_samples = directory.get(N_SAMPLES, 1)
+    if not set(directory.values.get(SAMPLE_FORMAT, ())) <= _UNSIGNED:
+        raise UnreadableImage(
+            "its pixels are signed integers, which have no natural white: scale it to "
+            "unsigned 8 or 16 bits first"
+        )
+    if directory.get(FILL_ORDER, 1) != 1:
+        raise UnreadableImage(
+            "it is a TIFF file with the bits of a byte in reverse order (FillOrder), "
+            "which isn't read for its kind of samples: save it with FillOrder 1"
+        )
     if directory.get(COMPRESSION, 1) not in _BY_ROWS:
         raise UnreadableImage(
             "it is a TIFF file of a compression that isn't read for its kind of "
