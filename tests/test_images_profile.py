@@ -11,7 +11,7 @@ import tifffile
 from image_corpus import refuse
 from PIL import Image, ImageCms
 from sample_images import encode, make_exif, make_scene
-from test_images_png import add_chunks, join_chunks
+from test_images_png import add_chunks, join_chunks, write_deep
 
 from skimgclf import ImageLoader
 from skimgclf.images import check_images, read_image
@@ -133,6 +133,54 @@ def test_profile_of_deep_gray_is_honoured():
             )
             expected = float(encode_srgb(value / 65535))
             assert image == pytest.approx(expected, abs=0.003)
+
+
+def write_linear(values, kind):
+    """Write a row of gray values of 16 bits in linear light."""
+    deep = np.tile(values.astype(np.uint16), (2, 1))
+    if kind == "gray PNG":
+        content = encode(deep, "PNG")
+    elif kind == "gray TIFF":
+        profile = write_profile(None, (1.0,), "GRAY")
+        return encode(deep, "TIFF", icc_profile=profile)
+    else:
+        deep = np.repeat(deep[:, :, np.newaxis], 3, axis=2)
+        if kind == "TIFF":
+            stream = io.BytesIO()
+            profile = write_profile(SRGB, (1.0,), "RGB")
+            tifffile.imwrite(stream, deep, iccprofile=profile, photometric="rgb")
+            return stream.getvalue()
+        content = write_deep(deep)
+    return join_chunks(add_chunks(content, (b"gAMA", struct.pack(">I", 100_000))))
+
+
+@pytest.mark.parametrize("kind", ["gray PNG", "gray TIFF", "PNG", "TIFF"])
+def test_profile_of_linear_light_keeps_sixteen_bits(kind):
+    """Near black, a level of 8 bits in linear light is 13 levels in sRGB."""
+    for values in [np.arange(100, 401), np.arange(0, 65536, 16)]:
+        image = read_image(
+            write_linear(values, kind), image_size=(2, len(values)), color_mode="rgb"
+        )
+        expected = encode_srgb(values / 65535)[:, np.newaxis]
+        assert np.abs(image[0] - expected).max() < 0.003
+        assert np.diff(image[0], axis=0).min() >= -1e-6
+
+
+def test_profile_of_deep_colours_has_no_steps():
+    """Colours between the levels of 8 bits are as near to the formula as the levels."""
+    rng = np.random.default_rng(0)
+    values = rng.integers(0, 65536, (20, 30, 3)).astype(np.uint16)
+    values[:10] //= 4
+    values[0, :3] = [[0, 0, 0], [65535, 65535, 65535], [65535, 0, 300]]
+    stream = io.BytesIO()
+    options = {"photometric": "rgb", "iccprofile": ADOBE_PROFILE}
+    tifffile.imwrite(stream, values, **options)
+    options = {"image_size": (20, 30), "color_mode": "rgb"}
+    image = read_image(stream.getvalue(), **options)
+    matrix = np.linalg.solve(find_matrix(SRGB), find_matrix(ADOBE))
+    expected = encode_srgb((values / 65535) ** (563 / 256) @ matrix.T)
+    assert np.abs(image - expected).max() < 0.02
+    assert np.abs(image - expected).mean() < 0.002
 
 
 @pytest.mark.parametrize("mode", ["L", "LA", "1"])

@@ -141,15 +141,45 @@ class Transform:
         return image
 
     def convert_floats(self, pixels):
-        """Convert floats in [0, 1] of 1, 3 or 4 channels; alpha stays as it is."""
-        colours, alpha = pixels[:, :, :3], pixels[:, :, 3:]
-        levels = np.rint(colours * 255)
-        image = levels.astype(np.uint8)
-        image = Image.fromarray(image[:, :, 0] if image.shape[2] == 1 else image)
-        converted = np.asarray(self.convert(image), dtype=np.float32)
-        # littleCMS takes 8 bits here: what rounding has left is added again.
-        converted = (converted + (colours * 255 - levels)) / 255
-        return np.concatenate([np.clip(converted, 0, 1), alpha], axis=2)
+        """Convert floats in [0, 1] of 1, 3 or 4 channels; alpha stays as it is.
+
+        littleCMS takes 8 bits here: between their levels, its colours are interpolated.
+        """
+        scaled, alpha = pixels[:, :, :3] * np.float32(255), pixels[:, :, 3:]
+        is_gray = self.space == "GRAY"
+        convert = self._interpolate_gray if is_gray else self._interpolate_colours
+        return np.concatenate([convert(scaled) / 255, alpha], axis=2)
+
+    def _interpolate_gray(self, scaled):
+        levels = np.arange(256, dtype=np.uint8)
+        table = self._convert_array(levels[np.newaxis])[0]
+        channels = [np.interp(scaled[:, :, 0], levels, each) for each in table.T]
+        return np.stack(channels, axis=2).astype(np.float32)
+
+    def _interpolate_colours(self, scaled):
+        """Interpolate in the tetrahedron of four levels that holds a colour.
+
+        From the levels below a colour, it goes up channel by channel, beginning with
+        the one that lies farthest above its level: that has no steps between levels.
+        """
+        low = scaled.astype(np.uint8)
+        high = np.minimum(low, 254) + np.uint8(1)
+        parts = scaled - low
+        red, green, blue = np.moveaxis(parts, 2, 0)
+        largest = np.maximum(np.maximum(red, green), blue)[:, :, np.newaxis]
+        smallest = np.minimum(np.minimum(red, green), blue)[:, :, np.newaxis]
+        middle = (red + green + blue)[:, :, np.newaxis] - largest - smallest
+        converted = self._convert_array(low) * (1 - largest)
+        for corner, weight in (
+            (np.where(parts == largest, high, low), largest - middle),
+            (np.where(parts == smallest, low, high), middle - smallest),
+            (high, smallest),
+        ):
+            converted += self._convert_array(corner) * weight
+        return converted
+
+    def _convert_array(self, levels):
+        return np.asarray(self.convert(Image.fromarray(levels)), dtype=np.float32)
 
 
 @functools.lru_cache(maxsize=64)
