@@ -268,6 +268,16 @@ def test_check_images_strict_finds_damage_within(photo, way, kind):
     assert "cut short" in report.reason[1] or "fewer data" in report.reason[1]
 
 
+@pytest.mark.parametrize("share", [0.3, 0.5, 0.7])
+@pytest.mark.parametrize("n_zeros", [256, 4096])
+def test_check_images_strict_finds_zeros_in_optimized_jpegs(photo, share, n_zeros):
+    """By optimized tables, zeros mostly are even areas."""
+    content = encode(photo, "JPEG", quality=95, **WAYS["optimized"])
+    place = int(len(content) * share)
+    damaged = content[:place] + bytes(n_zeros) + content[place + n_zeros :]
+    assert check_images([content, damaged], strict=True).ok.tolist() == [True, False]
+
+
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("mode", ["RGB", "L", "CMYK"])
 def test_check_images_strict_passes_good_files(photo, way, mode):

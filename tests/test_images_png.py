@@ -357,6 +357,25 @@ def test_png_with_exif_of_a_wrong_checksum_is_not_turned():
     assert np.abs(image[:, :, 0] - luma(make_scene())).max() < 0.003
 
 
+@pytest.mark.parametrize(
+    "chunk",
+    [
+        (b"tRNS", struct.pack(">H", 0)),
+        (b"gAMA", struct.pack(">I", 100_000)),
+        (b"cICP", bytes([9, 16, 0, 1])),
+        (b"iCCP", b"icc\0\0" + zlib.compress(bytes(200))),
+    ],
+    ids=lambda chunk: chunk[0].decode(),
+)
+def test_png_part_that_says_what_pixels_mean_is_left_out_if_it_is_damaged(chunk):
+    """As libpng does: the file is read as if the chunk weren't there."""
+    plain = encode(make_image("L"), "PNG")
+    content = join_chunks(add_chunks(plain, chunk), {chunk[0]})
+    expected = read_image(plain, image_size=FULL_SIZE, color_mode="rgba")
+    image = read_image(content, image_size=FULL_SIZE, color_mode="rgba")
+    assert np.array_equal(image, expected)
+
+
 def test_png_whose_first_frame_claims_to_be_small_is_read_whole():
     """The default image of an animation has the size of the file, as libpng reads."""
     scene = make_scene()
