@@ -231,6 +231,25 @@ def test_profile_of_cmyk_is_honoured(image_format):
     assert read_colour(content, color_management=False)[0] < 0.2
 
 
+@pytest.mark.parametrize("planes", ["contig", "separate"])
+@pytest.mark.parametrize("bits", [8, 16])
+def test_profile_of_cmyk_is_honoured_in_deep_and_planar_tiff(bits, planes):
+    """Of 16 bits 8 are kept, which a note of `check_images` says."""
+    colour = np.array([200, 10, 60, 128]) * (257 if bits == 16 else 1)
+    pixels = np.full((40, 40, 4), colour, dtype=f"u{bits // 8}")
+    pixels = np.moveaxis(pixels, 2, 0) if planes == "separate" else pixels
+    options = {"photometric": "separated", "planarconfig": planes}
+    plain, managed = io.BytesIO(), io.BytesIO()
+    tifffile.imwrite(plain, pixels, **options)
+    tifffile.imwrite(managed, pixels, iccprofile=make_cmyk_profile(), **options)
+    content = managed.getvalue()
+    assert read_colour(content) == pytest.approx([0.567] * 3, abs=0.03)
+    stored = read_colour(content, color_management=False)
+    assert stored == pytest.approx(read_colour(plain.getvalue()), abs=0.005)
+    note = check_images([plain.getvalue(), content]).note
+    assert note.tolist() == [None, "read at 8 of 16 bits" if bits == 16 else None]
+
+
 @pytest.mark.parametrize(
     "profile",
     [

@@ -58,6 +58,7 @@ from skimgclf.images._decoding.tiff import (
     refuse_samples,
 )
 from skimgclf.images._decoding.tiff_directory import (
+    BITS,
     HEIGHT,
     N_SAMPLES,
     ORIENTATION,
@@ -112,6 +113,8 @@ class Picture:
         Pillow's names for the kind of file and of pixels, as the file declares them.
     notes : ColourNotes or None
         What the file says of its colours.
+    n_bits : int or None
+        Bits a channel in the file, of a TIFF file whose samples are read here.
     """
 
     image: Image.Image | np.ndarray
@@ -120,6 +123,7 @@ class Picture:
     format: str | None = None
     mode: str | None = None
     notes: ColourNotes | None = None
+    n_bits: int | None = None
 
     @property
     def is_deep(self):
@@ -267,7 +271,8 @@ def _load_planes(stream, directory, max_pixels):
         return Picture(image, format="TIFF", mode=mode, notes=notes)
     mode = image.mode
     image, _ = orient(image, _NO_MARGINS, orientation)
-    return Picture(image, format="TIFF", mode=mode, notes=notes)
+    n_bits = directory.get(BITS)
+    return Picture(image, format="TIFF", mode=mode, notes=notes, n_bits=n_bits)
 
 
 def _load_deep_png(image, png):

@@ -24,6 +24,7 @@ from skimgclf.images._decoding.tiff_directory import (
     PHOTOMETRIC,
     PLANES,
     PREDICTOR,
+    PROFILE,
     ROWS_PER_STRIP,
     SAMPLE_FORMAT,
     STRIP_SIZES,
@@ -87,7 +88,8 @@ def read_planes(content, directory):
     Returns
     -------
     pixels : PIL.Image.Image or ndarray of shape (height, width, n_channels)
-        As stored, not turned; float32 in [0, 1] for 16 bits.
+        As stored, not turned; float32 in [0, 1] for 16 bits, but for CMYK with a
+        profile, of which 8 are kept.
     """
     n_samples = directory.get(N_SAMPLES, 1)
     if not set(directory.values.get(SAMPLE_FORMAT, ())) <= _UNSIGNED:
@@ -212,7 +214,9 @@ def _choose_channels(samples, directory):
         alpha = None
     is_associated = alpha is not None and meaning == _ASSOCIATED
     channels = colours if alpha is None else np.concatenate([colours, alpha], axis=2)
-    if samples.dtype == np.uint8:
+    if photometric == _SEPARATED and PROFILE in directory.places:
+        channels = _keep_eight_bits(channels)
+    if channels.dtype == np.uint8:
         mode = {1: "L", 2: "LA", 3: "RGB", 4: "RGBA"}[channels.shape[2]]
         if photometric == _SEPARATED:
             mode = "CMYK"
@@ -223,3 +227,10 @@ def _choose_channels(samples, directory):
     if photometric == _SEPARATED:
         floats = (1 - floats[:, :, :3]) * (1 - floats[:, :, 3:])
     return straighten_alpha(floats, is_associated)
+
+
+def _keep_eight_bits(channels):
+    """Round 16 bits to 8: Pillow converts CMYK by a profile in 8 bits alone."""
+    if channels.dtype == np.uint8:
+        return channels
+    return ((channels.astype(np.uint32) + 128) // 257).astype(np.uint8)
