@@ -84,7 +84,7 @@ _ALLOWED_FORMATS = (
 )
 
 # Formats whose files are checked beside what Pillow checks.
-_CHECKED = {"TIFF", "PNG", "JPEG", "MPO", "ICO"}
+_CHECKED = {"TIFF", "PNG", "JPEG", "MPO"}
 
 _pil_image_lock = threading.Lock()
 
@@ -354,37 +354,44 @@ def load_pil_image(image, max_pixels):
     # One lock for all: a lazily opened image that stands in two cells can't be loaded
     # by two threads at once.
     with _pil_image_lock, isolated(max_pixels):
-        icon = _find_icon(image, max_pixels) if image.format == "ICO" else None
-    if icon is not None:
-        return load_stream(icon, max_pixels)
-    with _pil_image_lock, isolated(max_pixels):
         _check_n_pixels(image.width * image.height, max_pixels)
-        stream = find_stream(image) if image.format in _CHECKED else None
-        is_first = image.tell() == 0
-        if stream is not None and image.format == "TIFF":
-            directory = read_directory(stream, image.tell())
-            refuse_raw(directory)
-            refuse_samples(directory)
-            if needs_planes(directory):
-                return _load_planes(stream, directory, max_pixels)
-            check_directory(image, directory)
-        if stream is not None and image.format == "MPO" and not is_first:
-            stream = cut_out_frame(image, stream)
-            image = Image.open(stream, formats=["JPEG"])
-        png = read_png(stream) if stream is not None else None
-        jpeg = read_jpeg(stream) if stream is not None and png is None else None
-        if png and has_deep_colours(png) and is_first:
-            return _load_deep_png(image, png)
-        if png and png.transparent and not is_first:
-            raise UnreadableImage(
-                "it is a later frame of a PNG animation with a transparent colour, "
-                "which Pillow mixes up: save the frame as a file of its own"
-            )
-        notes = png.notes if png else _read_notes(image, find_stream(image))
-        if png:
-            png.unpack_rows()
-        with decoding_from(jpeg, image):
+        icon = _find_icon(image, max_pixels) if image.format == "ICO" else None
+        if icon is None:
+            return _load_pil_image(image, max_pixels)
+    return load_stream(icon, max_pixels)
+
+
+def _load_pil_image(image, max_pixels):
+    is_first = image.tell() == 0
+    stream = find_stream(image) if image.format in {*_CHECKED, "AVIF"} else None
+    notes = _read_notes(image, stream)
+    if stream is None or image.format == "AVIF":
+        return _load_opened(image, notes)
+    if image.format == "TIFF":
+        directory = read_directory(stream, image.tell())
+        refuse_raw(directory)
+        refuse_samples(directory)
+        if needs_planes(directory):
+            return _load_planes(stream, directory, max_pixels)
+        check_directory(image, directory)
+    if image.format == "MPO" and not is_first:
+        stream = cut_out_frame(image, stream)
+        image = Image.open(stream, formats=["JPEG"])
+        notes = _read_notes(image)
+    png = read_png(stream)
+    if png is None:
+        with decoding_from(read_jpeg(stream), image):
             return _load_opened(image, notes)
+    if has_deep_colours(png):
+        if is_first:
+            return _load_deep_png(image, png)
+        if png.transparent:
+            raise UnreadableImage(
+                "it is a later frame of a PNG animation with a transparent colour of "
+                "16 bits, which Pillow mixes up: save the frame as a file of its own"
+            )
+    png.unpack_rows()
+    return _load_opened(image, png.notes)
 
 
 def _find_icon(image, max_pixels):
