@@ -214,7 +214,8 @@ def test_png_in_an_icon_given_as_a_pil_image_is_checked():
 
 
 def test_icon_that_was_changed_or_closed_has_the_pixels_of_the_pil_image():
-    icon = encode(make_image("RGB"), "ICO", sizes=[(32, 32), (16, 16)])
+    square = make_image("RGB").crop((0, 0, 40, 40))
+    icon = encode(square, "ICO", sizes=[(32, 32), (16, 16)])
     options = {"image_size": (16, 16), "color_mode": "rgb", "dtype": "uint8"}
     for change in [
         lambda image: image.thumbnail((16, 16)),
@@ -497,7 +498,7 @@ def test_png_of_deep_colours_has_its_transparent_colour_alone():
 
 
 def animate(values, extra=()):
-    """Write an animation of one frame of 16-bit colours, and of the same upside down."""
+    """Write an animation of a frame of 16-bit colours and the same upside down."""
     chunks = split_chunks(write_deep(values, extra=extra))
     other = split_chunks(write_deep(values[::-1]))[1][1]
     height, width = values.shape[:2]

@@ -383,7 +383,7 @@ def test_tiff_page_that_was_chosen_of_a_pil_image_is_read(
     pages = [scene, scene[::-1] // 2, scene[:, ::-1]]
     stream = io.BytesIO()
     with tifffile.TiffWriter(stream, bigtiff=bigtiff) as writer:
-        for number, page in enumerate(pages):
+        for page in pages:
             page = page.astype(f"u{bits // 8}") * (257 if bits == 16 else 1)
             page = np.moveaxis(page, 2, 0) if planes == "separate" else page
             options = {"photometric": photometric, "metadata": None}

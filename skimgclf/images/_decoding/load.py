@@ -362,11 +362,11 @@ def load_pil_image(image, max_pixels):
 
 
 def _load_pil_image(image, max_pixels):
-    is_first = image.tell() == 0
     stream = find_stream(image) if image.format in {*_CHECKED, "AVIF"} else None
     notes = _read_notes(image, stream)
     if stream is None or image.format == "AVIF":
         return _load_opened(image, notes)
+    is_first = image.tell() == 0  # a pickle, which has no stream, can't tell
     if image.format == "TIFF":
         directory = read_directory(stream, image.tell())
         refuse_raw(directory)

@@ -128,14 +128,16 @@ class Transform:
 
     def convert(self, image):
         """Convert an image of mode L, RGB, RGBA or CMYK to RGB or RGBA."""
-        from PIL import ImageCms
-
         alpha = image.getchannel("A") if image.mode == "RGBA" else None
         if self.space == "GRAY":
-            image = image.getchannel(0)
-        elif alpha is not None:
-            image = image.convert("RGB")
-        image = ImageCms.applyTransform(image, self._transform)
+            gray = image.getchannel(0)
+            channels = [gray.point(table.tolist()) for table in self._gray_tables.T]
+            image = Image.merge("RGB", channels)
+        else:
+            from PIL import ImageCms
+
+            image = image.convert("RGB") if alpha is not None else image
+            image = ImageCms.applyTransform(image, self._transform)
         if alpha is not None:
             image.putalpha(alpha)
         return image
@@ -148,38 +150,55 @@ class Transform:
         scaled, alpha = pixels[:, :, :3] * np.float32(255), pixels[:, :, 3:]
         is_gray = self.space == "GRAY"
         convert = self._interpolate_gray if is_gray else self._interpolate_colours
-        return np.concatenate([convert(scaled) / 255, alpha], axis=2)
-
-    def _interpolate_gray(self, scaled):
-        levels = np.arange(256, dtype=np.uint8)
-        table = self._convert_array(levels[np.newaxis])[0]
-        channels = [np.interp(scaled[:, :, 0], levels, each) for each in table.T]
-        return np.stack(channels, axis=2).astype(np.float32)
-
-    def _interpolate_colours(self, scaled):
-        """Interpolate in the tetrahedron of four levels that holds a colour.
-
-        From the levels below a colour, it goes up channel by channel, beginning with
-        the one that lies farthest above its level: that has no steps between levels.
-        """
-        low = scaled.astype(np.uint8)
-        high = np.minimum(low, 254) + np.uint8(1)
-        parts = scaled - low
-        red, green, blue = np.moveaxis(parts, 2, 0)
-        largest = np.maximum(np.maximum(red, green), blue)[:, :, np.newaxis]
-        smallest = np.minimum(np.minimum(red, green), blue)[:, :, np.newaxis]
-        middle = (red + green + blue)[:, :, np.newaxis] - largest - smallest
-        converted = self._convert_array(low) * (1 - largest)
-        for corner, weight in (
-            (np.where(parts == largest, high, low), largest - middle),
-            (np.where(parts == smallest, low, high), middle - smallest),
-            (high, smallest),
-        ):
-            converted += self._convert_array(corner) * weight
+        converted = np.empty((*pixels.shape[:2], 3 + alpha.shape[2]), dtype=np.float32)
+        np.divide(convert(scaled), 255, out=converted[:, :, :3])
+        converted[:, :, 3:] = alpha
         return converted
 
-    def _convert_array(self, levels):
-        return np.asarray(self.convert(Image.fromarray(levels)), dtype=np.float32)
+    @functools.cached_property
+    def _gray_tables(self):
+        """Red, green and blue of all levels of gray, of shape (256, 3)."""
+        from PIL import ImageCms
+
+        levels = Image.fromarray(np.arange(256, dtype=np.uint8)[np.newaxis])
+        return np.asarray(ImageCms.applyTransform(levels, self._transform))[0]
+
+    def _interpolate_gray(self, scaled):
+        low = scaled[:, :, 0].astype(np.uint8)
+        levels = self._gray_tables.astype(np.float32)
+        steps = np.diff(levels, axis=0, append=levels[-1:])
+        parts = scaled[:, :, :1] - low[:, :, np.newaxis]
+        return levels[low] + parts * steps[low]
+
+    def _interpolate_colours(self, scaled):
+        """Interpolate between three of the eight levels around a colour.
+
+        From the levels below a colour, the channel that lies farthest above its level
+        goes up first, and the others then: three conversions take half the time of
+        eight, and are exact for grays and where channels don't depend on each other.
+        """
+        # Channels come first here, since NumPy is slow at short last axes.
+        channels = np.ascontiguousarray(np.moveaxis(scaled, 2, 0))
+        low = channels.astype(np.uint8)
+        high = np.minimum(low, 254) + np.uint8(1)
+        parts = channels - low
+        largest = parts.max(axis=0)
+        is_largest = parts == largest
+        others = (parts.sum(axis=0) - largest) / 2
+        shares = parts + is_largest * (others - largest)
+        below, first, above = map(self._convert_channels, (low, low + is_largest, high))
+        above -= first  # in place: these arrays are as large as the image
+        above *= shares
+        first -= below
+        first *= largest
+        below += first
+        below += above
+        return np.moveaxis(below, 0, 2)
+
+    def _convert_channels(self, channels):
+        image = Image.merge("RGB", [Image.fromarray(each) for each in channels])
+        converted = self.convert(image).split()
+        return np.stack([np.asarray(each, dtype=np.float32) for each in converted])
 
 
 @functools.lru_cache(maxsize=64)
@@ -190,6 +209,8 @@ def _build_transform(notes, space):
     from PIL import ImageCms
 
     mode = _PILLOW_MODES[space]
+    # By itself, littleCMS takes 33 of 256 levels of gray and interpolates others.
+    flags = ImageCms.Flags.NOOPTIMIZE if space == "GRAY" else ImageCms.Flags.NONE
     try:
         transform = Transform(
             space,
@@ -199,6 +220,7 @@ def _build_transform(notes, space):
                 mode,
                 "RGB",
                 renderingIntent=ImageCms.Intent.PERCEPTUAL,
+                flags=flags,
             ),
         )
     except (ImageCms.PyCMSError, OSError, ValueError, TypeError):
