@@ -80,3 +80,15 @@ def test_frames_of_polars_and_pyarrow_are_read(folder):
     for frame in [polars.DataFrame(columns), pyarrow.table(columns)]:
         data = load_image_csv(frame, image_dir=folder)
         assert data.target.tolist() == ["7", "8"]
+
+
+def test_frames_of_pyarrow_may_repeat_the_name_of_another_column(folder):
+    pyarrow = pytest.importorskip("pyarrow")
+    columns = [["a.png", "b.png"], [1, 2], [3, 4], [7, 8]]
+    names = ["id", "size", "size", "label"]
+    frame = pyarrow.Table.from_arrays([*map(pyarrow.array, columns)], names=names)
+    data = load_image_csv(frame, image_dir=folder)
+    assert data.target.tolist() == ["7", "8"]
+    assert data.frame.iloc[0].tolist() == ["a.png", "1", "3", "7"]
+    with pytest.raises(DatasetError, match="2 columns 'size'"):
+        load_image_csv(frame, image_dir=folder, label_column="size")

@@ -225,6 +225,20 @@ def test_csv_id_with_a_space_takes_the_file_of_exactly_this_name(write, image_id
         assert load_names(csv)[0][0] == "a.png"
 
 
+@pytest.mark.parametrize("image_id", [" a", "a ", " sub/a", "sub/a "])
+def test_csv_id_with_a_space_and_no_extension_takes_the_file_of_its_name(
+    write, image_id
+):
+    csv = write(f"id,label\n{image_id},cat\nb,dog\n", f"{image_id}.png", "b.png")
+    name = os.path.basename(image_id)
+    for other in ["a.png", "sub/a.png"]:
+        write("id,label\n", other)
+    csv = write(f"id,label\n{image_id},cat\nb,dog\n")
+    assert load_names(csv)[0][0] == f"{name}.png"
+    csv = write(f"id,label\n{image_id},cat\nb,dog\n", f"{image_id}.jpg")
+    assert "could be any of" in problems_of(csv)[0]
+
+
 @pytest.mark.parametrize("image_id", ["data:image/png;base64;abc", "/9j/" + 90 * "A"])
 def test_csv_ids_that_hold_the_image_itself_are_named(write, image_id):
     csv = write(f"id,label\n{image_id},cat\n")

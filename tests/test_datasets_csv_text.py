@@ -256,6 +256,25 @@ def test_csv_first_line_of_excel_names_the_separator(write, first, sep):
     assert load_names(csv, sep=sep) == (["a.png", "b.png"], ["cat", "dog"])
 
 
+@pytest.mark.parametrize(
+    ("first", "sep"),
+    [
+        ("sep=;,,\n", ","),
+        ('"sep=;",,\n', ","),
+        ("sep=;;;\r\n", ";"),
+        ('"sep=;";;\n', ";"),
+        ("sep=;\t\t\n", "\t"),
+        ("sep=,;;\n", ";"),
+        ("sep=;,,\n", ";"),
+    ],
+)
+def test_csv_first_line_of_excel_that_was_saved_again_is_understood(write, first, sep):
+    """A program took it for a row, and may have saved with another separator."""
+    table = "id;size;label\na.png;3;cat\nb.png;4;dog\n".replace(";", sep)
+    csv = write(first + table, "a.png", "b.png")
+    assert load_names(csv) == (["a.png", "b.png"], ["cat", "dog"])
+
+
 def test_csv_lines_are_counted_with_the_first_line_of_excel(write):
     csv = write("sep=\t\nid\tlabel\na.png\tcat\nno.png\tdog\n", "a.png")
     assert problems_of(csv)[0].startswith("line 4: no image 'no.png'")

@@ -52,6 +52,20 @@ def test_cell_may_be_a_stream(content, expected, tmp_path):
     spooled.close()
 
 
+def test_error_on_a_stream_names_its_file(tmp_path):
+    path = str(tmp_path / "a.jpg")
+    Path(path).write_bytes(b"no image")
+    for opened in [open(path, "rb"), open(Path(path), "rb")]:
+        with opened:
+            assert refuse(opened).path == f"{path} (8 bytes)"
+            assert check_images([opened]).path[0] == f"{path} (8 bytes)"
+            with pytest.raises(ImageLoadError, match=r"a\.jpg"):
+                ImageLoader().transform([opened])
+    with open(os.open(path, os.O_RDONLY), "rb") as nameless:
+        assert refuse(nameless).path == "<8 bytes>"
+    assert refuse(io.BytesIO(b"no image")).path == "<8 bytes>"
+
+
 class Pipe(io.BytesIO):
     """A stream that can't go back."""
 
@@ -147,6 +161,34 @@ def test_text_in_base64_is_named(content):
     assert "data: URL" in refuse(f"data:image/png;base64,{text}").reason
     assert "no such file" in refuse("/9j/a.png").reason
     assert "base64" in check_images([text]).reason[0]
+
+
+@pytest.mark.parametrize("image_format", ["PNG", "JPEG", "GIF", "WEBP", "TIFF"])
+def test_bytes_in_base64_are_named(image_format, tmp_path):
+    """b64encode returns bytes, and a column may hold them; a file may as well."""
+    content = encode(make_scene(), image_format)
+    for encoded in [base64.b64encode(content), base64.encodebytes(content)]:
+        assert "base64.b64decode(content)" in refuse(encoded).reason
+        assert "data: URL" in refuse(b"data:image/png;base64," + encoded).reason
+        (tmp_path / "a.png").write_bytes(encoded)
+        assert "base64.b64decode(content)" in refuse(tmp_path / "a.png").reason
+    assert "formats read" in refuse(b"AAAA" * 40 + b".").reason
+
+
+@pytest.mark.parametrize("start", ["AAAA", "UklGR", "iVBORw0KGgo"])
+def test_file_whose_name_looks_like_base64_is_named_whole(start, tmp_path, monkeypatch):
+    """A folder of long names isn't base64 either, since a dot follows."""
+    monkeypatch.chdir(tmp_path)
+    name = start + "b" * 80
+    for path in [name, f"{name}.jpg", f"data:{name}"]:
+        Path(path).write_bytes(b"no image")
+        assert path in str(refuse(path))
+        assert check_images([path]).path[0] == path
+        os.remove(path)
+    missing = f"{name}/a.jpg"
+    assert str(refuse(missing)) == f"{missing!r}: there is no such file"
+    assert "base64" in refuse(name).reason
+    assert "base64" in refuse(f"{name}\n{name}==\n").reason
 
 
 def test_columns_of_polars_and_pyarrow_are_read(content, expected, tmp_path):

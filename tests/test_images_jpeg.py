@@ -2,6 +2,7 @@
 
 import io
 import re
+import time
 
 import numpy as np
 import pytest
@@ -108,6 +109,17 @@ def test_jpeg_without_one_of_its_restart_markers_is_refused(photo, mode, subsamp
     assert "its last restart markers are missing" in refuse(gone).reason
 
 
+def test_jpeg_of_a_few_bytes_that_claims_to_be_huge_is_refused_soon():
+    """Its 67 million restart markers aren't counted one by one."""
+    content = encode(Image.new("L", (9, 9)), "JPEG", restart_marker_blocks=1)
+    frame, interval = content.index(b"\xff\xc0"), content.index(b"\xff\xdd")
+    assert content[interval : interval + 6] == b"\xff\xdd\0\4\0\1"
+    huge = content[: frame + 5] + b"\xff" * 4 + content[frame + 9 :]
+    start = time.perf_counter()
+    assert "restart markers are missing" in refuse(huge).reason
+    assert time.perf_counter() - start < 1
+
+
 def test_jpeg_with_one_more_restart_marker_is_read(photo):
     content = encode(photo, "JPEG", restart_marker_rows=1)
     last = max(re.finditer(rb"\xff([\xd0-\xd7])", content), key=lambda m: m.start())
@@ -174,6 +186,23 @@ def test_mpo_that_is_cut_is_refused(photo):
     assert "cut short" in refuse(damaged).reason
 
 
+def test_repair_cut_out_frame_reads_the_image_of_an_mpo_that_was_chosen(photo):
+    """It is checked as the first one is."""
+    second = photo.transpose(Image.Transpose.ROTATE_180)
+    options = {"save_all": True, "append_images": [second], "quality": 90}
+    content = encode(photo, "MPO", **options)
+    opened = Image.open(io.BytesIO(content))
+    for number, picture in [(1, second), (0, photo), (1, second)]:
+        opened.seek(number)
+        alone = Image.open(io.BytesIO(encode(picture, "JPEG", quality=90)))
+        expected = read_image(alone, image_size=(19, 30))
+        assert np.array_equal(read_image(opened, image_size=(19, 30)), expected)
+    cut = Image.open(io.BytesIO(content[:-3000] + END))
+    read_image(cut, image_size=(19, 30))
+    cut.seek(1)
+    assert "cut short" in refuse(cut).reason
+
+
 def test_repair_decoding_from_finds_cut_jpegs_given_as_pil_images(content, tmp_path):
     """An opened image is read as its file is, and stays as it was."""
     path = tmp_path / "cut.jpg"
@@ -237,6 +266,16 @@ def test_check_images_strict_finds_damage_within(photo, way, kind):
     report = check_images([content, damaged], strict=True)
     assert report.ok.tolist() == [True, False]
     assert "cut short" in report.reason[1] or "fewer data" in report.reason[1]
+
+
+@pytest.mark.parametrize("share", [0.3, 0.5, 0.7])
+@pytest.mark.parametrize("n_zeros", [256, 4096])
+def test_check_images_strict_finds_zeros_in_optimized_jpegs(photo, share, n_zeros):
+    """By optimized tables, zeros mostly are even areas."""
+    content = encode(photo, "JPEG", quality=95, **WAYS["optimized"])
+    place = int(len(content) * share)
+    damaged = content[:place] + bytes(n_zeros) + content[place + n_zeros :]
+    assert check_images([content, damaged], strict=True).ok.tolist() == [True, False]
 
 
 @pytest.mark.parametrize("way", WAYS)

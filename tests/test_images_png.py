@@ -2,13 +2,14 @@
 
 import io
 import struct
+import time
 import zlib
 
 import cv2
 import numpy as np
 import pytest
 from image_corpus import FULL_SIZE, refuse
-from PIL import Image, PngImagePlugin
+from PIL import Image, ImageOps, PngImagePlugin
 from sample_images import (
     HEIGHT,
     WIDTH,
@@ -199,6 +200,36 @@ def test_png_interlaced_of_any_size_is_read(size, mode):
         assert "cut short" in refuse(drop_bytes(interlace(image), 1)).reason
 
 
+def test_png_in_an_icon_given_as_a_pil_image_is_checked():
+    """Pillow has decoded it already, without a look at checksums and missing rows."""
+    whole = encode(make_image("RGBA"), "PNG")
+    chunks = split_chunks(whole)
+    wrong = join_chunks(chunks, {b"IDAT"})
+    for damaged, reason in [(drop_bytes(whole, 900), "cut short"), (wrong, "checksum")]:
+        icon = make_icon(damaged, width=WIDTH, height=HEIGHT)
+        opened = Image.open(io.BytesIO(icon))
+        assert reason in refuse(opened).reason
+        opened.thumbnail((9, 9))
+        assert reason in refuse(opened).reason
+
+
+def test_icon_that_was_changed_or_closed_has_the_pixels_of_the_pil_image():
+    square = make_image("RGB").crop((0, 0, 40, 40))
+    icon = encode(square, "ICO", sizes=[(32, 32), (16, 16)])
+    options = {"image_size": (16, 16), "color_mode": "rgb", "dtype": "uint8"}
+    for change in [
+        lambda image: image.thumbnail((16, 16)),
+        lambda image: setattr(image, "size", (16, 16)) or image.load(),
+        lambda image: image.paste((9, 9, 9), (0, 0, 40, 40)),
+        lambda image: image.__exit__(),
+    ]:
+        opened = Image.open(io.BytesIO(icon))
+        change(opened)
+        resized = opened.convert("RGB").resize((16, 16), Image.Resampling.BILINEAR)
+        pixels = read_image(opened, **options)
+        assert np.abs(pixels.astype(int) - np.asarray(resized)).max() <= 1
+
+
 @pytest.mark.parametrize("kind", [b"IHDR", b"PLTE", b"IDAT", b"IEND"])
 def test_png_with_a_wrong_checksum_of_a_critical_chunk_is_refused(kind):
     chunks = split_chunks(encode(make_image("P"), "PNG"))
@@ -254,11 +285,96 @@ def test_png_is_turned_by_xmp_where_exif_says_nothing():
     assert np.abs(image[:, :, 0] - luma(scene)).max() < 0.003
 
 
+XMP = b'<x:xmpmeta><rdf:Description tiff:Orientation="6"/></x:xmpmeta>'
+EXIF = make_exif(6).tobytes()
+HEX_EXIF = b"\nexif\n%8d\n%s\n" % (len(EXIF), EXIF.hex().encode())
+RAW_PROFILE = b"Raw profile type exif\0"
+
+TURNING_TEXTS = {
+    "tEXt": [(b"tEXt", RAW_PROFILE + HEX_EXIF)],
+    "zTXt": [(b"zTXt", RAW_PROFILE + b"\0" + zlib.compress(HEX_EXIF))],
+    "iTXt": [(b"iTXt", RAW_PROFILE + bytes(4) + HEX_EXIF)],
+    "bytes": [(b"tEXt", b"exif\0" + EXIF)],
+    "XMP": [(b"iTXt", b"XML:com.adobe.xmp\0\0\0\0\0" + XMP)],
+    "packed XMP": [(b"iTXt", b"XML:com.adobe.xmp\0\1\0\0\0" + zlib.compress(XMP))],
+    "XMP as text": [(b"zTXt", b"XML:com.adobe.xmp\0\0" + zlib.compress(XMP))],
+    "broken": [(b"zTXt", RAW_PROFILE + b"\0no zlib")],
+    "of a method": [(b"iTXt", RAW_PROFILE + b"\1\1\0\0" + zlib.compress(HEX_EXIF))],
+    "no hex": [(b"tEXt", RAW_PROFILE + b"\nexif\n9\nno hex\n")],
+    "too few parts": [(b"iTXt", RAW_PROFILE + b"\0\0en")],
+    "another name": [(b"zTXt", b"Comment\0\0" + zlib.compress(HEX_EXIF))],
+    "beside a remark": [
+        (b"zTXt", RAW_PROFILE + b"\0" + zlib.compress(HEX_EXIF)),
+        (b"tEXt", b"Comment\0" + bytes(99)),
+        (b"iTXt", b"XML:com.adobe.xmp\0\0\0\0\0" + XMP.replace(b"6", b"3")),
+    ],
+}
+
+
+def turn_as_pillow(content):
+    """Return an image as `ImageOps.exif_transpose` turns it."""
+    image = reopen(content)
+    try:
+        return np.asarray(ImageOps.exif_transpose(image))
+    except ValueError:  # EXIF that isn't hexadecimal
+        return np.asarray(image)
+
+
+@pytest.mark.parametrize("behind", [False, True])
+@pytest.mark.parametrize("deep", [False, True])
+@pytest.mark.parametrize("name", TURNING_TEXTS)
+def test_png_is_turned_by_texts_as_pillow_turns_it(name, deep, behind):
+    """Older programs write EXIF as a text, and XMP may be compressed."""
+    scene = store(make_scene(), 6)
+    plain = encode(scene, "PNG")
+    expected = turn_as_pillow(join_chunks(add_chunks(plain, *TURNING_TEXTS[name])))
+    if deep:
+        plain = write_deep(scene.astype(np.uint16) * 257, kinds=(0,))
+    chunks = split_chunks(plain)
+    place = -1 if behind else 1
+    chunks[place:place] = TURNING_TEXTS[name]
+    content = join_chunks(chunks)
+    for source in [content, Image.open(io.BytesIO(content))]:
+        options = {"image_size": expected.shape[:2], "color_mode": "rgb"}
+        image = read_image(source, **options)
+        assert np.abs(image * 255 - expected).max() < 0.01
+
+
+def test_png_with_an_endless_text_is_read_soon():
+    """Only the start of a text is unpacked, and of several ones the last."""
+    packed = zlib.compress(HEX_EXIF + b" " * 2**26)
+    texts = [(b"zTXt", RAW_PROFILE + b"\0" + packed)] * 40
+    content = join_chunks(add_chunks(encode(store(make_scene(), 6), "PNG"), *texts))
+    start = time.perf_counter()
+    image = read_image(content, image_size=FULL_SIZE)
+    assert time.perf_counter() - start < 1
+    assert np.abs(image[:, :, 0] - luma(make_scene())).max() < 0.003
+
+
 def test_png_with_exif_of_a_wrong_checksum_is_not_turned():
     content = encode(make_scene(), "PNG", exif=make_exif(6))
     content = join_chunks(split_chunks(content), {b"eXIf"})
     image = read_image(content, image_size=FULL_SIZE)
     assert np.abs(image[:, :, 0] - luma(make_scene())).max() < 0.003
+
+
+@pytest.mark.parametrize(
+    "chunk",
+    [
+        (b"tRNS", struct.pack(">H", 0)),
+        (b"gAMA", struct.pack(">I", 100_000)),
+        (b"cICP", bytes([9, 16, 0, 1])),
+        (b"iCCP", b"icc\0\0" + zlib.compress(bytes(200))),
+    ],
+    ids=lambda chunk: chunk[0].decode(),
+)
+def test_png_part_that_says_what_pixels_mean_is_left_out_if_it_is_damaged(chunk):
+    """As libpng does: the file is read as if the chunk weren't there."""
+    plain = encode(make_image("L"), "PNG")
+    content = join_chunks(add_chunks(plain, chunk), {chunk[0]})
+    expected = read_image(plain, image_size=FULL_SIZE, color_mode="rgba")
+    image = read_image(content, image_size=FULL_SIZE, color_mode="rgba")
+    assert np.array_equal(image, expected)
 
 
 def test_png_whose_first_frame_claims_to_be_small_is_read_whole():
@@ -379,6 +495,36 @@ def test_png_of_deep_colours_has_its_transparent_colour_alone():
     content = write_deep(values, extra=[key])
     image = read_image(content, image_size=(1, 4), color_mode="rgba")
     assert image[0, :, 3].tolist() == [1, 0, 1, 1]
+
+
+def animate(values, extra=()):
+    """Write an animation of a frame of 16-bit colours and the same upside down."""
+    chunks = split_chunks(write_deep(values, extra=extra))
+    other = split_chunks(write_deep(values[::-1]))[1][1]
+    height, width = values.shape[:2]
+    frames = [
+        [b"fcTL", struct.pack(">5I2H2B", number, width, height, 0, 0, 1, 9, 0, 0)]
+        for number in (0, 1)
+    ]
+    more = [frames[1], [b"fdAT", struct.pack(">I", 2) + other]]
+    first = [chunks[0], [b"acTL", struct.pack(">2I", 2, 0)], *chunks[1:-2], frames[0]]
+    return join_chunks([*first, chunks[-2], *more, chunks[-1]])
+
+
+def test_png_frame_that_was_chosen_of_a_deep_animation_is_read():
+    """Pillow reads later frames; with a transparent colour it can't."""
+    values = np.zeros((8, 8, 3), dtype=np.uint16)
+    values[:4] = 65535
+    opened = Image.open(io.BytesIO(animate(values)))
+    for number, expected in [(0, [1, 0]), (1, [0, 1]), (0, [1, 0])]:
+        opened.seek(number)
+        image = read_image(opened, image_size=(8, 8))
+        assert image[[0, -1], 0, 0].tolist() == expected
+    key = [b"tRNS", struct.pack(">3H", 0, 0, 0)]
+    opened = Image.open(io.BytesIO(animate(values, extra=[key])))
+    read_image(opened, image_size=(8, 8))
+    opened.seek(1)
+    assert "save the frame" in refuse(opened).reason
 
 
 def test_png_of_deep_colours_is_turned_checked_and_refused():

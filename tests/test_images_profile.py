@@ -11,7 +11,7 @@ import tifffile
 from image_corpus import refuse
 from PIL import Image, ImageCms
 from sample_images import encode, make_exif, make_scene
-from test_images_png import add_chunks, join_chunks
+from test_images_png import add_chunks, join_chunks, write_deep
 
 from skimgclf import ImageLoader
 from skimgclf.images import check_images, read_image
@@ -135,6 +135,55 @@ def test_profile_of_deep_gray_is_honoured():
             assert image == pytest.approx(expected, abs=0.003)
 
 
+def write_linear(values, kind):
+    """Write a row of gray values of 16 bits in linear light."""
+    deep = np.tile(values.astype(np.uint16), (2, 1))
+    if kind == "gray PNG":
+        content = encode(deep, "PNG")
+    elif kind == "gray TIFF":
+        profile = write_profile(None, (1.0,), "GRAY")
+        return encode(deep, "TIFF", icc_profile=profile)
+    else:
+        deep = np.repeat(deep[:, :, np.newaxis], 3, axis=2)
+        if kind == "TIFF":
+            stream = io.BytesIO()
+            profile = write_profile(SRGB, (1.0,), "RGB")
+            tifffile.imwrite(stream, deep, iccprofile=profile, photometric="rgb")
+            return stream.getvalue()
+        content = write_deep(deep)
+    return join_chunks(add_chunks(content, (b"gAMA", struct.pack(">I", 100_000))))
+
+
+@pytest.mark.parametrize("kind", ["gray PNG", "gray TIFF", "PNG", "TIFF"])
+def test_profile_of_linear_light_keeps_sixteen_bits(kind):
+    """Near black, a level of 8 bits in linear light is 13 levels in sRGB."""
+    for values in [np.arange(100, 401), np.arange(0, 65536, 16)]:
+        image = read_image(
+            write_linear(values, kind), image_size=(2, len(values)), color_mode="rgb"
+        )
+        expected = encode_srgb(values / 65535)[:, np.newaxis]
+        assert np.abs(image[0] - expected).max() < 0.003
+        assert np.diff(image[0], axis=0).min() >= -1e-6
+
+
+def test_profile_of_deep_colours_is_near_the_formula_between_levels():
+    """In linear light, where primaries are wider and channels depend on each other."""
+    rng = np.random.default_rng(0)
+    values = rng.integers(0, 65536, (20, 30, 3)).astype(np.uint16)
+    values[:10] = values[:10] // 16 + 300
+    values[0, :3] = [[0, 0, 0], [65535, 65535, 65535], [65535, 0, 300]]
+    stream = io.BytesIO()
+    profile = write_profile(P3, (1.0,), "RGB")
+    tifffile.imwrite(stream, values, photometric="rgb", iccprofile=profile)
+    options = {"image_size": (20, 30), "color_mode": "rgb"}
+    image = read_image(stream.getvalue(), **options)
+    matrix = np.linalg.solve(find_matrix(SRGB), find_matrix(P3))
+    expected = encode_srgb((values / 65535) @ matrix.T)
+    difference = np.abs(image - expected)
+    assert difference.mean() < 0.0015
+    assert np.quantile(difference, 0.99) < 0.006
+
+
 @pytest.mark.parametrize("mode", ["L", "LA", "1"])
 def test_profile_of_gray_is_honoured(mode):
     profile = write_profile(None, (1.0,), "GRAY")
@@ -181,6 +230,25 @@ def test_profile_of_cmyk_is_honoured(image_format):
     content = encode_flat(image_format, make_cmyk_profile(), "CMYK", colour)
     assert read_colour(content) == pytest.approx([0.567] * 3, abs=0.03)
     assert read_colour(content, color_management=False)[0] < 0.2
+
+
+@pytest.mark.parametrize("planes", ["contig", "separate"])
+@pytest.mark.parametrize("bits", [8, 16])
+def test_profile_of_cmyk_is_honoured_in_deep_and_planar_tiff(bits, planes):
+    """Of 16 bits 8 are kept, which a note of `check_images` says."""
+    colour = np.array([200, 10, 60, 128]) * (257 if bits == 16 else 1)
+    pixels = np.full((40, 40, 4), colour, dtype=f"u{bits // 8}")
+    pixels = np.moveaxis(pixels, 2, 0) if planes == "separate" else pixels
+    options = {"photometric": "separated", "planarconfig": planes}
+    plain, managed = io.BytesIO(), io.BytesIO()
+    tifffile.imwrite(plain, pixels, **options)
+    tifffile.imwrite(managed, pixels, iccprofile=make_cmyk_profile(), **options)
+    content = managed.getvalue()
+    assert read_colour(content) == pytest.approx([0.567] * 3, abs=0.03)
+    stored = read_colour(content, color_management=False)
+    assert stored == pytest.approx(read_colour(plain.getvalue()), abs=0.005)
+    note = check_images([plain.getvalue(), content]).note
+    assert note.tolist() == [None, "read at 8 of 16 bits" if bits == 16 else None]
 
 
 @pytest.mark.parametrize(
@@ -341,6 +409,9 @@ def test_numbers_of_avif_and_heic_are_honoured(image_format):
     assert stored == pytest.approx(STORED, abs=0.015)
     in_p3 = read_colour(change_code(content, 12, 13))
     assert in_p3 == pytest.approx(IN_P3, abs=0.02)
+    if image_format == "AVIF":
+        opened = Image.open(io.BytesIO(change_code(content, 12, 13)))
+        assert np.array_equal(read_colour(opened), in_p3)
     assert np.array_equal(read_colour(change_code(content, 1, 1)), stored)
     assert "PQ" in refuse(change_code(content, 9, 16)).reason
     assert "HLG" in refuse(change_code(content, 9, 18)).reason

@@ -258,6 +258,68 @@ def test_tiff_that_is_not_read_is_refused_by_its_own_reason(content, reason):
     assert reason in refuse(content()).reason
 
 
+THUMBNAIL, SUBDIRECTORIES = (254, 4, [1]), (330, 4, [9])
+
+
+@pytest.mark.parametrize(
+    "tags",
+    [
+        [(50706, 4, [0x0104])],  # DNG
+        [THUMBNAIL, SUBDIRECTORIES],  # NEF and ARW
+        [THUMBNAIL, (330, 4, [9, 9, 9])],
+        [(259, 3, [65535])],  # PEF
+    ],
+)
+@pytest.mark.parametrize("order", ["<", ">"])
+def test_tiff_of_a_raw_photo_is_refused_by_name(tags, order):
+    """Its first image is a thumbnail of the photo."""
+    options = {"bits": [8] * 3, "photometric": 2, "order": order, "tags": tags}
+    content = make_tiff(make_scene().tobytes(), **options)
+    assert "camera's raw file" in refuse(content).reason
+    if tags[0][0] != 259:
+        assert "camera's raw file" in refuse(Image.open(io.BytesIO(content))).reason
+
+
+def test_tiff_of_canons_raw_is_refused_by_name():
+    """Canon writes "CR" and a version behind the offset of the first directory."""
+    content = make_tiff(bytes(2248), bits=[8], photometric=1)
+    start = content[:4] + struct.pack("<I", 16) + b"CR\2\0\0\0\0\0"
+    assert "camera's raw file" in refuse(start + content[8:]).reason
+    read_image(start.replace(b"CR", b"\0\0") + content[8:], image_size=FULL_SIZE)
+
+
+@pytest.mark.parametrize(
+    "tags", [[THUMBNAIL], [SUBDIRECTORIES], [(254, 4, [0]), SUBDIRECTORIES]]
+)
+def test_tiff_pyramids_and_single_thumbnails_are_read(tags):
+    """The first image of a pyramid is the largest, and others are behind tag 330."""
+    content = make_tiff(make_scene().tobytes(), bits=[8] * 3, photometric=2, tags=tags)
+    gray = read_image(content, image_size=FULL_SIZE)[:, :, 0]
+    assert np.abs(gray - luma(make_scene())).max() < 0.003
+
+
+@pytest.mark.parametrize(
+    ("tag", "reason"),
+    [((339, 3, [2]), "signed integers"), ((266, 3, [2]), "reverse order")],
+)
+@pytest.mark.parametrize("kind", ["white is zero", "planes"])
+def test_tiff_of_signed_or_reversed_samples_is_refused(tag, reason, kind):
+    """Read as if the tag weren't there, half of the grays would be wrong."""
+    scene = make_scene().astype("<u2")
+    if kind == "planes":
+        if tag[0] == 339:
+            tag = (339, 3, [1, 1, 2])
+        options = {"bits": [16] * 3, "photometric": 2, "n_strips": 3}
+        tags, data = [(284, 3, [2]), tag], np.moveaxis(scene, 2, 0)
+    else:
+        options, tags = {"bits": [16], "photometric": 0}, [tag]
+        data = scene[:, :, 0]
+    content = make_tiff(data.tobytes(), tags=tags, **options)
+    assert reason in refuse(content).reason
+    tags.remove(tag)
+    read_image(make_tiff(data.tobytes(), tags=tags, **options), image_size=(8, 8))
+
+
 def make_twelve_bits():
     """Write a 12-bit file of one gray, 2000 of 4095."""
     values = np.full((HEIGHT, WIDTH), 2000)
@@ -304,6 +366,37 @@ def test_tiff_pil_images_in_planes_are_read_from_their_file():
     assert np.abs(gray - luma(scene)).max() < 0.003
     opened.load()  # noise
     assert "separate planes" in refuse(opened).reason
+
+
+@pytest.mark.parametrize("bigtiff", [False, True])
+@pytest.mark.parametrize("planes", PLANES)
+@pytest.mark.parametrize(
+    ("photometric", "bits"),
+    [("rgb", 16), ("rgb", 8), ("minisblack", 16), ("miniswhite", 16)],
+)
+def test_tiff_page_that_was_chosen_of_a_pil_image_is_read(
+    photometric, bits, planes, bigtiff
+):
+    """Never the first page, nor a page of 8 bits by the directory of another one."""
+    n_colours = 3 if photometric == "rgb" else 1
+    scene = make_scene()[:, :, :n_colours]
+    pages = [scene, scene[::-1] // 2, scene[:, ::-1]]
+    stream = io.BytesIO()
+    with tifffile.TiffWriter(stream, bigtiff=bigtiff) as writer:
+        for page in pages:
+            page = page.astype(f"u{bits // 8}") * (257 if bits == 16 else 1)
+            page = np.moveaxis(page, 2, 0) if planes == "separate" else page
+            options = {"photometric": photometric, "metadata": None}
+            if n_colours == 3:
+                options["planarconfig"] = planes
+            writer.write(page.squeeze(), **options)
+    opened = Image.open(stream)
+    for number in [1, 2, 0, 1]:
+        opened.seek(number)
+        image = read_image(opened, image_size=FULL_SIZE, color_mode="rgb")
+        expected = pages[number] / 255
+        expected = 1 - expected if photometric == "miniswhite" else expected
+        assert np.abs(image - expected).max() < 0.003
 
 
 def test_tiff_turned_by_exif_in_planes_stays_turned_once():

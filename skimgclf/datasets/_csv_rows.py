@@ -126,7 +126,7 @@ class Selection:
 
 
 def _choose_name(image_id, lookup):
-    """Strip an id, unless a file has exactly the name that it has with its spaces."""
+    """Strip an id, unless a file has the name that it has with its spaces."""
     stripped = image_id.strip()
     if image_id == stripped or not stripped or not lookup.has(image_id):
         return stripped

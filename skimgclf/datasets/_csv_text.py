@@ -24,8 +24,12 @@ _SIGNATURES = {
     b"PAR1": "a parquet file; save it as csv",
 }
 
-# What Excel writes, and understands, as the first line of a table.
-_SEPARATOR_LINE = re.compile(r'"?sep=([^"\r\n])"?(?:\r\n|\r|\n)', re.IGNORECASE)
+# What Excel writes, and understands, as the first line of a table. A program that takes
+# it for a row adds the separators of the empty cells behind it when it saves the table.
+_SEPARATOR_LINE = re.compile(
+    r'"?sep=([^"\r\n])"?(?:([,;|\t])\2*)?(?:\r\n|\r|\n)', re.IGNORECASE
+)
+_LINE = re.compile(r"[^\r\n]*")
 
 # The longer mark first: the UTF-32 one starts with the UTF-16 one.
 _BYTE_ORDER_MARKS = {
@@ -107,7 +111,10 @@ def read_table(content, path, *, sep, encoding):
     text = _decode(content, path, encoding)
     first_line, declared = 1, _SEPARATOR_LINE.match(text)
     if declared:
-        first_line, sep, text = 2, declared[1], text[declared.end() :]
+        first_line, text = 2, text[declared.end() :]
+        sep, of_saving = declared.groups()
+        if of_saving and of_saving in _LINE.match(text)[0]:
+            sep = of_saving
     rows, lines, problems, n_blank_lines = _parse(text, sep, first_line)
     if not rows or (problems and problems[0][0] < lines[0]):
         what = "can't be used; its header can't be read:" if problems else "is empty."
@@ -150,6 +157,8 @@ def read_frame(frame):
     names = getattr(frame, "column_names", frame.columns)  # pyarrow's have both
     if hasattr(frame, "iloc"):  # pandas' names may repeat
         columns = [frame.iloc[:, number] for number in range(len(names))]
+    elif hasattr(frame, "column_names"):  # and pyarrow's
+        columns = [frame.column(number) for number in range(len(names))]
     else:
         columns = [frame[name] for name in names]
     columns = [

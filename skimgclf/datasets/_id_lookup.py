@@ -70,10 +70,10 @@ class ImageLookup:
         return path, self._resolve(path)
 
     def has(self, image_id):
-        """Tell whether a file has exactly this name."""
+        """Tell whether a file has this name, with or without its extension."""
         head, tail = os.path.split(image_id)
         try:
-            return self._folder(head).kinds.get(tail) in _FILES
+            return self._folder(head).has(tail)
         except LookupError:
             return False
 
@@ -156,6 +156,10 @@ class ListedFolder:
 
     def path_of(self, name):
         return self.prefix + name
+
+    def has(self, name):
+        """Tell whether there is a file with a name, or with it in another spelling."""
+        return self.kinds.get(name) in _FILES or bool(self._candidates(name))
 
     def match(self, name):
         """Find the file with a name, or with the same name in another spelling."""

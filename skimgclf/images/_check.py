@@ -201,7 +201,7 @@ def probe_image(cell, max_pixels, url_reader, *, strict=False):
 
 def _note_lost_bits(stream, picture):
     stream.seek(0)
-    n_bits = count_bits(stream.read(_HEADER), picture.format)
+    n_bits = picture.n_bits or count_bits(stream.read(_HEADER), picture.format)
     if picture.is_deep or n_bits is None or n_bits <= 8:
         return None
     return f"read at 8 of {n_bits} bits"

@@ -34,8 +34,12 @@ def _take_feature(feature):
     content, path = plain_source(feature["bytes"]), feature["path"]
     if not isinstance(content, bytes):
         return path if content is None and path is not None else feature
+    return _name_bytes(content, path)
+
+
+def _name_bytes(content, name):
     content = NamedBytes(content)
-    content.name = path or ""
+    content.name = name or ""
     return content
 
 
@@ -50,4 +54,8 @@ def _read_stream(stream):
             stream.seek(place)
     except Exception:  # the error names the kind of cell then
         return stream
-    return content if isinstance(content, bytes) else stream
+    if not isinstance(content, bytes):
+        return stream
+    name = getattr(stream, "name", None)
+    # A stream of a file descriptor has a number for its name.
+    return _name_bytes(content, name) if isinstance(name, str) else content

@@ -115,8 +115,10 @@ default="bilinear"
     side of `image_size`), which is faster and changes the result by less than 0.01 on
     average (measured on photographs). For "grayscale" the luma that a JPEG holds is
     taken as it is, which differs by less than 0.001 on average from converting its
-    colours. A PIL image is decoded whole; one that can't be decoded is closed, since
-    Pillow would return blank pixels at the next try.
+    colours. A PIL image is decoded whole, the frame or page that was chosen by its
+    ``seek``; one that can't be decoded is closed, since Pillow would return blank
+    pixels at the next try. Give other processes paths: a PIL image of a TIFF file with
+    planes of 16 bits that is pickled or copied holds noise, as Pillow decodes it.
 
     Examples
     --------

@@ -7,16 +7,18 @@ from collections import namedtuple
 _ICON_START = b"\x00\x00\x01\x00"
 _PNG_START = b"\x89PNG\r\n\x1a\n"
 
-_Entry = namedtuple("_Entry", ["n_pixels", "depth", "size", "offset"])
+_Entry = namedtuple("_Entry", ["sides", "n_pixels", "depth", "size", "offset"])
 
 
-def unwrap_icon(stream):
+def unwrap_icon(stream, sides=None):
     """Look into an icon file before Pillow does, which decodes it while opening it.
 
     Parameters
     ----------
     stream : binary file
         Any file; all but icons are left alone.
+    sides : tuple of two int, default=None
+        Width and height of the picture, if it isn't the largest one.
 
     Returns
     -------
@@ -34,7 +36,9 @@ def unwrap_icon(stream):
     if not entries:
         return stream, 0
     # The picture that Pillow takes: the largest, among equals the least deep.
-    entry = min(entries, key=lambda entry: (-entry.n_pixels, entry.depth))
+    entry = min(
+        entries, key=lambda each: (each.sides != sides, -each.n_pixels, each.depth)
+    )
     stream.seek(entry.offset)
     start = stream.read(16)
     if start.startswith(_PNG_START):
@@ -57,5 +61,6 @@ def _read_entries(stream, n_entries):
             "<BBBBHHII", entry
         )
         depth = depth or (n_colours - 1).bit_length() if n_colours else depth or 256
-        entries.append(_Entry((width or 256) * (height or 256), depth, size, offset))
+        sides = width or 256, height or 256
+        entries.append(_Entry(sides, sides[0] * sides[1], depth, size, offset))
     return entries

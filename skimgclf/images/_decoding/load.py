@@ -31,6 +31,7 @@ from skimgclf.images._decoding.orientation import (
 from skimgclf.images._decoding.pillow_repairs import (
     SettingsChanged,
     close_if_failed,
+    cut_out_frame,
     decoding_from,
     find_stream,
     isolated,
@@ -53,9 +54,11 @@ from skimgclf.images._decoding.tiff import (
     TIFF_STARTS,
     check_directory,
     explain_unread,
+    refuse_raw,
     refuse_samples,
 )
 from skimgclf.images._decoding.tiff_directory import (
+    BITS,
     HEIGHT,
     N_SAMPLES,
     ORIENTATION,
@@ -110,6 +113,8 @@ class Picture:
         Pillow's names for the kind of file and of pixels, as the file declares them.
     notes : ColourNotes or None
         What the file says of its colours.
+    n_bits : int or None
+        Bits a channel in the file, of a TIFF file whose samples are read here.
     """
 
     image: Image.Image | np.ndarray
@@ -118,6 +123,7 @@ class Picture:
     format: str | None = None
     mode: str | None = None
     notes: ColourNotes | None = None
+    n_bits: int | None = None
 
     @property
     def is_deep(self):
@@ -207,6 +213,7 @@ def _load_once(stream, png, max_pixels, draft, strict):
         directory = None
         if start.startswith(TIFF_STARTS):
             directory = read_directory(stream)
+            refuse_raw(directory)
             refuse_samples(directory)
             if needs_planes(directory):
                 return _load_planes(stream, directory, max_pixels)
@@ -264,7 +271,8 @@ def _load_planes(stream, directory, max_pixels):
         return Picture(image, format="TIFF", mode=mode, notes=notes)
     mode = image.mode
     image, _ = orient(image, _NO_MARGINS, orientation)
-    return Picture(image, format="TIFF", mode=mode, notes=notes)
+    n_bits = directory.get(BITS)
+    return Picture(image, format="TIFF", mode=mode, notes=notes, n_bits=n_bits)
 
 
 def _load_deep_png(image, png):
@@ -347,22 +355,61 @@ def load_pil_image(image, max_pixels):
     # by two threads at once.
     with _pil_image_lock, isolated(max_pixels):
         _check_n_pixels(image.width * image.height, max_pixels)
-        stream = find_stream(image) if image.format in _CHECKED else None
-        if stream is not None and image.format == "TIFF":
-            directory = read_directory(stream)
-            refuse_samples(directory)
-            if needs_planes(directory):
-                return _load_planes(stream, directory, max_pixels)
-            check_directory(image, directory)
-        png = read_png(stream) if stream is not None else None
-        jpeg = read_jpeg(stream) if stream is not None and png is None else None
-        if png and has_deep_colours(png):
-            return _load_deep_png(image, png)
-        notes = png.notes if png else _read_notes(image)
-        if png:
-            png.unpack_rows()
-        with decoding_from(jpeg, image):
+        icon = _find_icon(image, max_pixels) if image.format == "ICO" else None
+        if icon is None:
+            return _load_pil_image(image, max_pixels)
+    return load_stream(icon, max_pixels)
+
+
+def _load_pil_image(image, max_pixels):
+    stream = find_stream(image) if image.format in {*_CHECKED, "AVIF"} else None
+    notes = _read_notes(image, stream)
+    if stream is None or image.format == "AVIF":
+        return _load_opened(image, notes)
+    is_first = image.tell() == 0  # a pickle, which has no stream, can't tell
+    if image.format == "TIFF":
+        directory = read_directory(stream, image.tell())
+        refuse_raw(directory)
+        refuse_samples(directory)
+        if needs_planes(directory):
+            return _load_planes(stream, directory, max_pixels)
+        check_directory(image, directory)
+    if image.format == "MPO" and not is_first:
+        stream = cut_out_frame(image, stream)
+        image = Image.open(stream, formats=["JPEG"])
+        notes = _read_notes(image)
+    png = read_png(stream)
+    if png is None:
+        with decoding_from(read_jpeg(stream), image):
             return _load_opened(image, notes)
+    if has_deep_colours(png):
+        if is_first:
+            return _load_deep_png(image, png)
+        if png.transparent:
+            raise UnreadableImage(
+                "it is a later frame of a PNG animation with a transparent colour of "
+                "16 bits, which Pillow mixes up: save the frame as a file of its own"
+            )
+    png.unpack_rows()
+    return _load_opened(image, png.notes)
+
+
+def _find_icon(image, max_pixels):
+    """Return the PNG file within an opened icon, or None.
+
+    Pillow (13.0) forgets what such a file says of its colours and its transparency. An
+    icon that the user has changed since has only its own pixels.
+    """
+    stream = find_stream(image)
+    icon = None if stream is None else unwrap_icon(stream, image.size)[0]
+    png = None if icon is None or icon is stream else read_png(icon)
+    if png is None:
+        return None
+    _check_n_pixels(png.n_pixels, max_pixels)
+    png.unpack_rows()
+    stored = Image.open(png.stream, formats=["PNG"])
+    is_same = (stored.mode, stored.size) == (image.mode, image.size)
+    return icon if is_same and stored.tobytes() == image.tobytes() else None
 
 
 def _renew_lock():

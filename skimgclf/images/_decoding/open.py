@@ -22,9 +22,6 @@ _SPECIAL_FILES = (
 )
 
 
-# No system takes longer paths.
-_LONGEST_PATH = 4096
-
 # Files of so many bytes are read in one step.
 _READ_AT_ONCE = 2**20
 
@@ -39,7 +36,7 @@ def open_source(source, url_reader):
         return
     path = find_file(source)
     reason = explain_encoded(path) if isinstance(path, str) else None
-    if reason is not None and not os.path.lexists(path[:_LONGEST_PATH]):
+    if reason is not None:
         raise UnreadableImage(reason)
     if path is None:
         yield io.BytesIO(_read_url(source, url_reader))

@@ -6,6 +6,7 @@ since its pixels may be wrong. Only the warning filter is left out silently then
 under ``-W error`` a remark of Pillow's makes an image unreadable.
 """
 
+import io
 import threading
 import warnings
 from contextlib import contextmanager
@@ -120,15 +121,38 @@ def read_tags(pil_image):
 def find_stream(pil_image):
     """Return the stream from which a PIL image will be decoded, or None if it was.
 
+    An icon is decoded while it is opened: its stream is returned until it is closed.
+
     Cause: a user's PIL image keeps its file in the undocumented ``image.fp`` alone,
     and damage of TIFF files is found in the file. It can go when the repairs of TIFF
     files can.
     """
     if not isinstance(pil_image, ImageFile.ImageFile):
         return None
+    if pil_image.format == "ICO":
+        stream = getattr(pil_image, "fp", None)  # a pickle has lost it
+        return None if stream is None or stream.closed else stream
     return (
         _read_attribute(pil_image, "fp") if _read_attribute(pil_image, "tile") else None
     )
+
+
+def cut_out_frame(pil_image, stream):
+    """Return the file of the image of an MPO file that the user chose by its ``seek``.
+
+    Cause: the place of that image stands in the undocumented ``image.tile`` alone, its
+    data are checked in the file, and its ``info`` keeps the first image's profile. It
+    can go with `decoding_from`.
+
+    Parameters
+    ----------
+    pil_image : PIL.MpoImagePlugin.MpoImageFile
+        Not yet decoded.
+    stream : binary file
+        From `find_stream`.
+    """
+    stream.seek(_read_attribute(pil_image, "tile")[0][2])
+    return io.BytesIO(stream.read())
 
 
 @contextmanager

@@ -51,8 +51,17 @@ _COLOUR_CHUNKS = {b"cICP", b"iCCP", b"sRGB", b"gAMA", b"cHRM"}
 # No profile of a printer or scanner that is in use is longer.
 _MAX_PROFILE = 2**24
 
-# XMP may turn the image. Pillow reads other texts as well, and refuses long ones.
-_XMP = b"XML:com.adobe.xmp\0\0"
+# Kinds and names of the texts by which Pillow turns an image: XMP, and EXIF as programs
+# wrote it before PNG had a chunk for it. Other texts aren't handed on, since Pillow
+# refuses long ones.
+_TURNING_TEXTS = {
+    *((kind, b"XML:com.adobe.xmp") for kind in (b"tEXt", b"zTXt", b"iTXt")),
+    *((kind, b"Raw profile type exif") for kind in (b"tEXt", b"zTXt", b"iTXt")),
+    (b"tEXt", b"exif"),
+}
+
+# The bytes of such a text that are read: many times those of EXIF, which has 64 KiB.
+_MAX_TEXT = 2**22
 
 
 class PngFile(NamedTuple):
@@ -71,7 +80,7 @@ class PngFile(NamedTuple):
     transparent : bytes or None
         Of a file of colours, the one that is transparent.
     may_be_turned : bool
-        Whether it has EXIF or XMP, which may turn it.
+        Whether it has EXIF or XMP, also as a text, which may turn it.
     is_opaque : bool
         Whether no colour or palette entry is transparent.
     palette : bytes or None
@@ -149,20 +158,25 @@ def read_png(file):
         raise _damaged("it has no header")
     colour_type = body[9]
     header = struct.unpack(">IIBBBBB", body)
-    kept, data, others = [PNG_START, whole], [], {}
+    kept, data, others, texts = [PNG_START, whole], [], {}, {}
     for kind, body, whole in chunks:
         if kind == b"IDAT":
             data.append(body)
         else:
             others[kind] = body
+        name = body[:80].partition(b"\0")[0]
+        if (kind, name) in _TURNING_TEXTS:
+            texts[name] = kind, body
         if kind in _CRITICAL or _decides(kind, body, colour_type):
             kept.append(whole)
+    turning = [chunk for each in texts.values() if (chunk := _unpack_text(*each))]
+    kept[2:2] = turning
     if colour_type == _PALETTE and b"PLTE" not in others:
         raise _damaged("its palette is missing")
     notes = _read_colours(others) if _COLOUR_CHUNKS & others.keys() else None
     key = others.get(b"tRNS", b"") if colour_type == _COLOURS else b""
     transparent = key if len(key) == 6 else None
-    may_be_turned = b"eXIf" in others or b"iTXt" in others
+    may_be_turned = b"eXIf" in others or bool(turning)
     return PngFile(
         *(kept, notes, header, data, transparent, may_be_turned),
         is_opaque=b"tRNS" not in others,
@@ -262,7 +276,37 @@ def _decides(kind, body, colour_type):
     if kind == b"tRNS":
         # Section 11.3.1.1; libpng drops it as well when its length is wrong.
         return len(body) == {0: 2, 2: 6}.get(colour_type, len(body))
-    return kind == b"eXIf" or (kind == b"iTXt" and body.startswith(_XMP))
+    return kind == b"eXIf"
+
+
+def _unpack_text(kind, body):
+    """Write the chunk of a text anew, not compressed; None if it can't be read."""
+    name, _, text = body.partition(b"\0")
+    is_packed, method = kind == b"zTXt", text[:1]
+    if kind == b"iTXt":
+        # Section 11.3.3.4: a flag, the method, and two texts that end with zeros.
+        is_packed, method = text[:1] != b"\0", text[1:2]
+        parts = text[2:].split(b"\0", 2)
+        if len(parts) < 3:
+            return None
+        text = parts[2]
+    elif is_packed:
+        text = text[1:]
+    if is_packed:
+        text = _unpack_start(text) if method == b"\0" else b""
+    if not text:
+        return None
+    kind, start = (b"iTXt", b"\0" * 5) if kind == b"iTXt" else (b"tEXt", b"\0")
+    body = name + start + text[:_MAX_TEXT]
+    check = zlib.crc32(body, zlib.crc32(kind))
+    return _CHUNK_START.pack(len(body), kind) + body + struct.pack(">I", check)
+
+
+def _unpack_start(packed):
+    try:
+        return zlib.decompressobj().decompress(packed, _MAX_TEXT)
+    except zlib.error:
+        return b""
 
 
 def _damaged(what):

@@ -128,28 +128,77 @@ class Transform:
 
     def convert(self, image):
         """Convert an image of mode L, RGB, RGBA or CMYK to RGB or RGBA."""
-        from PIL import ImageCms
-
         alpha = image.getchannel("A") if image.mode == "RGBA" else None
         if self.space == "GRAY":
-            image = image.getchannel(0)
-        elif alpha is not None:
-            image = image.convert("RGB")
-        image = ImageCms.applyTransform(image, self._transform)
+            gray = image.getchannel(0)
+            channels = [gray.point(table.tolist()) for table in self._gray_tables.T]
+            image = Image.merge("RGB", channels)
+        else:
+            from PIL import ImageCms
+
+            image = image.convert("RGB") if alpha is not None else image
+            image = ImageCms.applyTransform(image, self._transform)
         if alpha is not None:
             image.putalpha(alpha)
         return image
 
     def convert_floats(self, pixels):
-        """Convert floats in [0, 1] of 1, 3 or 4 channels; alpha stays as it is."""
-        colours, alpha = pixels[:, :, :3], pixels[:, :, 3:]
-        levels = np.rint(colours * 255)
-        image = levels.astype(np.uint8)
-        image = Image.fromarray(image[:, :, 0] if image.shape[2] == 1 else image)
-        converted = np.asarray(self.convert(image), dtype=np.float32)
-        # littleCMS takes 8 bits here: what rounding has left is added again.
-        converted = (converted + (colours * 255 - levels)) / 255
-        return np.concatenate([np.clip(converted, 0, 1), alpha], axis=2)
+        """Convert floats in [0, 1] of 1, 3 or 4 channels; alpha stays as it is.
+
+        littleCMS takes 8 bits here: between their levels, its colours are interpolated.
+        """
+        scaled, alpha = pixels[:, :, :3] * np.float32(255), pixels[:, :, 3:]
+        is_gray = self.space == "GRAY"
+        convert = self._interpolate_gray if is_gray else self._interpolate_colours
+        converted = np.empty((*pixels.shape[:2], 3 + alpha.shape[2]), dtype=np.float32)
+        np.divide(convert(scaled), 255, out=converted[:, :, :3])
+        converted[:, :, 3:] = alpha
+        return converted
+
+    @functools.cached_property
+    def _gray_tables(self):
+        """Red, green and blue of all levels of gray, of shape (256, 3)."""
+        from PIL import ImageCms
+
+        levels = Image.fromarray(np.arange(256, dtype=np.uint8)[np.newaxis])
+        return np.asarray(ImageCms.applyTransform(levels, self._transform))[0]
+
+    def _interpolate_gray(self, scaled):
+        low = scaled[:, :, 0].astype(np.uint8)
+        levels = self._gray_tables.astype(np.float32)
+        steps = np.diff(levels, axis=0, append=levels[-1:])
+        parts = scaled[:, :, :1] - low[:, :, np.newaxis]
+        return levels[low] + parts * steps[low]
+
+    def _interpolate_colours(self, scaled):
+        """Interpolate between three of the eight levels around a colour.
+
+        From the levels below a colour, the channel that lies farthest above its level
+        goes up first, and the others then: three conversions take half the time of
+        eight, and are exact for grays and where channels don't depend on each other.
+        """
+        # Channels come first here, since NumPy is slow at short last axes.
+        channels = np.ascontiguousarray(np.moveaxis(scaled, 2, 0))
+        low = channels.astype(np.uint8)
+        high = np.minimum(low, 254) + np.uint8(1)
+        parts = channels - low
+        largest = parts.max(axis=0)
+        is_largest = parts == largest
+        others = (parts.sum(axis=0) - largest) / 2
+        shares = parts + is_largest * (others - largest)
+        below, first, above = map(self._convert_channels, (low, low + is_largest, high))
+        above -= first  # in place: these arrays are as large as the image
+        above *= shares
+        first -= below
+        first *= largest
+        below += first
+        below += above
+        return np.moveaxis(below, 0, 2)
+
+    def _convert_channels(self, channels):
+        image = Image.merge("RGB", [Image.fromarray(each) for each in channels])
+        converted = self.convert(image).split()
+        return np.stack([np.asarray(each, dtype=np.float32) for each in converted])
 
 
 @functools.lru_cache(maxsize=64)
@@ -160,6 +209,8 @@ def _build_transform(notes, space):
     from PIL import ImageCms
 
     mode = _PILLOW_MODES[space]
+    # By itself, littleCMS takes 33 of 256 levels of gray and interpolates others.
+    flags = ImageCms.Flags.NOOPTIMIZE if space == "GRAY" else ImageCms.Flags.NONE
     try:
         transform = Transform(
             space,
@@ -169,6 +220,7 @@ def _build_transform(notes, space):
                 mode,
                 "RGB",
                 renderingIntent=ImageCms.Intent.PERCEPTUAL,
+                flags=flags,
             ),
         )
     except (ImageCms.PyCMSError, OSError, ValueError, TypeError):

@@ -2,6 +2,7 @@
 
 import errno
 import os
+import re
 
 import numpy as np
 from PIL import Image
@@ -41,7 +42,7 @@ _DICOM = _say_not_read(
 _EXR = _say_not_read(
     "an OpenEXR", "its floats have no white; scale them to [0, 1] and pass the array"
 )
-_RAW_PHOTO = _say_not_read(
+RAW_PHOTO = _say_not_read(
     "a camera's raw", "develop it to JPEG or TIFF, as rawpy or dcraw does"
 )
 
@@ -68,9 +69,9 @@ _NOT_IMAGES = (
     (b"\x76\x2f\x31\x01", _EXR),
     (b"#?RADIANCE", _say_not_read("a Radiance HDR", "scale it to [0, 1] yourself")),
     (b"II\xbc", _say_not_read("a JPEG XR")),
-    (b"FUJIFILMCCD-RAW", _RAW_PHOTO),
-    (b"IIRO", _RAW_PHOTO),
-    (b"IIU\x00", _RAW_PHOTO),
+    (b"FUJIFILMCCD-RAW", RAW_PHOTO),
+    (b"IIRO", RAW_PHOTO),
+    (b"IIU\x00", RAW_PHOTO),
     (b"gimp xcf", _say_not_read("a GIMP (XCF)", "export it")),
     (b"qoif", _say_not_read("a QOI")),
     (b"DDS ", _say_not_read("a DDS")),
@@ -82,7 +83,7 @@ _NOT_IMAGES = (
 _BRANDS = {
     "avif": _AVIF,
     "avis": _AVIF,
-    "crx ": _RAW_PHOTO,
+    "crx ": RAW_PHOTO,
     "jxl ": _JPEG_XL,
 }
 
@@ -136,22 +137,40 @@ def refuse_type(source):
 
 
 def explain_encoded(text):
-    """Explain that a text is an image in base64, not a path, or return None."""
+    """Explain that a text is an image in base64, not a path, or return None.
+
+    A file that has such a name is a file.
+    """
     if text.startswith("data:"):
-        return (
+        reason = (
             "it is a data: URL, which holds the image itself: pass the bytes, "
             "base64.b64decode(text.partition(',')[2])"
         )
-    if len(text) >= 64 and text.startswith(_BASE64_STARTS):
-        return (
+    elif _is_base64(text):
+        reason = (
             "it is an image in base64, not a path: pass the bytes, "
             "base64.b64decode(text)"
         )
-    return None
+    else:
+        return None
+    return None if os.path.lexists(text[:_LONGEST_PATH]) else reason
 
 
-# The starts of JPEG, PNG, GIF, WEBP, TIFF and HEIC files in base64 (RFC 4648).
-_BASE64_STARTS = ("/9j/", "iVBORw0KGgo", "R0lGOD", "UklGR", "SUkqA", "TU0AK", "AAAA")
+def _is_base64(text):
+    """Tell whether a text is an image in base64, or the start of one."""
+    return len(text) >= _SHORTEST_BASE64 and _BASE64.fullmatch(text) is not None
+
+
+# Shorter texts may be ids.
+_SHORTEST_BASE64 = 64
+
+# No system takes longer paths.
+_LONGEST_PATH = 4096
+
+# RFC 4648: the alphabet behind the starts of JPEG, PNG, GIF, WEBP, TIFF and HEIC files.
+_BASE64 = re.compile(
+    r"(?:/9j/|iVBORw0KGgo|R0lGOD|UklGR|SUkqA|TU0AK|AAAA)[A-Za-z0-9+/\s]*=*\s*"
+)
 
 
 def is_missing(value):
@@ -175,6 +194,14 @@ def explain_start(stream):
         if b"<svg" in markup or b"html" not in markup:
             return "it is an XML or SVG file, which isn't read"
         return "it is an HTML page, not an image (what a failed download leaves)"
+    text = start.decode("latin-1")
+    if text.startswith("data:"):
+        return (
+            "it is a data: URL as bytes, which holds the image itself: decode it, "
+            "base64.b64decode(content.partition(b',')[2])"
+        )
+    if _is_base64(text):
+        return "it is an image in base64: decode it, base64.b64decode(content)"
     if start[4:8] == b"ftyp":
         return _explain_brands(read_brands(start))
     if start[128:132] == b"DICM":

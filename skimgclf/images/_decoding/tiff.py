@@ -1,21 +1,40 @@
 """Refuse TIFF files that Pillow would read wrongly, by their own reasons."""
 
 from skimgclf.images._decoding.pillow_repairs import count_stored_pixels, read_tags
-from skimgclf.images._decoding.reasons import UnreadableImage
+from skimgclf.images._decoding.reasons import RAW_PHOTO, UnreadableImage
 from skimgclf.images._decoding.tiff_directory import (
     BITS,
     COMPRESSION,
+    DNG_VERSION,
     N_SAMPLES,
     PHOTOMETRIC,
     PIXEL_TAGS,
     PLANES,
     SAMPLE_FORMAT,
+    SUBDIRECTORIES,
+    SUBFILE,
     damaged,
 )
 
 TIFF_STARTS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 
 _FLOAT, _COMPLEX = 3, {5, 6}
+
+# Compressions of raw photos of Sony, Nikon and Pentax.
+_RAW_COMPRESSIONS = {32767, 34713, 65535}
+
+
+def refuse_raw(directory):
+    """Refuse a camera's raw file, whose first image is mostly a thumbnail."""
+    # A pyramid has further images as well, but its first one is the largest.
+    is_reduced = directory.get(SUBFILE, 0) & 1 == 1
+    if (
+        DNG_VERSION in directory.values
+        or (is_reduced and SUBDIRECTORIES in directory.values)
+        or directory.get(COMPRESSION) in _RAW_COMPRESSIONS
+        or directory.start[8:10] == b"CR"  # Canon's CR2
+    ):
+        raise UnreadableImage(RAW_PHOTO)
 
 
 def refuse_samples(directory):

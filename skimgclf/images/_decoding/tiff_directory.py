@@ -1,4 +1,4 @@
-"""Read the first directory of a TIFF file: the tags that say what its pixels mean."""
+"""Read a directory of a TIFF file: the tags that say what the pixels of a page mean."""
 
 import os
 import struct
@@ -16,10 +16,10 @@ PLANES, PREDICTOR, TILE_WIDTH, TILE_HEIGHT, TILES, TILE_SIZES = (
     *range(322, 326),
 )
 EXTRA_SAMPLES, SAMPLE_FORMAT, JPEG_TABLES, PROFILE = 338, 339, 347, 34675
+FILL_ORDER = 266
 
 # The tags without which pixels would be read wrongly: all tags with a name here except
-# PROFILE; by number, the order of bits (266), the palette (320) and the constants of
-# YCbCr (529 to 532).
+# PROFILE; by number, the palette (320) and the constants of YCbCr (529 to 532).
 PIXEL_TAGS = {
     *(WIDTH, HEIGHT, BITS, COMPRESSION, PHOTOMETRIC, STRIPS, ORIENTATION, N_SAMPLES),
     *(ROWS_PER_STRIP, STRIP_SIZES, PLANES, PREDICTOR, TILE_WIDTH, TILE_HEIGHT, TILES),
@@ -28,11 +28,17 @@ PIXEL_TAGS = {
         EXTRA_SAMPLES,
         SAMPLE_FORMAT,
         JPEG_TABLES,
-        266,
+        FILL_ORDER,
         320,
         *range(529, 533),
     ),
 }
+
+# Tags that tell cameras' raw files: NewSubfileType, SubIFDs, and DNG's version.
+SUBFILE, SUBDIRECTORIES, DNG_VERSION = 254, 330, 50706
+
+# The tags whose values are kept.
+_READ_TAGS = {*PIXEL_TAGS, SUBFILE}
 
 # TIFF 6.0, section 2: bytes of one value of each field type; 13 to 18 are BigTIFF's.
 _TYPE_SIZES = dict(
@@ -54,7 +60,7 @@ _BYTE_ORDERS = {"<": "little", ">": "big"}
 
 
 class Directory(NamedTuple):
-    """The first directory of a TIFF file.
+    """A directory of a TIFF file.
 
     Attributes
     ----------
@@ -66,12 +72,15 @@ class Directory(NamedTuple):
         By tag; empty for values that aren't integers.
     places : dict of int to tuple of two int
         By tag, the offset and number of bytes of values that an entry doesn't hold.
+    start : bytes
+        The first bytes of the file.
     """
 
     order: str
     is_big: bool
     values: dict
     places: dict
+    start: bytes
 
     def get(self, tag, default=None):
         """Return the first value of a tag."""
@@ -85,13 +94,15 @@ class Directory(NamedTuple):
         return content[offset : offset + n_bytes]
 
 
-def read_directory(file):
-    """Read the first directory, and refuse lost values that decide on pixels.
+def read_directory(file, page=0):
+    """Read the directory of a page, and refuse lost values that decide on pixels.
 
     Parameters
     ----------
     file : binary file
         A TIFF file; its position is kept.
+    page : int, default=0
+        The number of the page.
 
     Returns
     -------
@@ -99,21 +110,22 @@ def read_directory(file):
     """
     position = file.tell()
     try:
-        return _read_directory(file, file.seek(0, os.SEEK_END))
+        return _read_directory(file, page, file.seek(0, os.SEEK_END))
     except (struct.error, OverflowError) as error:
         raise damaged("it is cut short") from error
     finally:
         file.seek(position)
 
 
-def _read_directory(stream, length):
+def _read_directory(stream, page, length):
     stream.seek(0)
     start = stream.read(16)
     order = "<" if start.startswith(b"II") else ">"
     (version,) = struct.unpack_from(f"{order}H", start, 2)
     layout = _LAYOUTS.get(version, _LAYOUTS[42])
+    first = _find_directory(stream, page, start, order, layout)
     values, places = {}, {}
-    for tag, kind, n_values, value in _read_entries(stream, start, order, layout):
+    for tag, kind, n_values, value in _read_entries(stream, first, order, layout):
         n_bytes = _TYPE_SIZES.get(kind, 1) * n_values
         if n_bytes > layout.inline:
             offset = int.from_bytes(value, _BYTE_ORDERS[order])
@@ -122,20 +134,33 @@ def _read_directory(stream, length):
                     raise damaged(f"tag {tag} leads out of the file")
                 continue
             places[tag] = offset, n_bytes
-            if tag in PIXEL_TAGS:
+            if tag in _READ_TAGS:
                 stream.seek(offset)
                 value = stream.read(n_bytes)
         values[tag] = ()
-        if tag in PIXEL_TAGS and kind in _INTEGERS:
+        if tag in _READ_TAGS and kind in _INTEGERS:
             values[tag] = struct.unpack_from(
                 f"{order}{n_values}{_INTEGERS[kind]}", value
             )
-    return Directory(order, version == 43, values, places)
+    return Directory(order, version == 43, values, places, start)
 
 
-def _read_entries(stream, start, order, layout):
+def _find_directory(stream, page, start, order, layout):
+    """Find the place of the directory of a page; each names the place of the next."""
+    (place,) = struct.unpack_from(order + layout.first, start)
+    count = struct.Struct(order + layout.count)
+    link = struct.Struct(order + layout.first[-1])
+    entry_size = struct.calcsize(order + layout.entry)
+    for _ in range(page):
+        stream.seek(place)
+        (n_entries,) = count.unpack(stream.read(count.size))
+        stream.seek(place + count.size + n_entries * entry_size)
+        (place,) = link.unpack(stream.read(link.size))
+    return place
+
+
+def _read_entries(stream, first, order, layout):
     """Yield tag, type, number of values, and value or offset of each entry."""
-    (first,) = struct.unpack_from(order + layout.first, start)
     stream.seek(first)
     count = struct.Struct(order + layout.count)
     entry = struct.Struct(order + layout.entry)

@@ -18,11 +18,13 @@ from skimgclf.images._decoding.tiff_directory import (
     BITS,
     COMPRESSION,
     EXTRA_SAMPLES,
+    FILL_ORDER,
     HEIGHT,
     N_SAMPLES,
     PHOTOMETRIC,
     PLANES,
     PREDICTOR,
+    PROFILE,
     ROWS_PER_STRIP,
     SAMPLE_FORMAT,
     STRIP_SIZES,
@@ -40,6 +42,9 @@ _WHITE_IS_ZERO, _BLACK_IS_ZERO, _RGB, _SEPARATED = 0, 1, 2, 5
 _N_COLOURS = {_WHITE_IS_ZERO: 1, _BLACK_IS_ZERO: 1, _RGB: 3, _SEPARATED: 4}
 
 _ASSOCIATED, _UNASSOCIATED = 1, 2
+
+# SampleFormat: unsigned integers, and samples of which nothing is said.
+_UNSIGNED = {1, 4}
 
 # Compressions that know nothing of samples: none, LZW, Deflate (two numbers), PackBits,
 # LZMA and Zstandard.
@@ -63,7 +68,7 @@ def needs_planes(directory):
     is_common = photometric > _BLACK_IS_ZERO and n_samples <= 4
     if directory.get(PLANES) != 2 and bits[0] != 16 and is_common:
         return False
-    if directory.get(SAMPLE_FORMAT, 1) not in {1, 4} or set(bits) not in ({8}, {16}):
+    if directory.get(SAMPLE_FORMAT, 1) not in _UNSIGNED or set(bits) not in ({8}, {16}):
         raise UnreadableImage(
             f"it is a TIFF file of {n_samples} samples a pixel of {bits[0]} bits, of a "
             "kind that isn't read: save it as gray or RGB of 8 or 16 unsigned bits"
@@ -83,9 +88,20 @@ def read_planes(content, directory):
     Returns
     -------
     pixels : PIL.Image.Image or ndarray of shape (height, width, n_channels)
-        As stored, not turned; float32 in [0, 1] for 16 bits.
+        As stored, not turned; float32 in [0, 1] for 16 bits, but for CMYK with a
+        profile, of which 8 are kept.
     """
     n_samples = directory.get(N_SAMPLES, 1)
+    if not set(directory.values.get(SAMPLE_FORMAT, ())) <= _UNSIGNED:
+        raise UnreadableImage(
+            "its pixels are signed integers, which have no natural white: scale it to "
+            "unsigned 8 or 16 bits first"
+        )
+    if directory.get(FILL_ORDER, 1) != 1:
+        raise UnreadableImage(
+            "it is a TIFF file with the bits of a byte in reverse order (FillOrder), "
+            "which isn't read for its kind of samples: save it with FillOrder 1"
+        )
     if directory.get(COMPRESSION, 1) not in _BY_ROWS:
         raise UnreadableImage(
             "it is a TIFF file of a compression that isn't read for its kind of "
@@ -198,7 +214,9 @@ def _choose_channels(samples, directory):
         alpha = None
     is_associated = alpha is not None and meaning == _ASSOCIATED
     channels = colours if alpha is None else np.concatenate([colours, alpha], axis=2)
-    if samples.dtype == np.uint8:
+    if photometric == _SEPARATED and PROFILE in directory.places:
+        channels = _keep_eight_bits(channels)
+    if channels.dtype == np.uint8:
         mode = {1: "L", 2: "LA", 3: "RGB", 4: "RGBA"}[channels.shape[2]]
         if photometric == _SEPARATED:
             mode = "CMYK"
@@ -209,3 +227,10 @@ def _choose_channels(samples, directory):
     if photometric == _SEPARATED:
         floats = (1 - floats[:, :, :3]) * (1 - floats[:, :, 3:])
     return straighten_alpha(floats, is_associated)
+
+
+def _keep_eight_bits(channels):
+    """Round 16 bits to 8: Pillow converts CMYK by a profile in 8 bits alone."""
+    if channels.dtype == np.uint8:
+        return channels
+    return ((channels.astype(np.uint32) + 128) // 257).astype(np.uint8)
