@@ -72,16 +72,6 @@ def describe_count(number, singular, plural=None):
     return f"{number} {singular if number == 1 else plural or f'{singular}s'}"
 
 
-def object_array(items):
-    """Make a 1-D array of Python objects.
-
-    NumPy's own text type would cut a longer text that is assigned to it.
-    """
-    array = np.empty(len(items), dtype=object)
-    array[:] = items
-    return array
-
-
 def make_bunch(filenames, labels, frame, report, reading):
     """Decode and hash the files where that is asked for, and collect the result.
 
@@ -105,17 +95,18 @@ def make_bunch(filenames, labels, frame, report, reading):
     notes : list of str
         The warnings to give once everything has gone well.
     """
-    filenames, source = object_array(filenames), reading.source
-    labels = None if labels is None else object_array(labels)
+    # NumPy's own text type would cut a longer text that is assigned to it.
+    filenames, source = np.array(filenames, dtype=object), reading.source
+    labels = None if labels is None else np.array(labels, dtype=object)
     notes, hashes, dropped = [], None, []
     if reading.on_bad != "ignore":
         keep, hashes, dropped = decode_all(filenames, reading)
         notes += _drop_notes(dropped, labels, keep, source)
-        filenames, hashes = filenames[keep], object_array(hashes)[keep]
+        filenames, hashes = filenames[keep], np.array(hashes, dtype=object)[keep]
         frame = frame[keep].reset_index(drop=True)
         labels = None if labels is None else labels[keep]
     elif reading.hash_files:
-        hashes = object_array(hash_all(filenames, reading))
+        hashes = np.array(hash_all(filenames, reading), dtype=object)
     duplicates, conflicts = find_duplicates(filenames, labels, hashes)
     notes += _conflict_notes(conflicts, source, reading.on_bad)
     counts = None if labels is None else _count_labels(labels)

@@ -12,7 +12,6 @@ from skimgclf.datasets._tree import (
 )
 from skimgclf.exceptions import DatasetError
 from skimgclf.images._urls import (
-    complete_head,
     explain_url_error,
     is_archive,
 )
@@ -214,7 +213,7 @@ def join_url(root, path):
     head, _, rest = root.partition("::")
     if rest and not is_archive(head):
         return f"{head}::{join_url(rest, path)}"
-    protocol, _, folder = complete_head(head).partition("://")
+    protocol, _, folder = head.partition("://")
     below = "/".join(part for part in (folder.rstrip("/"), path) if part)
     return f"{protocol}://{below}" + (f"::{rest}" if rest else "")
 
@@ -231,7 +230,7 @@ def parent_url(url):
     head, _, rest = url.partition("::")
     if rest and not is_archive(head):
         return f"{head}::{parent_url(rest)}"
-    protocol, _, path = complete_head(head).partition("://")
+    protocol, _, path = head.partition("://")
     return f"{protocol}://{posixpath.dirname(path)}" + (f"::{rest}" if rest else "")
 
 

@@ -201,8 +201,9 @@ class UrlReader:
         head, _, rest = url.partition("::")
         with _missing_packages_named(url):
             if rest and is_archive(head):
-                archive = self._open_archive(url)
-                return Place(archive.fs, _split_head(head)[1], archive.lock)
+                protocol, _, path = head.partition("://")  # or the protocol alone
+                archive = self._open_archive(fsspec, protocol, rest)
+                return Place(archive.fs, path, archive.lock)
             fs, path = fsspec.url_to_fs(url, **_copy_options(self._options))
             # In memory, an open file is the same object for all threads.
             is_shared = _has_protocol(fs, {"memory"})
@@ -210,15 +211,12 @@ class UrlReader:
                 fs, path, _memory_lock if is_shared else contextlib.nullcontext()
             )
 
-    def _open_archive(self, url):
-        """Return the open archive of a URL, opened again if its file has changed.
+    def _open_archive(self, fsspec, protocol, rest):
+        """Return the open archive at a URL, opened again if its file has changed.
 
         It is kept here, since fsspec closes an archive without references, and with
         it the files in it.
         """
-        fsspec = _import_fsspec(url)
-        head, _, rest = url.partition("::")
-        protocol, _ = _split_head(head)
         key = protocol, rest, repr(self._options)
         identity = self._identify(rest)
         with _archives_lock:
@@ -270,28 +268,10 @@ def is_archive(head):
     import fsspec
     from fsspec.archive import AbstractArchiveFileSystem
 
-    protocol, _ = _split_head(head)
+    protocol = head.partition("://")[0]
     if not protocol.isidentifier():  # a path, by mistake
         return False
     return issubclass(fsspec.get_filesystem_class(protocol), AbstractArchiveFileSystem)
-
-
-def complete_head(head):
-    """Write the first part of a chain as a URL: fsspec allows ``zip`` for ``zip://``.
-
-    Examples
-    --------
-    >>> from skimgclf.images._urls import complete_head
-    >>> complete_head("zip"), complete_head("zip://a.png")
-    ('zip://', 'zip://a.png')
-    """
-    return head if "://" in head else f"{head}://"
-
-
-def _split_head(head):
-    """Split the first part of a chain into its protocol and path."""
-    protocol, _, path = head.partition("://")
-    return protocol, path
 
 
 def explain_url_error(error):

@@ -96,9 +96,9 @@ def refuse_odd_data(file):
     if headers.frame not in _HUFFMAN or not headers.scan:
         return
     if headers.has_several_scans(content):
-        data, end = _cut_last_scan(content, headers)
+        *_, (_, end) = _find_scans(content, headers)
         first, second = (
-            _decode(io.BytesIO(data + padding + end)).tobytes()
+            _decode(io.BytesIO(content[:end] + padding + content[end:])).tobytes()
             for padding in (bytes(64), _PADDING * 4)
         )
         # Pixels that change with the padding were made of it.
@@ -299,12 +299,6 @@ def _refuse_missing_scans(content, headers):
     is_begun = all((name, 0) in missing_bits for name in components)
     if not is_begun or any(missing_bits.values()):
         raise _cut_short("its last scans are missing")
-
-
-def _cut_last_scan(content, headers):
-    """Return a file up to the end of the data of its last scan, and the rest."""
-    *_, (_, end) = _find_scans(content, headers)
-    return content[:end], content[end:]
 
 
 def _cut_short(what):

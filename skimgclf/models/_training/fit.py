@@ -145,7 +145,7 @@ def train(
     blueprint,
     previous,
     parameters,
-    reporter=None,
+    reporter,
 ):
     """Train a network.
 
@@ -166,7 +166,7 @@ def train(
         The training to go on with; None for a new network.
     parameters : dict
         Those of KerasImageClassifier.
-    reporter : EpochReporter, default=None
+    reporter : EpochReporter or None
         Told of each epoch.
 
     Returns
