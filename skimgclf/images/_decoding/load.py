@@ -202,7 +202,8 @@ def load_stream(stream, max_pixels, draft=None, *, strict=False):
 
 def _load_once(stream, png, max_pixels, draft, strict):
     with isolated(max_pixels):
-        start = _read_start(stream)
+        stream.seek(0)
+        start = stream.read(64)
         refuse_start(start)
         if is_heif(start):
             return _load_heif(stream, max_pixels)
@@ -239,11 +240,6 @@ def _load_once(stream, png, max_pixels, draft, strict):
         if strict:
             refuse_odd_data(stream)
         return picture
-
-
-def _read_start(stream):
-    stream.seek(0)
-    return stream.read(64)
 
 
 def _load_heif(stream, max_pixels):
@@ -290,14 +286,11 @@ def _read_notes(image, stream=None):
         return ColourNotes(profile)
     if image.format == "AVIF" and stream is not None:
         stream.seek(0)
-        return ColourNotes(code=_find_video_code(stream.read(_AVIF_HEADER)))
+        # ISO/IEC 14496-12, section 12.1.5: the box "colr" of type "nclx".
+        _, _, code = stream.read(_AVIF_HEADER).partition(b"colrnclx")
+        if len(code) >= 4:
+            return ColourNotes(code=make_video_code(*struct.unpack_from(">2H", code)))
     return None
-
-
-def _find_video_code(start):
-    # ISO/IEC 14496-12, section 12.1.5: the box "colr" of type "nclx".
-    _, _, code = start.partition(b"colrnclx")
-    return make_video_code(*struct.unpack_from(">2H", code)) if len(code) >= 4 else None
 
 
 def _load_opened(image, notes, margins=_NO_MARGINS):
