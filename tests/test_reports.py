@@ -24,6 +24,8 @@ def test_reports_of_skore_score_a_pipeline_that_takes_paths(digit_folder):
     )
     expected = report.estimator_.score(test, y_test)
     assert report.metrics.accuracy() == pytest.approx(expected)
+    assert report.metrics.summarize().frame()["accuracy"] == pytest.approx(expected)
+    report.metrics.confusion_matrix().plot()
     report = skore.CrossValidationReport(
         pipeline, X=data.filenames, y=data.target, splitter=2
     )
