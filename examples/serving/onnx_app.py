@@ -5,7 +5,7 @@ prepares the images as in training.
 
 ::
 
-    pip install fastapi onnxruntime pillow python-multipart scikit-learn uvicorn
+    pip install fastapi onnxruntime "pillow>=13.0" python-multipart scikit-learn uvicorn
     pip install --no-deps skimgclf
     MODEL=photos.onnx uvicorn --app-dir examples/serving onnx_app:app --port 8000
     curl --form files=@cat.jpg --form files=@dog.jpg localhost:8000/predict
