@@ -396,7 +396,8 @@ def test_escape_cell_marks_formulas_only(cell, written):
 
 
 def test_write_csv_keeps_names_that_are_not_utf8_and_escapes_columns():
-    frame = pd.DataFrame({"=id": ["a\udcff.png", "é,1"], "p": [0.5, None]})
+    names = pd.Series(["a\udcff.png", "é,1"], dtype=object)
+    frame = pd.DataFrame({"=id": names, "p": [0.5, None]})
     write_csv(frame, "t.csv")
     assert pathlib.Path("t.csv").read_bytes() == (
         b"'=id,p\na\xff.png,0.5\n" + '"é,1",\n'.encode()

@@ -1,9 +1,12 @@
 """load_image_csv with a table in memory."""
 
+import os
+
 import numpy as np
 import pandas as pd
 import pytest
 from csv_tables import IMAGES, TABLE, problems_of, write_table
+from PIL import Image
 
 from skimgclf.datasets import load_image_csv
 from skimgclf.exceptions import DatasetError, DatasetWarning
@@ -71,6 +74,17 @@ def test_frame_without_rows_or_columns_is_refused(folder):
     twice = pd.DataFrame([["a.png", "b.png", 1]], columns=["id", "id", "label"])
     with pytest.raises(DatasetError, match="2 columns 'id'"):
         load_image_csv(twice, image_dir=folder)
+
+
+@pytest.mark.usefixtures("names_of_any_bytes")
+def test_frame_may_have_names_that_are_not_utf8(tmp_path):
+    name = os.fsdecode(b"a\xff.png")
+    Image.new("L", (4, 4)).save(tmp_path / name)
+    Image.new("L", (4, 4), 9).save(tmp_path / "b.png")
+    columns = {"id": [name, "b.png"], "label": ["cat", "dog"]}
+    data = load_image_csv(pd.DataFrame(columns, dtype=object), image_dir=tmp_path)
+    assert data.frame["id"].tolist() == columns["id"]
+    assert os.path.basename(data.filenames[0]) == name
 
 
 def test_frames_of_polars_and_pyarrow_are_read(folder):

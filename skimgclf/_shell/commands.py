@@ -74,7 +74,7 @@ def _predict(options):
     )
     # Every image has one row of rank 1.
     is_first = frame["rank"] == 1 if "rank" in frame else np.ones(len(frame), bool)
-    frame["path"] = given[np.cumsum(is_first) - 1]
+    frame.loc[:, "path"] = given[np.cumsum(is_first) - 1]
     if options.on_error == "raise":
         del frame["reason"]
     else:
@@ -97,7 +97,7 @@ def _check(options):
         verbose=is_watched(),
         **take_reading(options),
     )
-    report["path"] = paths
+    report.loc[:, "path"] = paths
     if options.output:
         write_csv(report, options.output)
     bad = report[~report["ok"]]

@@ -124,11 +124,16 @@ def write_csv(frame, path):
     path : str
         The file; "-" for standard output.
     """
+    import pandas as pd
+
     is_shown = path == "-" and sys.stdout.isatty()
     escape = _escape_for_terminal if is_shown else escape_cell
-    escaped = frame.set_axis([escape(name) for name in frame.columns], axis=1)
-    text = escaped.map(escape).to_csv(
-        index=False, float_format="%.6g", lineterminator="\n"
+    names = [escape(name) for name in frame.columns]
+    columns = [_map_text(column, escape) for _, column in frame.items()]
+    text = (
+        pd.concat(columns, axis=1)
+        .set_axis(names, axis=1)
+        .to_csv(index=False, float_format="%.6g", lineterminator="\n")
     )
     # File names that aren't UTF-8 keep their bytes on disk.
     content = text.encode("utf-8", errors="surrogateescape")
@@ -140,6 +145,16 @@ def write_csv(frame, path):
     special = os.path.exists(path) and not os.path.isfile(path)
     with open(path, "wb") if special else replace_atomically(path) as file:
         file.write(content)
+
+
+def _map_text(column, function):
+    import pandas as pd
+
+    if pd.api.types.is_numeric_dtype(column):  # also bool
+        return column
+    # Without the type, pandas 3 makes columns of pyarrow's text where pyarrow is
+    # installed, in which a name that isn't UTF-8 has no place.
+    return pd.Series(map(function, column), index=column.index, dtype=object)
 
 
 def escape_cell(value):

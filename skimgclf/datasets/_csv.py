@@ -263,7 +263,11 @@ def _make_frame(table, taken):
     import pandas as pd
 
     rows = [table.rows[index] for index in taken]
-    return pd.DataFrame(rows, columns=table.columns, dtype=str)
+    try:
+        return pd.DataFrame(rows, columns=table.columns, dtype=str)
+    except UnicodeEncodeError:
+        # Where pyarrow is installed, the type has no place for names that aren't UTF-8.
+        return pd.DataFrame(rows, columns=table.columns, dtype=object)
 
 
 def _label_notes(bunch, source):
