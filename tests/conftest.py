@@ -9,6 +9,7 @@ os.environ.setdefault("MPLBACKEND", "Agg")
 
 import pathlib
 import re
+import stat
 import subprocess
 import sys
 
@@ -134,3 +135,21 @@ def run_command(capsys):
         return code, printed.out, printed.err
 
     return run
+
+
+@pytest.fixture
+def fill_disk(monkeypatch):
+    """Return a function that makes the disk full once `n` files are brought to it."""
+    sync, synced = os.fsync, []
+
+    def fill(n):
+        def fail_after(descriptor):
+            if stat.S_ISREG(os.fstat(descriptor).st_mode):
+                synced.append(descriptor)
+                if len(synced) > n:
+                    raise OSError(28, "No space left on device")
+            sync(descriptor)
+
+        monkeypatch.setattr(os, "fsync", fail_after)
+
+    return fill

@@ -104,18 +104,9 @@ def is_old(name, digit_model):
 
 @pytest.mark.parametrize("n", [0, 1])
 def test_a_full_disk_replaces_neither_a_model_nor_its_settings(
-    run_command, digit_folder, digit_model, monkeypatch, n
+    run_command, digit_folder, digit_model, fill_disk, n
 ):
-    sync, synced = os.fsync, []
-
-    def fail_after(descriptor):
-        if stat.S_ISREG(os.fstat(descriptor).st_mode):
-            synced.append(descriptor)
-            if len(synced) > n:
-                raise OSError(28, "No space left on device")
-        sync(descriptor)
-
-    monkeypatch.setattr(os, "fsync", fail_after)
+    fill_disk(n)
     code, _, err = fit_again(run_command, digit_folder, digit_model)
     assert code == 1
     assert err == "skimgclf: error: No space left on device.\n"

@@ -3,7 +3,6 @@
 import importlib.util
 import json
 import os
-import stat
 
 import keras
 import numpy as np
@@ -382,21 +381,12 @@ def test_export_writes_nothing_when_the_description_has_no_form_in_json(
 
 @pytest.mark.parametrize("n", [0, 1])
 def test_a_full_disk_replaces_neither_a_network_nor_its_description(
-    fitted, tmp_path, monkeypatch, n
+    fitted, tmp_path, fill_disk, n
 ):
-    sync, synced = os.fsync, []
-
-    def fail_after(descriptor):
-        if stat.S_ISREG(os.fstat(descriptor).st_mode):
-            synced.append(descriptor)
-            if len(synced) > n:
-                raise OSError(28, "No space left on device")
-        sync(descriptor)
-
     names = ["model", "model.json"]
     for name in names:
         (tmp_path / name).write_text("old")
-    monkeypatch.setattr(os, "fsync", fail_after)
+    fill_disk(n)
     with pytest.raises(OSError, match="No space left"):
         export_model(fitted, tmp_path / "model", format="keras")
     assert sorted(os.listdir(tmp_path)) == names

@@ -30,14 +30,13 @@ import math
 import operator
 import statistics
 import tempfile
-import time
 import warnings
 from pathlib import Path
 
 import keras
 import numpy as np
 from _bare_tensorflow import BareTensorFlow
-from _measure import print_goals
+from _measure import print_goals, time_in_turn
 from _report import describe_run, print_table
 from PIL import Image
 from sklearn.exceptions import ConvergenceWarning
@@ -81,19 +80,6 @@ def fit_keras(X, y, epochs, *, steps_per_execution=16):
     return network
 
 
-def time_in_turn(contestants, n_rounds):
-    """Time functions in turn, each once before; return lists of seconds by name."""
-    for run in contestants.values():
-        run()
-    seconds = {name: [] for name in contestants}
-    for _ in range(n_rounds):
-        for name, run in contestants.items():
-            started = time.perf_counter()
-            run()
-            seconds[name].append(time.perf_counter() - started)
-    return seconds
-
-
 def compare(what, seconds, first, second):
     """Return a row that compares two of the timed functions."""
     pairs = list(zip(seconds[first], seconds[second], strict=True))
@@ -127,8 +113,8 @@ def measure_parts(X, y, n_images, n_rounds):
     bare = []
 
     def trace():
-        bare.append(BareTensorFlow(n_units, BATCH_SIZE))
-        bare[-1].trace(rows, codes)
+        bare[:] = [BareTensorFlow(n_units, BATCH_SIZE)]
+        bare[0].trace(rows, codes)
 
     def fit_mlp():
         settings = {"alpha": 0, "batch_size": BATCH_SIZE, "max_iter": N_EPOCHS}
@@ -142,7 +128,7 @@ def measure_parts(X, y, n_images, n_rounds):
                 ),
                 "skimgclf, shared program": lambda: fit_skimgclf(X, y, N_EPOCHS),
                 "bare TensorFlow: tracing": trace,
-                "bare TensorFlow: steps": lambda: bare[-1].run(rows, codes, N_EPOCHS),
+                "bare TensorFlow: steps": lambda: bare[0].run(rows, codes, N_EPOCHS),
                 "scikit-learn MLPClassifier": fit_mlp,
             },
             n_rounds,

@@ -1,14 +1,13 @@
 """Make the Bunch that every reader returns, from file names and labels."""
 
 import unicodedata
-import warnings
 from collections import Counter
 from dataclasses import dataclass
 
 import numpy as np
 from sklearn.utils import Bunch
 
-from skimgclf._validation import TRUE_OR_FALSE, VERBOSE, one_of
+from skimgclf._validation import TRUE_OR_FALSE, VERBOSE, one_of, warn_user
 from skimgclf.datasets._duplicates import decode_all, find_duplicates, hash_all
 from skimgclf.exceptions import (
     DatasetError,
@@ -132,8 +131,7 @@ def make_bunch(filenames, labels, frame, report, reading):
 def warn_all(notes):
     """Give the warnings of a reader, as from the line that called it."""
     for note in notes:
-        message = mask_credentials(note[0].upper() + note[1:])
-        warnings.warn(message, DatasetWarning, stacklevel=3)
+        warn_user(note[0].upper() + note[1:], DatasetWarning)
 
 
 def alike_notes(counts, source):
