@@ -2,6 +2,7 @@
 
 import importlib
 import sys
+import threading
 
 import keras
 import numpy as np
@@ -147,6 +148,29 @@ def test_a_callback_that_fails_at_the_end_of_further_training_undoes_it():
     assert classifier.history_ is history
     for variable, values in zip(optimizer.variables, moments, strict=True):
         np.testing.assert_array_equal(variable, values)
+
+
+def test_another_thread_trains_further_what_a_failed_fit_has_left():
+    """And neither its weights nor its order of samples and history."""
+    classifier = make_classifier(warm_start=True, learning_rate=0.1).fit(X, Y)
+    expected = clone(classifier).fit(X, Y).partial_fit(X, Y)
+    other = threading.Thread(target=classifier.partial_fit, args=(X, Y))
+
+    class LetOthersTrain(FailAtTheEnd):
+        def on_fit_task_end(self, estimator, context, **arguments):
+            if context.task_name == "fit":
+                other.start()
+                other.join(0.3)
+            super().on_fit_task_end(estimator, context, **arguments)
+
+    classifier.set_callbacks(LetOthersTrain(ArithmeticError))
+    with pytest.raises(ArithmeticError):
+        classifier.fit(X, Y)
+    other.join()
+    assert classifier.history_ == expected.history_
+    np.testing.assert_array_equal(
+        classifier.predict_proba(X), expected.predict_proba(X)
+    )
 
 
 @pytest.mark.parametrize("method", ["fit", "fit_transform"])

@@ -83,6 +83,39 @@ def test_an_interrupt_at_the_last_moment_leaves_a_fitted_estimator(digits, metho
     assert classifier.n_iter_ == 3
 
 
+def test_an_interrupt_while_callbacks_end_a_resumption_undoes_it(digits):
+    callback = pytest.importorskip("sklearn.callback")
+
+    class Press(callback.ScoringMonitor):
+        def on_fit_task_end(self, estimator, context, **arguments):
+            if context.task_name == "fit":
+                press()
+
+    X, y = digits
+    classifier = quick(warm_start=True).fit(X, y)
+    probabilities = classifier.predict_proba(X)
+    classifier.set_callbacks(Press(scoring="accuracy"))
+    with pytest.raises(KeyboardInterrupt):
+        classifier.fit(X, y)
+    np.testing.assert_array_equal(classifier.predict_proba(X), probabilities)
+    assert classifier.n_iter_ == 3
+
+
+def test_a_network_that_was_interrupted_while_it_was_traced_can_be_used(
+    digits, monkeypatch
+):
+    X, y = digits
+    classifier = quick(warm_start=True).fit(X, y)
+    with monkeypatch.context() as patch:
+        patch.setattr(loop, "count_joined", lambda *parts: press() or 1)
+        with pytest.raises(KeyboardInterrupt):
+            classifier.fit(X, y)
+    codes = np.searchsorted(classifier.classes_, y)
+    _, accuracy = classifier.model_.evaluate(X, codes, verbose=0)
+    assert accuracy == pytest.approx(classifier.score(X, y))
+    assert classifier.fit(X, y).n_iter_ == 6
+
+
 def test_an_interrupt_ends_an_epoch_between_two_calls(digits):
     X, y = np.repeat(digits[0], 30, axis=0), np.repeat(digits[1], 30)
     seen = []

@@ -384,6 +384,22 @@ def test_an_interrupted_resumption_leaves_every_number_as_it_was(
     )
 
 
+def test_a_failed_resumption_compiles_nothing_anew(digits, monkeypatch):
+    classifier = quick(warm_start=True).fit(*digits).set_params(callbacks=StopsInBatch)
+    network = classifier.model_
+    monkeypatch.setattr(keras.Model, "compile", None)
+    with pytest.raises(KeyboardInterrupt):
+        classifier.fit(*digits)
+    monkeypatch.undo()
+    classifier.set_params(callbacks=None).fit(*digits)
+    assert classifier.model_ is network
+    assert network.evaluate(*digits_by_code(digits, classifier), verbose=0)
+
+
+def digits_by_code(digits, classifier):
+    return digits[0], np.searchsorted(classifier.classes_, digits[1])
+
+
 def test_partial_fit_is_an_epoch_a_call(digits):
     X, y = digits
     by_epoch = quick()

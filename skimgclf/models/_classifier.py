@@ -1,7 +1,5 @@
 """Train a Keras network as a scikit-learn classifier: KerasImageClassifier."""
 
-import contextlib
-
 import numpy as np
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils.validation import check_is_fitted
@@ -25,14 +23,7 @@ from skimgclf.models._predict import (
 )
 from skimgclf.models._state import needs_tensorflow, pack_state, unpack_state
 from skimgclf.models._training.optimizer_copy import pack_optimizer
-from skimgclf.models._training.rollback import (
-    adopt,
-    adopted,
-    copy_values,
-    detach,
-    restored_on_failure,
-)
-from skimgclf.models._training.schedule import list_variables
+from skimgclf.models._training.rollback import adopt, detach, undone_on_failure
 
 
 class KerasImageClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
@@ -365,12 +356,12 @@ default=None
         validation = (X_val, y_val, sample_weight_val)
         task = FitTask(self, X, y, sample_weight)
         task.start(count_epochs(TABLE.read(self), vars(self).get("_training")))
-        learner = detach(self)
         reporter = EpochReporter(task)
-        with learner._undone_on_failure():
+        with undone_on_failure(self, is_further=self.warm_start):
+            learner = detach(self)
             learner._fit(X, y, sample_weight, validation=validation, reporter=reporter)
-            with adopted(self, learner):
-                task.end()
+            adopt(self, learner)
+            task.end()
         return self
 
     def partial_fit(self, X, y, classes=None, sample_weight=None):
@@ -398,9 +389,11 @@ default=None
         ValueError
             If a parameter or the data are invalid.
         """
-        learner = detach(self)
-        learner._fit(X, y, sample_weight, classes=classes, is_partial=True)
-        return adopt(self, learner)
+        with undone_on_failure(self, is_further=True):
+            learner = detach(self)
+            learner._fit(X, y, sample_weight, classes=classes, is_partial=True)
+            adopt(self, learner)
+        return self
 
     def predict(self, X):
         """Predict the label of each sample.
@@ -541,24 +534,8 @@ default=None
         from skimgclf.models._training.fit import learn
 
         # get_params of a subclass returns only the parameters of its own __init__.
-        parameters = TABLE.read(self)
-        previous = vars(self).get("_training")
-        # Other threads predict with the network that is trained further.
-        with self._predictor.held() if previous else contextlib.nullcontext():
-            self._learn(learn(self, data, parameters, previous, **options))
-
-    @contextlib.contextmanager
-    def _undone_on_failure(self):
-        """Undo a further training where a callback of scikit-learn fails after it."""
-        previous = vars(self).get("_training")
-        if previous is None or not self.warm_start:
-            yield
-            return
-        optimizer = getattr(previous.network, "optimizer", None)
-        with self._predictor.held(), restored_on_failure(previous.network) as saved:
-            if optimizer is not None:
-                saved += copy_values(list_variables(optimizer))
-            yield
+        parameters, previous = TABLE.read(self), vars(self).get("_training")
+        self._learn(learn(self, data, parameters, previous, **options))
 
     def _learn(self, training):
         before = vars(self).get("_training")

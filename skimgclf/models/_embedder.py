@@ -49,7 +49,7 @@ from skimgclf.models._networks.pretrained import (
 from skimgclf.models._predict import predict_in_batches
 from skimgclf.models._start import keras, tensorflow
 from skimgclf.models._state import pack_network, unpack_network
-from skimgclf.models._training.rollback import adopted, detach
+from skimgclf.models._training.rollback import adopt, detach, undone_on_failure
 
 TABLE = ParameterTable(
     "ImageEmbedder",
@@ -192,7 +192,8 @@ class ImageEmbedder(
         task.start(0)
         learner = detach(self)
         learner._fit(X)
-        with adopted(self, learner):
+        with undone_on_failure(self):
+            adopt(self, learner)
             task.end()
         return self
 
@@ -218,7 +219,8 @@ class ImageEmbedder(
         features = learner._embed(images, task)
         # scikit-learn keeps the state of its callbacks in attributes of the estimator.
         vars(learner).update({**vars(self), **vars(learner)})
-        with adopted(self, learner):
+        with undone_on_failure(self):
+            adopt(self, learner)
             task.end()
         return features
 

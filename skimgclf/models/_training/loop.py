@@ -48,14 +48,13 @@ def looping(network, batches, validation_batches=None, *, one_by_one=False):
             yield batches, validation_batches
         return
     n_joined = 1 if one_by_one else count_joined(network, *parts.values())
-    loops = [
-        _start_loop(network, name, part, n_joined)
-        for name, part in parts.items()
-        if part is not None
-    ]
-    hear_interrupt()  # tracing may have taken seconds
-    network.steps_per_execution = n_joined
+    loops = []
     try:
+        for name, part in parts.items():
+            if part is not None:
+                loops.append(_start_loop(network, name, part, n_joined))
+        hear_interrupt()  # tracing may have taken seconds
+        network.steps_per_execution = n_joined
         # Keras counts these elements only; as batches they would be errors.
         yield [
             part if part is None else _count(part.num_batches)
@@ -162,7 +161,6 @@ class BatchLoop:
 
     def start(self, batches, n_joined):
         """Begin a training: take the batches of all its epochs from `batches`."""
-        self._batches, self._n_joined = batches, n_joined
         self._parts = iter(())
         self._batch_size = tensorflow.constant(batches.batch_size)
         self._program = self._traced.get_concrete_function(
@@ -172,6 +170,7 @@ class BatchLoop:
                 for part in batches.make_blank()
             ),
         )
+        self._batches, self._n_joined = batches, n_joined
 
     def stop(self):
         """End a training, and release the samples."""

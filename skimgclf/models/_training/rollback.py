@@ -8,6 +8,8 @@ import contextlib
 
 from skimgclf.models._training.interrupt import hear_interrupt
 from skimgclf.models._training.loss import METRICS
+from skimgclf.models._training.schedule import list_variables
+from skimgclf.models._training.seeds import alone
 
 
 def detach(estimator):
@@ -18,46 +20,57 @@ def detach(estimator):
 
 
 def adopt(estimator, learner):
-    """Take over all attributes of the trained estimator, and return the first one."""
+    """Take over all attributes of the trained estimator."""
     # In one step: another thread sees all old attributes or all new ones.
     estimator.__dict__ = vars(learner)
-    return estimator
 
 
 @contextlib.contextmanager
-def adopted(estimator, learner):
-    """Take over all attributes of the trained estimator, unless the context fails.
+def undone_on_failure(estimator, *, is_further=False):
+    """Undo all changes of an estimator when the context fails or is interrupted.
 
     Callbacks of scikit-learn see the fitted estimator at the end of a fit, and may
     raise an error then.
+
+    Parameters
+    ----------
+    estimator : KerasImageClassifier or ImageEmbedder
+        Takes over what was learnt in the context.
+    is_further : bool, default=False
+        Whether the network that it has, if any, is trained further. Other threads
+        predict with the network as it was, and wait with a further training.
     """
-    before = vars(estimator)
-    adopt(estimator, learner)
-    try:
-        yield
-    except BaseException:
-        estimator.__dict__ = before
-        raise
+    with contextlib.ExitStack() as stack:
+        if is_further:
+            stack.enter_context(alone())
+        before = vars(estimator)
+        if is_further and "_training" in before:
+            stack.enter_context(before["_predictor"].held())
+            stack.enter_context(_restored_on_failure(before["_training"].network))
+        try:
+            yield
+            hear_interrupt()
+        except BaseException:
+            estimator.__dict__ = before
+            raise
 
 
 @contextlib.contextmanager
-def restored_on_failure(network):
-    """Restore the variables and the optimizer of a network when training fails.
-
-    Yields the list of (variable, value), to which the optimizer's can be added.
-    """
-    saved = copy_values(network.variables)
+def _restored_on_failure(network):
+    """Restore all variables and the optimizer of a network when the context fails."""
+    before = optimizer, _ = _read_compiled(network)
     # A network that was loaded has no optimizer before it is trained further.
-    optimizer, loss = getattr(network, "optimizer", None), network.loss
+    learnt = [] if optimizer is None else list_variables(optimizer)
+    saved = [(each, each.numpy()) for each in [*network.variables, *learnt]]
     try:
-        yield saved
-        hear_interrupt()
+        yield
     except BaseException:
         for variable, value in saved:
             variable.assign(value)
-        network.compile(optimizer, loss, metrics=METRICS)
+        if _read_compiled(network) != before:
+            network.compile(*before, metrics=METRICS)
         raise
 
 
-def copy_values(variables):
-    return [(variable, variable.numpy()) for variable in variables]
+def _read_compiled(network):
+    return getattr(network, "optimizer", None), network.loss

@@ -41,6 +41,7 @@ from skimgclf.models._training.callbacks import (
     RateRecorder,
     has_batch_hook,
 )
+from skimgclf.models._training.interrupt import hear_interrupt
 from skimgclf.models._training.loop import looping
 from skimgclf.models._training.optimizer import (
     OptimizerSettings,
@@ -49,8 +50,7 @@ from skimgclf.models._training.optimizer import (
     copy_without_schedule,
 )
 from skimgclf.models._training.optimizer_copy import copy_optimizer
-from skimgclf.models._training.rollback import copy_values, restored_on_failure
-from skimgclf.models._training.schedule import find_schedule, list_variables
+from skimgclf.models._training.schedule import find_schedule
 from skimgclf.models._training.seeds import seeded
 from skimgclf.models._training.shared_programs import describe_program, stand_in
 
@@ -127,7 +127,7 @@ def train_network(blueprint, plan, batches, validation_batches=None, *, seed):
 def resume_training(
     network, plan, batches, validation_batches=None, *, initial_epoch, keep_optimizer
 ):
-    """Train a network further; leave it unchanged if that fails.
+    """Train a network further.
 
     Parameters
     ----------
@@ -148,9 +148,8 @@ def resume_training(
     """
     trainer = _Trainer(None, warm_start=True, **_scikeras_parameters(plan))
     trainer.prepare(plan, batches)
-    with seeded(0), restored_on_failure(network) as saved:
+    with seeded(0):
         trainer.resume(network, keep_optimizer=keep_optimizer)
-        saved += copy_values(list_variables(network.optimizer))
         trainer.fit(
             batches,
             None,
@@ -159,6 +158,7 @@ def resume_training(
         )
         refuse_divergence(network)
         forget_kernels()
+        hear_interrupt()  # before the end of the fit is reported
     return _history_of(trainer)
 
 

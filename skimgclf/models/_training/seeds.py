@@ -13,6 +13,15 @@ _TRAINING_LOCK = threading.RLock()
 
 
 @contextlib.contextmanager
+def alone():
+    """Let one thread at a time train, with Ctrl-C held back."""
+    use_tensorflow()
+    # In this order: whoever waits for another thread's fit is interrupted at once.
+    with _TRAINING_LOCK, holding_interrupts():
+        yield
+
+
+@contextlib.contextmanager
 def seeded(seed):
     """Build and train under a seed, one thread at a time.
 
@@ -21,7 +30,5 @@ def seeded(seed):
     seed : int
         Seed of everything that Keras draws inside. No global generator is touched.
     """
-    use_tensorflow()
-    # In this order: whoever waits for another thread's fit is interrupted at once.
-    with _TRAINING_LOCK, holding_interrupts(), own_draws(seed):
+    with alone(), own_draws(seed):
         yield
