@@ -9,10 +9,12 @@ from PIL import Image
 
 from skimgclf._validation import TRUE_OR_FALSE, ParameterTable
 from skimgclf.images._decoding.colour import convert_eight_bits
+from skimgclf.images._decoding.decoded_arrays import load_array
 from skimgclf.images._decoding.depth import count_bits
-from skimgclf.images._decoding.load import load_array, load_pil_image, load_stream
+from skimgclf.images._decoding.load import load_stream
 from skimgclf.images._decoding.open import open_source
 from skimgclf.images._decoding.options import DEFAULT_MAX_PIXELS
+from skimgclf.images._decoding.pil_images import load_pil_image
 from skimgclf.images._decoding.profile import find_transform
 from skimgclf.images._decoding.reasons import (
     describe_source,

@@ -15,13 +15,15 @@ from skimgclf.images._decoding.colour import (
     keep_colours,
     scale_deep,
 )
-from skimgclf.images._decoding.load import Draft, load_array, load_file, load_pil_image
+from skimgclf.images._decoding.decoded_arrays import load_array
+from skimgclf.images._decoding.load import Draft, load_file
 from skimgclf.images._decoding.open import open_source
 from skimgclf.images._decoding.options import (
     DECODE_RULES,
     DEFAULT_MAX_PIXELS,
     DecodeOptions,
 )
+from skimgclf.images._decoding.pil_images import load_pil_image
 from skimgclf.images._decoding.profile import find_transform
 from skimgclf.images._decoding.reasons import (
     UnreadableImage,

@@ -226,9 +226,9 @@ def _read_first_symbols(body):
         body = body[17 + sum(body[1:17]) :]
 
 
-def _find_end(content, scan):
-    """Find the end of the data of a scan."""
-    start = scan + 2 + int.from_bytes(content[scan + 2 : scan + 4], "big")
+def _find_end(content, segment):
+    """Find the marker behind a segment: behind all its data, if it is a scan."""
+    start = segment + 2 + int.from_bytes(content[segment + 2 : segment + 4], "big")
     found = _MARKER.search(content, start)
     if found is None:
         raise _cut_short("its end marker is missing")
@@ -246,15 +246,11 @@ def _find_scans(content, headers):
             if content[position + 1] == _SCAN:
                 scan = position
             else:
-                length = int.from_bytes(content[position + 2 : position + 4], "big")
-                end = position + 2 + length
                 if content[position + 1] == _HUFFMAN_TABLES:
-                    tables = _read_first_symbols(content[position + 4 : end])
-                    headers.first_symbols.update(tables)
-                found = _MARKER.search(content, end)
-                if found is None:
-                    raise _cut_short("its end marker is missing")
-                position = found.start()
+                    length = int.from_bytes(content[position + 2 : position + 4], "big")
+                    tables = content[position + 4 : position + 2 + length]
+                    headers.first_symbols.update(_read_first_symbols(tables))
+                position = _find_end(content, position)
 
 
 def _refuse_missing_restarts(scan, headers):
