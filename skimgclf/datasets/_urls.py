@@ -5,16 +5,9 @@ import urllib.parse
 
 from skimgclf.datasets._file_names import is_clutter, is_unreadable, split_name
 from skimgclf.datasets._id_lookup import ImageLookup, ListedFolder
-from skimgclf.datasets._tree import (
-    ClassFile,
-    ClassTree,
-    sort_key,
-)
+from skimgclf.datasets._tree import ClassFile, ClassTree, sort_key
 from skimgclf.exceptions import DatasetError
-from skimgclf.images._urls import (
-    explain_url_error,
-    is_archive,
-)
+from skimgclf.images._urls import explain_url_error, is_archive
 
 # A server can make up folders for ever.
 _MAX_DEPTH, _MAX_FOLDERS, _MAX_FILES = 32, 100_000, 5_000_000

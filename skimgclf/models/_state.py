@@ -15,10 +15,7 @@ from skimgclf.models._dense import is_dense
 from skimgclf.models._networks.architectures import build_network
 from skimgclf.models._networks.kinds import Kind, kind_of
 from skimgclf.models._start import keras
-from skimgclf.models._training.optimizer import (
-    compile_network,
-    copy_without_schedule,
-)
+from skimgclf.models._training.optimizer import compile_network, copy_without_schedule
 from skimgclf.models._training.optimizer_copy import pack_optimizer, unpack_optimizer
 from skimgclf.models._training.schedule import list_variables
 from skimgclf.models._training.seeds import seeded

@@ -9,10 +9,7 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 from PIL.ExifTags import Base as Tag
 
-from skimgclf.images._decoding.colour import (
-    clear_outside,
-    read_sample_meaning,
-)
+from skimgclf.images._decoding.colour import clear_outside, read_sample_meaning
 from skimgclf.images._decoding.heif import (
     decode_heif,
     is_heif,
