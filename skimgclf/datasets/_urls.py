@@ -62,14 +62,8 @@ class UrlFolder:
             n_nested=sum(image.real_path.count("/") > 1 for image in images),
             skipped=skipped,
             unreadable=[file.path for file in skipped if is_unreadable(file.real_path)],
-            misnamed=[],
             root_files=[self._urls[path] for path in beside],
             root_images=[self._urls[path] for path in beside if split_name(path)[1]],
-            links=[],
-            root_links=[],
-            repeated=[],
-            problems=[],
-            problem_labels=set(),
         )
 
 
