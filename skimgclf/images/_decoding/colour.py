@@ -22,6 +22,12 @@ _EIGHT_BIT_MODES = {"1", "L", "P", "RGB", "RGBX", "CMYK", "YCbCr", "LAB", "HSV"}
 # TIFF 6.0, sections 8 and 19: values of PhotometricInterpretation and SampleFormat.
 _WHITE_IS_ZERO, _SIGNED = 0, 2
 
+# The reason against such samples.
+SIGNED = (
+    "its pixels are signed integers, which have no natural white: scale it to unsigned "
+    "8 or 16 bits first"
+)
+
 
 def read_sample_meaning(image):
     """Read from an opened file which sample value is white, before it is decoded.
@@ -71,10 +77,7 @@ def read_sample_meaning(image):
             "natural white: scale it to 8 or 16 bits first"
         )
     if _SIGNED in tags.get(Tag.SampleFormat, ()):
-        raise UnreadableImage(
-            "its pixels are signed integers, which have no natural white: scale it to "
-            "unsigned 8 or 16 bits first"
-        )
+        raise UnreadableImage(SIGNED)
     if image.mode not in _EIGHT_BIT_MODES | _ALPHA_MODES:
         raise UnreadableImage(f"its pixels are of a kind not read ({image.mode})")
     return None

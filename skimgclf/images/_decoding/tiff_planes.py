@@ -12,7 +12,7 @@ import numpy as np
 from PIL import Image
 from PIL.ExifTags import Base as Tag
 
-from skimgclf.images._decoding.colour import straighten_alpha
+from skimgclf.images._decoding.colour import SIGNED, straighten_alpha
 from skimgclf.images._decoding.pillow_repairs import count_stored_pixels
 from skimgclf.images._decoding.reasons import UnreadableImage
 from skimgclf.images._decoding.tiff_directory import damaged
@@ -79,10 +79,7 @@ def read_planes(content, directory):
     """
     n_samples = directory.get(Tag.SamplesPerPixel, 1)
     if not set(directory.values.get(Tag.SampleFormat, ())) <= _UNSIGNED:
-        raise UnreadableImage(
-            "its pixels are signed integers, which have no natural white: scale it to "
-            "unsigned 8 or 16 bits first"
-        )
+        raise UnreadableImage(SIGNED)
     if directory.get(Tag.FillOrder, 1) != 1:
         raise UnreadableImage(
             "it is a TIFF file with the bits of a byte in reverse order (FillOrder), "
