@@ -22,22 +22,6 @@ import importlib
 
 __version__ = "0.1.0"
 
-__all__ = [
-    "ImageEmbedder",
-    "ImageGridDisplay",
-    "ImageLoader",
-    "KerasImageClassifier",
-    "LazyImages",
-    "SaliencyDisplay",
-    "TrainingHistoryDisplay",
-    "check_images",
-    "export_model",
-    "load_model",
-    "make_image_pipeline",
-    "predict_frame",
-    "save_model",
-]
-
 # Public names and their modules, imported on first use (PEP 562): TensorFlow takes
 # seconds and hundreds of megabytes, which processes that only load images don't need.
 _HOMES = {
@@ -56,6 +40,7 @@ _HOMES = {
     "save_model": "skimgclf.saving",
 }
 
+__all__ = list(_HOMES)
 _ROOMS = ("datasets", "exceptions", "images", "models", "plot", "saving")
 
 

@@ -1,5 +1,6 @@
-"""Say how to install the packages of an extra, wherever skimgclf itself came from."""
+"""Import packages of an extra, or say how to install them."""
 
+import importlib
 import importlib.metadata
 import re
 
@@ -33,3 +34,27 @@ def how_to_install(extra):
     found = [match[1] for match in map(marked.fullmatch, lines) if match]
     packages = " ".join(f'"{name}"' for name in found or [f"skimgclf[{extra}]"])
     return f"pip install {packages}"
+
+
+def import_extra(module, extra, sentence, kind=ImportError):
+    """Import a module of an extra, or say how to install it.
+
+    Parameters
+    ----------
+    module : str
+        Its name.
+    extra : str
+        The extra whose packages have it.
+    sentence : str
+        What needs it, for the error.
+    kind : type, default=ImportError
+        The class of the error.
+
+    Returns
+    -------
+    module : module
+    """
+    try:
+        return importlib.import_module(module)
+    except ImportError as error:
+        raise kind(f"{sentence}: {how_to_install(extra)}.") from error

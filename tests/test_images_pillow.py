@@ -256,9 +256,9 @@ def test_repair_load_stream_decodes_again_after_settings_changed(monkeypatch):
 
 def test_a_forked_child_reads_pil_images_while_a_thread_of_its_parent_did():
     """The lock for PIL images is renewed: no thread of the child holds it."""
-    from skimgclf.images._decoding import load
+    from skimgclf.images._decoding import pil_images
 
-    with load._pil_image_lock:
+    with pil_images._lock:
         child = os.fork()
         if child == 0:
             read_image(Image.new("L", (4, 4), 9), image_size=(1, 1))

@@ -11,7 +11,7 @@ import pytest
 
 from skimgclf import KerasImageClassifier
 from skimgclf.models import build_dense
-from skimgclf.models._state import unpack_network
+from skimgclf.models._state import PackedNetwork
 
 
 def narrow(image_shape, dropout):
@@ -197,7 +197,7 @@ def test_the_float_type_of_the_fit_is_kept_not_that_of_the_dump(fitted, digits):
 
 def test_another_format_is_refused_in_words():
     with pytest.raises(ValueError, match=r"format 99.*fit it again"):
-        unpack_network({"format": 99}, {})
+        PackedNetwork({"format": 99}, {})
 
 
 def test_an_unfitted_classifier_pickles():

@@ -335,6 +335,17 @@ def test_a_changed_pipeline_is_refused(saved, tmp_path, entry, value):
         load_model(tmp_path / "changed")
 
 
+@pytest.mark.parametrize("name", ["classify", "load__image", "memory", None])
+def test_names_of_steps_that_no_pipeline_can_have_are_refused(saved, tmp_path, name):
+    pipeline = Pipeline([("load", ImageLoader()), ("classify", load_model(saved))])
+    save_model(pipeline, tmp_path / "changed")
+    document, arrays = read_parts(tmp_path / "changed")
+    document["steps"][0]["name"] = name
+    write_parts(tmp_path / "changed", document, arrays)
+    with pytest.raises(ModelFileError, match="holds what save_model doesn't write"):
+        load_model(tmp_path / "changed")
+
+
 def test_targets_that_are_no_files_are_refused(fitted, tmp_path):
     os.mkfifo(tmp_path / "pipe")
     with pytest.raises(OSError, match="isn't a regular file"):

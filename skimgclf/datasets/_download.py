@@ -1,10 +1,8 @@
 """Download one file from a web server or from Google Drive."""
 
-import importlib
-
 import skimgclf
 from skimgclf._atomic import replace_atomically
-from skimgclf._extras import how_to_install
+from skimgclf._extras import import_extra
 from skimgclf.datasets._archive_members import MAX_BYTES
 from skimgclf.exceptions import DatasetError, mask_credentials
 
@@ -35,7 +33,8 @@ def download_file(url, path, progress):
     DatasetError
         If the file is too large.
     """
-    pooch = _import("pooch", f"pooch downloads {mask_credentials(repr(url))}")
+    needed = f"pooch downloads {mask_credentials(repr(url))}"
+    pooch = import_extra("pooch", "fetch", needed)
     download = pooch.HTTPDownloader(
         progressbar=progress,
         chunk_size=_CHUNK,
@@ -75,8 +74,9 @@ def download_from_drive(file_id, path, progress):
     DatasetError
         If the file is too large.
     """
-    gdown = _import(
+    gdown = import_extra(
         "gdown",
+        "fetch",
         f"{file_id!r} is no file here and no URL. If it is the id of a file of Google "
         "Drive, gdown downloads it",
     )
@@ -95,13 +95,6 @@ def download_from_drive(file_id, path, progress):
         raise OSError(
             f"The file {file_id!r} of Google Drive can't be downloaded: {why}"
         ) from error
-
-
-def _import(name, sentence):
-    try:
-        return importlib.import_module(name)
-    except ImportError as error:
-        raise ImportError(f"{sentence}: {how_to_install('fetch')}.") from error
 
 
 def _keep_packed(response, **options):

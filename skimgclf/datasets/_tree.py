@@ -2,7 +2,7 @@
 
 import os
 from collections import Counter, namedtuple
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 # A file in a class folder: its path or URL, its class, and the path that links lead to
 # (behind a URL, the path below the root).
@@ -42,19 +42,19 @@ class ClassTree:
     """
 
     root: str
-    folders: dict
-    images: list
-    n_nested: int
-    skipped: list
-    unreadable: list
-    misnamed: list
-    root_files: list
-    root_images: list
-    links: list
-    root_links: list
-    repeated: list
-    problems: list
-    problem_labels: set
+    folders: dict = field(default_factory=dict)
+    images: list = field(default_factory=list)
+    n_nested: int = 0
+    skipped: list = field(default_factory=list)
+    unreadable: list = field(default_factory=list)
+    misnamed: list = field(default_factory=list)
+    root_files: list = field(default_factory=list)
+    root_images: list = field(default_factory=list)
+    links: list = field(default_factory=list)
+    root_links: list = field(default_factory=list)
+    repeated: list = field(default_factory=list)
+    problems: list = field(default_factory=list)
+    problem_labels: set = field(default_factory=set)
 
     def count_skipped(self, label=None):
         """Count the skipped files by extension, of one class or of all."""

@@ -5,16 +5,9 @@ import urllib.parse
 
 from skimgclf.datasets._file_names import is_clutter, is_unreadable, split_name
 from skimgclf.datasets._id_lookup import ImageLookup, ListedFolder
-from skimgclf.datasets._tree import (
-    ClassFile,
-    ClassTree,
-    sort_key,
-)
+from skimgclf.datasets._tree import ClassFile, ClassTree, sort_key
 from skimgclf.exceptions import DatasetError
-from skimgclf.images._urls import (
-    explain_url_error,
-    is_archive,
-)
+from skimgclf.images._urls import explain_url_error, is_archive
 
 # A server can make up folders for ever.
 _MAX_DEPTH, _MAX_FOLDERS, _MAX_FILES = 32, 100_000, 5_000_000
@@ -69,14 +62,8 @@ class UrlFolder:
             n_nested=sum(image.real_path.count("/") > 1 for image in images),
             skipped=skipped,
             unreadable=[file.path for file in skipped if is_unreadable(file.real_path)],
-            misnamed=[],
             root_files=[self._urls[path] for path in beside],
             root_images=[self._urls[path] for path in beside if split_name(path)[1]],
-            links=[],
-            root_links=[],
-            repeated=[],
-            problems=[],
-            problem_labels=set(),
         )
 
 

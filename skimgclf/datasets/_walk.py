@@ -1,5 +1,6 @@
 """Find the images in a folder of class folders on disk, each real file once."""
 
+import dataclasses
 import os
 
 from skimgclf.datasets._file_names import is_clutter, is_unreadable, split_name
@@ -29,12 +30,8 @@ class DiskFolder:
     """
 
     def __init__(self, root, *, follow_links, allow_outside):
-        self.class_names, self.root_links = [], []
-        self._root = root
-        self._images, self._root_files = [], []
-        self._skipped, self._unreadable, self._misnamed = [], [], []
-        self._links, self._repeated = [], []
-        self._problems, self._problem_labels = [], set()
+        self.class_names, self._root, self._tree = [], root, ClassTree(root)
+        self.root_links = self._tree.root_links
         self._follow_links = follow_links
         self._allow_outside = allow_outside
         self._real_root = os.path.realpath(root)
@@ -72,28 +69,22 @@ class DiskFolder:
             if label in labels:
                 self._follow(path, label)
         if self._file_links:
-            taken = {image.real_path: image for image in self._images}
+            taken = {image.real_path: image for image in self._tree.images}
             for path in self._file_links:
                 self._take_link(path, taken)
 
     def _make_tree(self, folders):
-        images = sorted(self._images, key=lambda image: sort_key(image.path, os.sep))
+        tree = self._tree
+        tree.images.sort(key=lambda image: sort_key(image.path, os.sep))
+        listed = tree.skipped, tree.unreadable, tree.misnamed, tree.links, tree.repeated
+        for paths in listed:
+            paths.sort()
         depth = os.path.join(self._root, "").count(os.sep) + 1
-        return ClassTree(
-            root=self._root,
+        return dataclasses.replace(
+            tree,
             folders=folders,
-            images=images,
-            n_nested=sum(image.path.count(os.sep) > depth for image in images),
-            skipped=sorted(self._skipped),
-            unreadable=sorted(self._unreadable),
-            misnamed=sorted(self._misnamed),
-            root_files=self._root_files,
-            root_images=[path for path in self._root_files if split_name(path)[1]],
-            links=sorted(self._links),
-            root_links=self.root_links,
-            repeated=sorted(self._repeated),
-            problems=self._problems,
-            problem_labels=self._problem_labels,
+            n_nested=sum(image.path.count(os.sep) > depth for image in tree.images),
+            root_images=[path for path in tree.root_files if split_name(path)[1]],
         )
 
     def _label(self, path):
@@ -111,7 +102,7 @@ class DiskFolder:
                 else:
                     self.root_links.append(entry.path)
             elif not self._refuse_broken(entry):
-                self._root_files.append(entry.path)
+                self._tree.root_files.append(entry.path)
 
     def _list(self, path):
         """List a folder without clutter, sorted by name."""
@@ -149,7 +140,7 @@ class DiskFolder:
             self._entered[real_path] = label
             return False
         first = self._entered[real_path]
-        self._repeated.append(path)
+        self._tree.repeated.append(path)
         if first not in (None, label):
             self._refuse(path, f"is the same folder as one that is read as {first!r}")
         return True
@@ -157,19 +148,19 @@ class DiskFolder:
     def _add_file(self, entry, real_path, label):
         file = ClassFile(entry.path, label, real_path)
         if split_name(entry.name)[1]:
-            self._images.append(file)
+            self._tree.images.append(file)
         else:
             self._skip(entry, file)
 
     def _skip(self, entry, file):
-        self._skipped.append(file)
+        self._tree.skipped.append(file)
         if is_unreadable(entry.name):
-            self._unreadable.append(entry.path)
+            self._tree.unreadable.append(entry.path)
         elif _starts_like_image(entry):
-            self._misnamed.append(entry.path)
+            self._tree.misnamed.append(entry.path)
 
     def _add_folder_link(self, path):
-        (self._folder_links if self._follow_links else self._links).append(path)
+        (self._folder_links if self._follow_links else self._tree.links).append(path)
 
     def _follow(self, path, label):
         """Enter a link to a folder, unless its images have a name of their own."""
@@ -180,7 +171,7 @@ class DiskFolder:
             else:
                 self._refuse_outside(path)
         elif self._has_own_name(real_path):
-            self._repeated.append(path)
+            self._tree.repeated.append(path)
             own = self._own_class(real_path)
             if os.path.dirname(path) == self._root and own != label:
                 self._refuse(path, f"is a link to the same folder as {own!r}")
@@ -210,9 +201,9 @@ class DiskFolder:
             self._refuse_outside(path)
         elif real_path not in taken:
             image = taken[real_path] = ClassFile(path, label, real_path)
-            self._images.append(image)
+            self._tree.images.append(image)
         else:
-            self._repeated.append(path)
+            self._tree.repeated.append(path)
             first = taken[real_path]
             if first.label != label:
                 self._refuse(
@@ -234,8 +225,8 @@ class DiskFolder:
         )
 
     def _refuse(self, path, what):
-        self._problems.append(f"{path!r} {what}")
-        self._problem_labels.add(self._label(path))
+        self._tree.problems.append(f"{path!r} {what}")
+        self._tree.problem_labels.add(self._label(path))
 
 
 class FlatFolder(DiskFolder):

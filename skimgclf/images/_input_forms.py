@@ -4,11 +4,7 @@ import numpy as np
 from PIL import Image
 
 from skimgclf._validation import warn_user
-from skimgclf.exceptions import (
-    InvalidParameterError,
-    SkimgclfWarning,
-    mask_credentials,
-)
+from skimgclf.exceptions import InvalidParameterError, SkimgclfWarning, mask_credentials
 from skimgclf.images._decoding.cells import plain_source
 
 

@@ -12,7 +12,7 @@ from collections import OrderedDict
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
-from skimgclf._extras import how_to_install
+from skimgclf._extras import how_to_install, import_extra
 from skimgclf._file_identity import wait_for_identity
 from skimgclf._platform import after_fork, path_of_file_url
 from skimgclf._validation import Rule
@@ -197,7 +197,9 @@ class UrlReader:
         -------
         place : Place
         """
-        fsspec = _import_fsspec(url)
+        shown = mask_credentials(repr(url))
+        needed = f"{shown} is a URL, which fsspec reads, and that isn't installed"
+        fsspec = import_extra("fsspec", "remote", needed, MissingPackageError)
         head, _, rest = url.partition("::")
         with _missing_packages_named(url):
             if rest and is_archive(head):
@@ -331,17 +333,6 @@ def _copy_options(storage_options):
         name: dict(value) if isinstance(value, dict) else value
         for name, value in storage_options.items()
     }
-
-
-def _import_fsspec(url):
-    try:
-        import fsspec
-    except ImportError as error:
-        raise MissingPackageError(
-            f"{mask_credentials(repr(url))} is a URL, which fsspec reads, and that "
-            f"isn't installed: {how_to_install('remote')}."
-        ) from error
-    return fsspec
 
 
 @contextlib.contextmanager

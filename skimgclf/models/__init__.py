@@ -7,15 +7,6 @@ import importlib
 
 from skimgclf.models._start import import_keras
 
-__all__ = [
-    "ImageEmbedder",
-    "KerasImageClassifier",
-    "augment_images",
-    "build_cnn",
-    "build_dense",
-    "build_resnet",
-]
-
 _HOMES = {
     "ImageEmbedder": "_embedder",
     "KerasImageClassifier": "_classifier",
@@ -24,6 +15,7 @@ _HOMES = {
     "build_dense": "_networks.architectures",
     "build_resnet": "_networks.architectures",
 }
+__all__ = list(_HOMES)
 
 
 def __getattr__(name):

@@ -9,18 +9,9 @@ from skimgclf.models._checks.images import check_samples
 from skimgclf.models._checks.labels import warn_of_unknown_labels
 from skimgclf.models._checks.parameters import TABLE, check_test_time_augmentation
 from skimgclf.models._dense import DensePredictor, is_dense
-from skimgclf.models._fork_guard import (
-    bring_back,
-    is_forked,
-    missing_error,
-    postpone,
-)
+from skimgclf.models._fork_guard import bring_back, is_forked, missing_error, postpone
 from skimgclf.models._grad_cam import make_grad_cam
-from skimgclf.models._predict import (
-    Predictor,
-    average_flipped,
-    predict_in_batches,
-)
+from skimgclf.models._predict import Predictor, average_flipped, predict_in_batches
 from skimgclf.models._state import needs_tensorflow, pack_state, unpack_state
 from skimgclf.models._training.optimizer_copy import pack_optimizer
 from skimgclf.models._training.rollback import adopt, detach, undone_on_failure

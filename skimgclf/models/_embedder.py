@@ -27,28 +27,15 @@ from skimgclf._validation import (
     is_int,
     one_of,
 )
-from skimgclf.images._cache import (
-    CACHE_RULES,
-    DEFAULT_CACHE_LIMIT,
-    warn_of_problem,
-)
+from skimgclf.images._cache import CACHE_RULES, DEFAULT_CACHE_LIMIT, warn_of_problem
 from skimgclf.models._checks.images import check_samples
 from skimgclf.models._feature_cache import FeatureCache
-from skimgclf.models._fork_guard import (
-    bring_back,
-    is_forked,
-    missing_error,
-    postpone,
-)
+from skimgclf.models._fork_guard import bring_back, is_forked, missing_error, postpone
 from skimgclf.models._networks.kinds import BACKBONE_NAMES, Kind, kind_of
-from skimgclf.models._networks.pretrained import (
-    WEIGHTS,
-    BackboneSource,
-    load_backbone,
-)
+from skimgclf.models._networks.pretrained import WEIGHTS, BackboneSource, load_backbone
 from skimgclf.models._predict import predict_in_batches
 from skimgclf.models._start import keras, tensorflow
-from skimgclf.models._state import pack_network, unpack_network
+from skimgclf.models._state import PackedNetwork, pack_network
 from skimgclf.models._training.rollback import adopt, detach, undone_on_failure
 
 TABLE = ParameterTable(
@@ -327,7 +314,7 @@ class ImageEmbedder(
         if is_forked():
             return super().__setstate__(postpone(state, backbone=["backbone"]))
         if isinstance(state["backbone"], tuple):
-            state = {**state, "backbone": unpack_network(*state["backbone"])}
+            state = {**state, "backbone": PackedNetwork(*state["backbone"]).unpack()}
         super().__setstate__(state)
 
     def __sklearn_tags__(self):

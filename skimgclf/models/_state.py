@@ -15,10 +15,7 @@ from skimgclf.models._dense import is_dense
 from skimgclf.models._networks.architectures import build_network
 from skimgclf.models._networks.kinds import Kind, kind_of
 from skimgclf.models._start import keras
-from skimgclf.models._training.optimizer import (
-    compile_network,
-    copy_without_schedule,
-)
+from skimgclf.models._training.optimizer import compile_network, copy_without_schedule
 from skimgclf.models._training.optimizer_copy import pack_optimizer, unpack_optimizer
 from skimgclf.models._training.schedule import list_variables
 from skimgclf.models._training.seeds import seeded
@@ -35,18 +32,26 @@ class PackedNetwork:
     ----------
     description, arrays, blueprint
         As `pack_network` returned and was given them.
-    optimizer, settings
-        As in `unpack_network`.
+    optimizer : keras.optimizers.Optimizer or None
+        A new one, like the optimizer that was packed but without a RateSchedule.
+    settings : OptimizerSettings or None
+        The settings that the optimizer was made from.
     """
 
     description: dict
     arrays: dict
-    blueprint: dict
-    optimizer: object
-    settings: object
+    blueprint: dict | None = None
+    optimizer: object = None
+    settings: object = None
 
     def __post_init__(self):
-        _check_format(self.description)
+        saved_in = self.description.get("format")
+        if saved_in != _FORMAT:
+            raise ValueError(
+                f"This model was saved in format {saved_in!r}, and this version of "
+                f"skimgclf reads format {_FORMAT}. Load it with the version of "
+                "skimgclf that saved it, or fit it again."
+            )
 
     def list_weights(self):
         """List the values of all variables of the network."""
@@ -57,8 +62,46 @@ class PackedNetwork:
         return [self.arrays[name] for name in names]
 
     def unpack(self):
-        """Build the network."""
-        return unpack_network(*vars(self).values())
+        """Build the network: it gives the same outputs, bit for bit.
+
+        Returns
+        -------
+        network : keras.Model
+            Compiled if there is an optimizer.
+        """
+        description, optimizer = self.description, self.optimizer
+        with seeded(0):  # the weights drawn here are replaced
+            if description["config"] is None:
+                network = _rebuild(description["dtype_policy"], self.blueprint)
+            else:
+                network = keras.models.model_from_json(description["config"])
+            self._assign("network", network.variables)
+            if optimizer is not None:
+                compile_network(network, optimizer, self.settings)
+                self._assign("optimizer", list_variables(optimizer))
+        return network
+
+    def _assign(self, kind, variables):
+        """Compare all shapes and dtypes, and copy the values then."""
+        found = {
+            name: array for name, array in self.arrays.items() if name.startswith(kind)
+        }
+        expected = {
+            f"{kind}/{i}": (tuple(each.shape), each.dtype.replace("bfloat", "uint"))
+            for i, each in enumerate(variables)
+        }
+        if expected != {name: (a.shape, a.dtype.name) for name, a in found.items()}:
+            raise ValueError(
+                f"the weights of the {kind}, saved with Keras "
+                f"{self.description['keras']}, don't fit what is built here, with "
+                f"Keras {keras.__version__}. Load the model with the versions that "
+                "saved it, or fit it again"
+            )
+        for i, variable in enumerate(variables):
+            values = found[f"{kind}/{i}"]
+            if variable.dtype == "bfloat16":
+                values = values.view(variable.numpy().dtype)
+            variable.assign(values)
 
 
 def pack_network(network, blueprint=None, optimizer=None):
@@ -98,7 +141,7 @@ def pack_network(network, blueprint=None, optimizer=None):
         try:
             description["config"] = _describe(network)
             # Keras writes layers that it can't read again: better to know it now.
-            unpack_network(description, arrays)
+            PackedNetwork(description, arrays).unpack()
         except Exception as error:  # of every kind
             reason = (str(error).splitlines() or [type(error).__name__])[0]
             raise ValueError(
@@ -110,36 +153,6 @@ def pack_network(network, blueprint=None, optimizer=None):
     if optimizer is not None:
         arrays |= _copy_values("optimizer", list_variables(optimizer))
     return description, arrays
-
-
-def unpack_network(description, arrays, blueprint=None, optimizer=None, settings=None):
-    """Turn plain data and arrays back into a network.
-
-    Parameters
-    ----------
-    description, arrays, blueprint
-        As `pack_network` returned and was given them.
-    optimizer : keras.optimizers.Optimizer, default=None
-        A new one, like the optimizer that was packed but without a RateSchedule.
-    settings : OptimizerSettings, default=None
-        The settings that the optimizer was made from.
-
-    Returns
-    -------
-    network : keras.Model
-        Gives the same outputs, bit for bit; compiled if an optimizer is given.
-    """
-    _check_format(description)
-    with seeded(0):  # the weights drawn here are replaced
-        if description["config"] is None:
-            network = _rebuild(description["dtype_policy"], blueprint)
-        else:
-            network = keras.models.model_from_json(description["config"])
-        _assign("network", network.variables, arrays, description)
-        if optimizer is not None:
-            compile_network(network, optimizer, settings)
-            _assign("optimizer", list_variables(optimizer), arrays, description)
-    return network
 
 
 def pack_state(state, *, with_optimizer):
@@ -244,15 +257,6 @@ def is_rebuilt_by_name(blueprint):
     return blueprint is not None and kind_of(blueprint["architecture"]) in named
 
 
-def _check_format(description):
-    if description.get("format") != _FORMAT:
-        raise ValueError(
-            f"This model was saved in format {description.get('format')!r}, and this "
-            f"version of skimgclf reads format {_FORMAT}. Load it with the version of "
-            "skimgclf that saved it, or fit it again."
-        )
-
-
 def _describe(network):
     config = json.loads(network.to_json())
     config.pop("compile_config", None)  # the optimizer is kept apart
@@ -278,23 +282,3 @@ def _copy_value(variable):
     values = np.asarray(variable.numpy(), order="C")
     # NumPy has no bfloat16, and safetensors gives none back.
     return values.view("uint16") if variable.dtype == "bfloat16" else values
-
-
-def _assign(kind, variables, arrays, description):
-    """Compare all shapes and dtypes, and copy the values then."""
-    found = {name: array for name, array in arrays.items() if name.startswith(kind)}
-    expected = {
-        f"{kind}/{i}": (tuple(variable.shape), variable.dtype.replace("bfloat", "uint"))
-        for i, variable in enumerate(variables)
-    }
-    if expected != {name: (a.shape, a.dtype.name) for name, a in found.items()}:
-        raise ValueError(
-            f"the weights of the {kind}, saved with Keras {description['keras']}, "
-            f"don't fit what is built here, with Keras {keras.__version__}. Load the "
-            "model with the versions that saved it, or fit it again"
-        )
-    for i, variable in enumerate(variables):
-        values = arrays[f"{kind}/{i}"]
-        if variable.dtype == "bfloat16":
-            values = values.view(variable.numpy().dtype)
-        variable.assign(values)

@@ -2,7 +2,7 @@
 
 import io
 
-from skimgclf._extras import how_to_install
+from skimgclf._extras import import_extra
 
 
 def import_pyplot(caller):
@@ -17,14 +17,8 @@ def import_pyplot(caller):
     -------
     pyplot : module
     """
-    try:
-        import matplotlib.pyplot as plt
-    except ImportError as error:
-        raise ImportError(
-            f"{caller} draws with matplotlib, which isn't installed: "
-            f"{how_to_install('plot')}."
-        ) from error
-    return plt
+    needed = f"{caller} draws with matplotlib, which isn't installed"
+    return import_extra("matplotlib.pyplot", "plot", needed)
 
 
 def make_axes(caller, given, figsize, *, margin_above=None):

@@ -4,12 +4,7 @@ import dataclasses
 import itertools
 from collections import namedtuple
 
-from skimgclf.plot._labels import (
-    CHARACTER_WIDTH,
-    FONT_SIZE,
-    shorten_label,
-    wrap_label,
-)
+from skimgclf.plot._labels import CHARACTER_WIDTH, FONT_SIZE, shorten_label, wrap_label
 
 _MIN_FONT_SIZE = 5  # the smallest one that can be read
 _LINE_HEIGHT = 1.25 / 72  # inches for a point of the font

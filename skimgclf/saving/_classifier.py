@@ -21,10 +21,7 @@ from skimgclf.models._networks.augmentation import plan_augmentation
 from skimgclf.models._networks.kinds import Kind, kind_of
 from skimgclf.models._networks.sizes import count_weights
 from skimgclf.models._state import PackedNetwork, is_rebuilt_by_name, pack_network
-from skimgclf.models._training.optimizer import (
-    OptimizerSettings,
-    copy_without_schedule,
-)
+from skimgclf.models._training.optimizer import OptimizerSettings, copy_without_schedule
 from skimgclf.models._training.trained import NetworkHolder, Training
 from skimgclf.saving._keras_objects import build_object, describe_object
 from skimgclf.saving._learnt import check_classes, check_feature_names

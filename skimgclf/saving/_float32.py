@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from skimgclf.models._networks.layers import list_leaves
 from skimgclf.models._start import keras
 
 _FLOAT32 = "float32"
@@ -24,7 +25,7 @@ def rebuild_in_float32(network):
     network : keras.Model
         The same one if nothing is to do.
     """
-    if not any(map(_is_odd, network._flatten_layers())):
+    if not any(map(_is_odd, list_leaves(network))):
         return network
     copies = []
     rebuilt = _rebuild(network, copies)

@@ -11,12 +11,7 @@ from sklearn.utils import Bunch
 
 import skimgclf
 from skimgclf._terminal import escape_line
-from skimgclf._validation import (
-    check_bool,
-    check_keys,
-    parameter_error,
-    warn_user,
-)
+from skimgclf._validation import check_bool, check_keys, parameter_error, warn_user
 from skimgclf.exceptions import InvalidParameterError, ModelFileError, ModelFileWarning
 from skimgclf.saving._classifier import UntrustedNetworkError
 from skimgclf.saving._file_layout import read_model_file, write_model_file

@@ -132,8 +132,16 @@ def restore_model(document, arrays, *, trusted):
     ):
         raise ValueError(f"transform_input must be a list of names, not {names!r}")
     pipeline = Pipeline([*restored, (name, classifier)], **kept)
-    pipeline._validate_names([name for name, _ in pipeline.steps])
+    _refuse_names([name for name, _ in pipeline.steps], pipeline)
     return pipeline
+
+
+def _refuse_names(names, pipeline):
+    """Refuse names of steps that scikit-learn refuses when a pipeline is fitted."""
+    taken = pipeline.get_params(deep=False)
+    is_wrong = any("__" in name or name in taken for name in names)
+    if is_wrong or len(set(names)) < len(names):
+        raise ValueError(f"steps can't have the names {names!r}")
 
 
 def _describe_step(step):

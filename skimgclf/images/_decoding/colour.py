@@ -4,6 +4,7 @@ import functools
 
 import numpy as np
 from PIL import Image
+from PIL.ExifTags import Base as Tag
 
 from skimgclf.images._decoding.pillow_repairs import read_tags
 from skimgclf.images._decoding.reasons import UnreadableImage
@@ -18,9 +19,14 @@ _LUMA = np.array([19595 / 65536, 38470 / 65536, 7471 / 65536], dtype=np.float32)
 _ALPHA_MODES = {"RGBA", "LA", "PA", "La", "RGBa"}
 _EIGHT_BIT_MODES = {"1", "L", "P", "RGB", "RGBX", "CMYK", "YCbCr", "LAB", "HSV"}
 
-# TIFF 6.0, sections 3, 8 and 19: the tags on the meaning of a sample.
-_BITS_PER_SAMPLE, _PHOTOMETRIC, _PLANES, _SAMPLE_FORMAT = 258, 262, 284, 339
+# TIFF 6.0, sections 8 and 19: values of PhotometricInterpretation and SampleFormat.
 _WHITE_IS_ZERO, _SIGNED = 0, 2
+
+# The reason against such samples.
+SIGNED = (
+    "its pixels are signed integers, which have no natural white: scale it to unsigned "
+    "8 or 16 bits first"
+)
 
 
 def read_sample_meaning(image):
@@ -47,16 +53,17 @@ def read_sample_meaning(image):
             "is white: give the path of the file instead"
         )
     tags = tags or {}
-    if tags.get(_PLANES) == 2 and _are_mixed_up(image, tags):
+    if tags.get(Tag.PlanarConfiguration) == 2 and _are_mixed_up(image, tags):
         raise UnreadableImage(
             "it is a TIFF image whose separate planes Pillow has decoded wrongly: give "
             "the path of the file instead"
         )
     if image.mode.startswith("I;16"):
-        bits = tags.get(_BITS_PER_SAMPLE, (16,))[0]
+        bits = tags.get(Tag.BitsPerSample, (16,))[0]
         white = 4095 if bits == 12 else 65535
         # Pillow turns 8-bit images round that declare white as 0, but no deeper ones.
-        return -white if tags.get(_PHOTOMETRIC) == _WHITE_IS_ZERO else white
+        is_inverted = tags.get(Tag.PhotometricInterpretation) == _WHITE_IS_ZERO
+        return -white if is_inverted else white
     if image.mode == "I" and image.format == "PPM":
         return 65535  # Pillow scales from the maximum that the file declares.
     if image.mode == "I":
@@ -69,11 +76,8 @@ def read_sample_meaning(image):
             "its pixels are floating-point numbers (Pillow's mode F), which have no "
             "natural white: scale it to 8 or 16 bits first"
         )
-    if _SIGNED in tags.get(_SAMPLE_FORMAT, ()):
-        raise UnreadableImage(
-            "its pixels are signed integers, which have no natural white: scale it to "
-            "unsigned 8 or 16 bits first"
-        )
+    if _SIGNED in tags.get(Tag.SampleFormat, ()):
+        raise UnreadableImage(SIGNED)
     if image.mode not in _EIGHT_BIT_MODES | _ALPHA_MODES:
         raise UnreadableImage(f"its pixels are of a kind not read ({image.mode})")
     return None
@@ -81,7 +85,7 @@ def read_sample_meaning(image):
 
 def _are_mixed_up(image, tags):
     n_bands = len(image.getbands())
-    return n_bands == 2 or (n_bands > 2 and tags.get(_BITS_PER_SAMPLE, (8,))[0] == 16)
+    return n_bands == 2 or (n_bands > 2 and tags.get(Tag.BitsPerSample, (8,))[0] == 16)
 
 
 def clear_outside(image, box):

@@ -1,22 +1,24 @@
-"""Check an array of decoded pixels, and make it an image."""
+"""Load arrays of decoded pixels that the user gave."""
 
 import numpy as np
 from PIL import Image
 
+from skimgclf.images._decoding.load import Picture, check_n_pixels
 from skimgclf.images._decoding.reasons import UnreadableImage
 
 
-def convert_array(array):
-    """Check an array and make it an image, or pixels at floating point.
+def load_array(array, max_pixels):
+    """Check an array and make it a picture, of 8 bits or at floating point.
 
     Parameters
     ----------
     array : ndarray of shape (height, width) or (height, width, 1, 3 or 4)
         Of uint8 or of floats in [0, 1].
+    max_pixels : int
 
     Returns
     -------
-    image : PIL.Image.Image or ndarray of shape (height, width, n_channels), float32
+    picture : Picture
     """
     shape = array.shape
     if len(shape) not in {2, 3} or (len(shape) == 3 and shape[2] not in {1, 3, 4}):
@@ -40,7 +42,8 @@ def convert_array(array):
             f"an array of {array.dtype} has no known white: give uint8 in [0, 255] or "
             "floats in [0, 1]"
         )
-    return image
+    check_n_pixels(shape[0] * shape[1], max_pixels)
+    return Picture(image)
 
 
 def _check_floats(pixels):

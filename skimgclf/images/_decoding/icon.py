@@ -4,8 +4,9 @@ import io
 import struct
 from collections import namedtuple
 
+from skimgclf.images._decoding.png import PNG_START
+
 _ICON_START = b"\x00\x00\x01\x00"
-_PNG_START = b"\x89PNG\r\n\x1a\n"
 
 _Entry = namedtuple("_Entry", ["sides", "n_pixels", "depth", "size", "offset"])
 
@@ -41,7 +42,7 @@ def unwrap_icon(stream, sides=None):
     )
     stream.seek(entry.offset)
     start = stream.read(16)
-    if start.startswith(_PNG_START):
+    if start.startswith(PNG_START):
         stream.seek(entry.offset)
         return io.BytesIO(stream.read(entry.size)), 0
     if len(start) < 12:
@@ -52,14 +53,9 @@ def unwrap_icon(stream, sides=None):
 
 
 def _read_entries(stream, n_entries):
-    entries = []
-    for _ in range(n_entries):
-        entry = stream.read(16)
-        if len(entry) < 16:
-            break
-        width, height, n_colours, _, _, depth, size, offset = struct.unpack(
-            "<BBBBHHII", entry
-        )
+    content, entries = stream.read(16 * n_entries), []
+    whole = struct.iter_unpack("<BBBBHHII", content[: len(content) // 16 * 16])
+    for width, height, n_colours, _, _, depth, size, offset in whole:
         depth = depth or (n_colours - 1).bit_length() if n_colours else depth or 256
         sides = width or 256, height or 256
         entries.append(_Entry(sides, sides[0] * sides[1], depth, size, offset))

@@ -56,14 +56,9 @@ def read_jpeg(file):
     jpeg : binary file or None
         The file for Pillow; None for a file of another format.
     """
-    file.seek(0)
-    content = file.read(3)
-    if content != JPEG_START:
-        return None
-    content += file.read()
-    headers = _read_headers(content)
-    if headers.frame not in _HUFFMAN or not headers.scan:
-        return io.BytesIO(content)
+    content, headers = _read_file(file)
+    if headers is None:
+        return content and io.BytesIO(content)
     if headers.has_several_scans(content):
         _refuse_missing_scans(content, headers)
         return io.BytesIO(content)
@@ -87,13 +82,8 @@ def refuse_odd_data(file):
     file : binary file
         Any file that Pillow can decode.
     """
-    file.seek(0)
-    content = file.read(3)
-    if content != JPEG_START:
-        return
-    content += file.read()
-    headers = _read_headers(content)
-    if headers.frame not in _HUFFMAN or not headers.scan:
+    content, headers = _read_file(file)
+    if headers is None:
         return
     if headers.has_several_scans(content):
         *_, (_, end) = _find_scans(content, headers)
@@ -110,10 +100,19 @@ def refuse_odd_data(file):
         data.second = max(0, end - len(_PADDING))
         _decode(data)
         if data.tell() <= data.second:
-            raise UnreadableImage(
-                "it is a JPEG file that is damaged: its pixels need fewer data than "
-                "it holds"
-            )
+            raise _damaged("its pixels need fewer data than it holds")
+
+
+def _read_file(file):
+    """Return a JPEG file's content, and its headers if it is Huffman-coded."""
+    file.seek(0)
+    content = file.read(3)
+    if content != JPEG_START:
+        return None, None
+    content += file.read()
+    headers = _read_headers(content)
+    is_huffman = headers.frame in _HUFFMAN and headers.scan
+    return content, headers if is_huffman else None
 
 
 class _InTwoParts(io.BytesIO):
@@ -226,9 +225,9 @@ def _read_first_symbols(body):
         body = body[17 + sum(body[1:17]) :]
 
 
-def _find_end(content, scan):
-    """Find the end of the data of a scan."""
-    start = scan + 2 + int.from_bytes(content[scan + 2 : scan + 4], "big")
+def _find_end(content, segment):
+    """Find the marker behind a segment: behind all its data, if it is a scan."""
+    start = segment + 2 + int.from_bytes(content[segment + 2 : segment + 4], "big")
     found = _MARKER.search(content, start)
     if found is None:
         raise _cut_short("its end marker is missing")
@@ -246,15 +245,11 @@ def _find_scans(content, headers):
             if content[position + 1] == _SCAN:
                 scan = position
             else:
-                length = int.from_bytes(content[position + 2 : position + 4], "big")
-                end = position + 2 + length
                 if content[position + 1] == _HUFFMAN_TABLES:
-                    tables = _read_first_symbols(content[position + 4 : end])
-                    headers.first_symbols.update(tables)
-                found = _MARKER.search(content, end)
-                if found is None:
-                    raise _cut_short("its end marker is missing")
-                position = found.start()
+                    length = int.from_bytes(content[position + 2 : position + 4], "big")
+                    tables = content[position + 4 : position + 2 + length]
+                    headers.first_symbols.update(_read_first_symbols(tables))
+                position = _find_end(content, position)
 
 
 def _refuse_missing_restarts(scan, headers):
@@ -268,18 +263,14 @@ def _refuse_missing_restarts(scan, headers):
         if len(found) >= n_markers:
             return
         raise _cut_short("its last restart markers are missing")
-    raise UnreadableImage(
-        "it is a JPEG file that is damaged: some of its restart markers are missing"
-    )
+    raise _damaged("some of its restart markers are missing")
 
 
 def _refuse_zeros(scan, headers):
     """Refuse a scan with zeros in it, as a crash or a full disk leaves them."""
     # Those at the end may be needless bytes, which some cameras write.
     if _ZEROS in scan.rstrip(b"\0") and headers.zeros_are_coefficients(scan):
-        raise UnreadableImage(
-            "it is a JPEG file that is damaged: there are zeros in place of its data"
-        )
+        raise _damaged("there are zeros in place of its data")
 
 
 def _refuse_missing_scans(content, headers):
@@ -299,6 +290,10 @@ def _refuse_missing_scans(content, headers):
     is_begun = all((name, 0) in missing_bits for name in components)
     if not is_begun or any(missing_bits.values()):
         raise _cut_short("its last scans are missing")
+
+
+def _damaged(what):
+    return UnreadableImage(f"it is a JPEG file that is damaged: {what}")
 
 
 def _cut_short(what):

@@ -1,20 +1,15 @@
-"""Load one image with Pillow, upright and not yet converted."""
+"""Load the image of a stream with Pillow, upright and not yet converted."""
 
 import contextlib
 import struct
-import threading
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
 from PIL import Image, UnidentifiedImageError
+from PIL.ExifTags import Base as Tag
 
-from skimgclf._platform import after_fork
-from skimgclf.images._decoding.colour import (
-    clear_outside,
-    read_sample_meaning,
-)
-from skimgclf.images._decoding.decoded_arrays import convert_array
+from skimgclf.images._decoding.colour import clear_outside, read_sample_meaning
 from skimgclf.images._decoding.heif import (
     decode_heif,
     is_heif,
@@ -31,15 +26,16 @@ from skimgclf.images._decoding.orientation import (
 from skimgclf.images._decoding.pillow_repairs import (
     SettingsChanged,
     close_if_failed,
-    cut_out_frame,
-    decoding_from,
-    find_stream,
     isolated,
     read_frame_box,
     read_transparent_colour,
 )
 from skimgclf.images._decoding.png import decode_plain, read_png
-from skimgclf.images._decoding.png_deep import has_deep_colours, read_deep_colours
+from skimgclf.images._decoding.png_deep import (
+    DEEP_MODES,
+    has_deep_colours,
+    read_deep_colours,
+)
 from skimgclf.images._decoding.profile import (
     ColourNotes,
     find_transform,
@@ -54,18 +50,9 @@ from skimgclf.images._decoding.tiff import (
     TIFF_STARTS,
     check_directory,
     explain_unread,
-    refuse_raw,
-    refuse_samples,
+    refuse_kind,
 )
-from skimgclf.images._decoding.tiff_directory import (
-    BITS,
-    HEIGHT,
-    N_SAMPLES,
-    ORIENTATION,
-    PROFILE,
-    WIDTH,
-    read_directory,
-)
+from skimgclf.images._decoding.tiff_directory import read_directory
 from skimgclf.images._decoding.tiff_planes import needs_planes, read_planes
 
 # Content decides, not the extension, and nothing else may be tried: EPS would reach
@@ -82,11 +69,6 @@ _ALLOWED_FORMATS = (
     "AVIF",
     "JPEG2000",
 )
-
-# Formats whose files are checked beside what Pillow checks.
-_CHECKED = {"TIFF", "PNG", "JPEG", "MPO"}
-
-_pil_image_lock = threading.Lock()
 
 # Bytes in which an AVIF file says what its colours are.
 _AVIF_HEADER = 2**16
@@ -185,7 +167,7 @@ def load_stream(stream, max_pixels, draft=None, *, strict=False):
     """
     png = read_png(stream)
     if png is not None:
-        _check_n_pixels(png.n_pixels, max_pixels)
+        check_n_pixels(png.n_pixels, max_pixels)
         image = decode_plain(png)
         if image is not None:
             return Picture(image, format="PNG", mode=image.mode, notes=png.notes)
@@ -210,14 +192,13 @@ def _load_once(stream, png, max_pixels, draft, strict):
         icon, n_pixels = unwrap_icon(stream)
         if icon is not stream:
             stream, png = icon, read_png(icon)
-        _check_n_pixels(n_pixels, max_pixels)
+        check_n_pixels(n_pixels, max_pixels)
         directory = None
         if start.startswith(TIFF_STARTS):
             directory = read_directory(stream)
-            refuse_raw(directory)
-            refuse_samples(directory)
+            refuse_kind(directory)
             if needs_planes(directory):
-                return _load_planes(stream, directory, max_pixels)
+                return load_planes(stream, directory, max_pixels)
         source = png.stream if png else read_jpeg(stream) or stream
         try:
             image = Image.open(source, formats=_ALLOWED_FORMATS)
@@ -225,16 +206,16 @@ def _load_once(stream, png, max_pixels, draft, strict):
             is_tiff = directory is not None
             reason = explain_unread(directory) if is_tiff else explain_start(stream)
             raise UnreadableImage(reason) from error
-        _check_n_pixels(image.width * image.height, max_pixels)
+        check_n_pixels(image.width * image.height, max_pixels)
         if directory is not None:
             check_directory(image, directory)
         if png and has_deep_colours(png):
-            return _load_deep_png(image, png)
-        notes = png.notes if png else _read_notes(image, stream)
+            return load_deep_png(image, png)
+        notes = png.notes if png else read_notes(image, stream)
         mode = image.mode
         margins = _draft(image, notes, draft)
         # Notes are on colours, of which a draft may give the luma alone.
-        picture = _load_opened(image, notes if image.mode == mode else None, margins)
+        picture = load_opened(image, notes if image.mode == mode else None, margins)
         if png:
             png.unpack_rows()
         if strict:
@@ -244,42 +225,44 @@ def _load_once(stream, png, max_pixels, draft, strict):
 
 def _load_heif(stream, max_pixels):
     header = read_heif_header(stream)
-    _check_n_pixels(header.size[0] * header.size[1], max_pixels)
+    check_n_pixels(header.size[0] * header.size[1], max_pixels)
     profile = header.info.get("icc_profile")
     # ISO/IEC 23008-12, section 6.5.5: numbers are for what a profile doesn't say.
     notes = ColourNotes(profile, None if profile else read_code(header))
     return Picture(decode_heif(header), format="HEIF", mode=header.mode, notes=notes)
 
 
-def _load_planes(stream, directory, max_pixels):
+def load_planes(stream, directory, max_pixels):
+    """Load a TIFF file whose samples Pillow would mix up."""
     # All samples of a pixel are decoded: up to five count as one pixel, as in others.
-    n_layers = -(-directory.get(N_SAMPLES, 1) // 5)
-    n_pixels = directory.get(WIDTH) * directory.get(HEIGHT) * n_layers
-    _check_n_pixels(n_pixels, max_pixels)
+    n_layers = -(-directory.get(Tag.SamplesPerPixel, 1) // 5)
+    n_pixels = directory.get(Tag.ImageWidth) * directory.get(Tag.ImageLength) * n_layers
+    check_n_pixels(n_pixels, max_pixels)
     stream.seek(0)
     content = stream.read()
     image = read_planes(content, directory)
-    notes = ColourNotes(directory.find_bytes(PROFILE, content))
-    orientation = directory.get(ORIENTATION, 1)
+    notes = ColourNotes(directory.find_bytes(Tag.InterColorProfile, content))
+    orientation = directory.get(Tag.Orientation, 1)
     if isinstance(image, np.ndarray):
         mode = {1: "I;16", 3: "RGB;16", 4: "RGBA;16"}[image.shape[2]]
         image = orient_floats(image, orientation)
         return Picture(image, format="TIFF", mode=mode, notes=notes)
     mode = image.mode
     image, _ = orient(image, _NO_MARGINS, orientation)
-    n_bits = directory.get(BITS)
+    n_bits = directory.get(Tag.BitsPerSample)
     return Picture(image, format="TIFF", mode=mode, notes=notes, n_bits=n_bits)
 
 
-def _load_deep_png(image, png):
-    mode = f"{ {2: 'RGB', 4: 'LA', 6: 'RGBA'}[png.header[3]] };16"
+def load_deep_png(image, png):
+    """Load a PNG file of colours of 16 bits, which was opened."""
+    mode = f"{DEEP_MODES[png.header[3]]};16"
     pixels = read_deep_colours(png)
     if png.may_be_turned:
         pixels = orient_floats(pixels, read_orientation(image))
     return Picture(pixels, format="PNG", mode=mode, notes=png.notes)
 
 
-def _read_notes(image, stream=None):
+def read_notes(image, stream=None):
     """Read what an opened image that isn't PNG says of its colours."""
     profile = image.info.get("icc_profile")
     if isinstance(profile, bytes):
@@ -293,7 +276,8 @@ def _read_notes(image, stream=None):
     return None
 
 
-def _load_opened(image, notes, margins=_NO_MARGINS):
+def load_opened(image, notes, margins=_NO_MARGINS):
+    """Load an image that Pillow has opened."""
     # Declarations of the file are read first: images that were turned have lost them.
     file_format, mode = image.format, image.mode
     white = read_sample_meaning(image)
@@ -327,88 +311,9 @@ def _draft(image, notes, draft):
     return (0, 0, image.width - width, image.height - height)
 
 
-def _check_n_pixels(n_pixels, max_pixels):
+def check_n_pixels(n_pixels, max_pixels):
     """Refuse an image of more than `max_pixels` pixels."""
     if n_pixels > max_pixels:
         raise UnreadableImage(
             f"it has {n_pixels} pixels, more than max_pixels={max_pixels} allows"
         )
-
-
-def load_array(array, max_pixels):
-    """Load an array of decoded pixels."""
-    image = convert_array(array)
-    _check_n_pixels(array.shape[0] * array.shape[1], max_pixels)
-    return Picture(image)
-
-
-def load_pil_image(image, max_pixels):
-    """Load a PIL image that the user gave."""
-    # One lock for all: a lazily opened image that stands in two cells can't be loaded
-    # by two threads at once.
-    with _pil_image_lock, isolated(max_pixels):
-        _check_n_pixels(image.width * image.height, max_pixels)
-        icon = _find_icon(image, max_pixels) if image.format == "ICO" else None
-        if icon is None:
-            return _load_pil_image(image, max_pixels)
-    return load_stream(icon, max_pixels)
-
-
-def _load_pil_image(image, max_pixels):
-    stream = find_stream(image) if image.format in {*_CHECKED, "AVIF"} else None
-    notes = _read_notes(image, stream)
-    if stream is None or image.format == "AVIF":
-        return _load_opened(image, notes)
-    is_first = image.tell() == 0  # a pickle, which has no stream, can't tell
-    if image.format == "TIFF":
-        directory = read_directory(stream, image.tell())
-        refuse_raw(directory)
-        refuse_samples(directory)
-        if needs_planes(directory):
-            return _load_planes(stream, directory, max_pixels)
-        check_directory(image, directory)
-    if image.format == "MPO" and not is_first:
-        stream = cut_out_frame(image, stream)
-        image = Image.open(stream, formats=["JPEG"])
-        notes = _read_notes(image)
-    png = read_png(stream)
-    if png is None:
-        with decoding_from(read_jpeg(stream), image):
-            return _load_opened(image, notes)
-    if has_deep_colours(png):
-        if is_first:
-            return _load_deep_png(image, png)
-        if png.transparent:
-            raise UnreadableImage(
-                "it is a later frame of a PNG animation with a transparent colour of "
-                "16 bits, which Pillow mixes up: save the frame as a file of its own"
-            )
-    png.unpack_rows()
-    return _load_opened(image, png.notes)
-
-
-def _find_icon(image, max_pixels):
-    """Return the PNG file within an opened icon, or None.
-
-    Pillow (13.0) forgets what such a file says of its colours and its transparency. An
-    icon that the user has changed since has only its own pixels.
-    """
-    stream = find_stream(image)
-    icon = None if stream is None else unwrap_icon(stream, image.size)[0]
-    png = None if icon is None or icon is stream else read_png(icon)
-    if png is None:
-        return None
-    _check_n_pixels(png.n_pixels, max_pixels)
-    png.unpack_rows()
-    stored = Image.open(png.stream, formats=["PNG"])
-    is_same = (stored.mode, stored.size) == (image.mode, image.size)
-    return icon if is_same and stored.tobytes() == image.tobytes() else None
-
-
-def _renew_lock():
-    # A thread of the parent may have held it, and doesn't exist in a forked child.
-    global _pil_image_lock
-    _pil_image_lock = threading.Lock()
-
-
-after_fork(_renew_lock)

@@ -63,8 +63,6 @@ def _pad(image, box, image_size, resample, background):
     height, width = image_size
     left, top, right, bottom = _find_inner(box[2] - box[0], box[3] - box[1], image_size)
     inner = image.resize((right - left, bottom - top), resample, box=box)
-    if inner.size == (width, height):
-        return inner
     canvas = Image.new(image.mode, (width, height), background)
     canvas.paste(inner, (left, top))
     return canvas

@@ -1,20 +1,10 @@
 """Refuse TIFF files that Pillow would read wrongly, by their own reasons."""
 
+from PIL.ExifTags import Base as Tag
+
 from skimgclf.images._decoding.pillow_repairs import count_stored_pixels, read_tags
 from skimgclf.images._decoding.reasons import RAW_PHOTO, UnreadableImage
-from skimgclf.images._decoding.tiff_directory import (
-    BITS,
-    COMPRESSION,
-    DNG_VERSION,
-    N_SAMPLES,
-    PHOTOMETRIC,
-    PIXEL_TAGS,
-    PLANES,
-    SAMPLE_FORMAT,
-    SUBDIRECTORIES,
-    SUBFILE,
-    damaged,
-)
+from skimgclf.images._decoding.tiff_directory import PIXEL_TAGS, damaged
 
 TIFF_STARTS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 
@@ -24,23 +14,29 @@ _FLOAT, _COMPLEX = 3, {5, 6}
 _RAW_COMPRESSIONS = {32767, 34713, 65535}
 
 
-def refuse_raw(directory):
+def refuse_kind(directory):
+    """Refuse a camera's raw file, and samples that Pillow can't read or scale."""
+    _refuse_raw(directory)
+    _refuse_samples(directory)
+
+
+def _refuse_raw(directory):
     """Refuse a camera's raw file, whose first image is mostly a thumbnail."""
     # A pyramid has further images as well, but its first one is the largest.
-    is_reduced = directory.get(SUBFILE, 0) & 1 == 1
+    is_reduced = directory.get(Tag.NewSubfileType, 0) & 1 == 1
     if (
-        DNG_VERSION in directory.values
-        or (is_reduced and SUBDIRECTORIES in directory.values)
-        or directory.get(COMPRESSION) in _RAW_COMPRESSIONS
+        Tag.DNGVersion in directory.values
+        or (is_reduced and Tag.SubIFDs in directory.values)
+        or directory.get(Tag.Compression) in _RAW_COMPRESSIONS
         or directory.start[8:10] == b"CR"  # Canon's CR2
     ):
         raise UnreadableImage(RAW_PHOTO)
 
 
-def refuse_samples(directory):
+def _refuse_samples(directory):
     """Refuse kinds of samples that have no natural white, or that Pillow can't read."""
-    sample_format = directory.get(SAMPLE_FORMAT, 1)
-    bits = directory.values.get(BITS) or (1,)
+    sample_format = directory.get(Tag.SampleFormat, 1)
+    bits = directory.values.get(Tag.BitsPerSample) or (1,)
     way_out = "scale it to 8 or 16 bits first"
     if sample_format == _FLOAT:
         raise UnreadableImage(
@@ -62,12 +58,13 @@ def refuse_samples(directory):
 
 def explain_unread(directory):
     """Explain why Pillow doesn't open a TIFF file, by what its directory says."""
-    bits = directory.values.get(BITS) or (1,)
+    n_bits = max(directory.values.get(Tag.BitsPerSample) or (1,))
+    n_samples = directory.get(Tag.SamplesPerPixel, 1)
     return (
-        f"it is a TIFF file of {directory.get(N_SAMPLES, 1)} samples a pixel of "
-        f"{max(bits)} bits (compression {directory.get(COMPRESSION, 1)}, photometric "
-        f"interpretation {directory.get(PHOTOMETRIC)}), which Pillow can't read, or it "
-        "is damaged: save it as gray or RGB of 8 bits"
+        f"it is a TIFF file of {n_samples} samples a pixel of {n_bits} bits "
+        f"(compression {directory.get(Tag.Compression, 1)}, photometric interpretation "
+        f"{directory.get(Tag.PhotometricInterpretation)}), which Pillow can't read, or "
+        "it is damaged: save it as gray or RGB of 8 bits"
     )
 
 
@@ -88,7 +85,7 @@ def check_directory(tiff, directory):
         if tag not in tags:
             raise damaged(f"tag {tag} can't be read")
     n_pixels, n_strips = count_stored_pixels(tiff)
-    is_planar = tags.get(PLANES) == 2 and n_strips > 1
+    is_planar = tags.get(Tag.PlanarConfiguration) == 2 and n_strips > 1
     n_layers = len(tiff.getbands()) if is_planar else 1
     if n_pixels < tiff.width * tiff.height * n_layers:
         raise UnreadableImage(

@@ -5,40 +5,23 @@ import struct
 from collections import namedtuple
 from typing import NamedTuple
 
+from PIL.ExifTags import Base as Tag
+
 from skimgclf.images._decoding.reasons import UnreadableImage
 
-# The tags of TIFF 6.0 that are read here, by their numbers.
-WIDTH, HEIGHT, BITS, COMPRESSION, PHOTOMETRIC = 256, 257, 258, 259, 262
-STRIPS, ORIENTATION, N_SAMPLES, ROWS_PER_STRIP, STRIP_SIZES = 273, 274, 277, 278, 279
-PLANES, PREDICTOR, TILE_WIDTH, TILE_HEIGHT, TILES, TILE_SIZES = (
-    284,
-    317,
-    *range(322, 326),
-)
-EXTRA_SAMPLES, SAMPLE_FORMAT, JPEG_TABLES, PROFILE = 338, 339, 347, 34675
-FILL_ORDER = 266
-
-# The tags without which pixels would be read wrongly: all tags with a name here except
-# PROFILE; by number, the palette (320) and the constants of YCbCr (529 to 532).
+# The tags without which pixels would be read wrongly.
 PIXEL_TAGS = {
-    *(WIDTH, HEIGHT, BITS, COMPRESSION, PHOTOMETRIC, STRIPS, ORIENTATION, N_SAMPLES),
-    *(ROWS_PER_STRIP, STRIP_SIZES, PLANES, PREDICTOR, TILE_WIDTH, TILE_HEIGHT, TILES),
-    *(
-        TILE_SIZES,
-        EXTRA_SAMPLES,
-        SAMPLE_FORMAT,
-        JPEG_TABLES,
-        FILL_ORDER,
-        320,
-        *range(529, 533),
-    ),
+    *(Tag.ImageWidth, Tag.ImageLength, Tag.BitsPerSample, Tag.SamplesPerPixel),
+    *(Tag.Compression, Tag.PhotometricInterpretation, Tag.FillOrder, Tag.Orientation),
+    *(Tag.StripOffsets, Tag.RowsPerStrip, Tag.StripByteCounts, Tag.PlanarConfiguration),
+    *(Tag.Predictor, Tag.TileWidth, Tag.TileLength, Tag.TileOffsets),
+    *(Tag.TileByteCounts, Tag.ExtraSamples, Tag.SampleFormat, Tag.JPEGTables),
+    *(Tag.ColorMap, Tag.YCbCrCoefficients, Tag.YCbCrSubSampling),
+    *(Tag.YCbCrPositioning, Tag.ReferenceBlackWhite),
 }
 
-# Tags that tell cameras' raw files: NewSubfileType, SubIFDs, and DNG's version.
-SUBFILE, SUBDIRECTORIES, DNG_VERSION = 254, 330, 50706
-
 # The tags whose values are kept.
-_READ_TAGS = {*PIXEL_TAGS, SUBFILE}
+_READ_TAGS = {*PIXEL_TAGS, Tag.NewSubfileType}
 
 # TIFF 6.0, section 2: bytes of one value of each field type; 13 to 18 are BigTIFF's.
 _TYPE_SIZES = dict(

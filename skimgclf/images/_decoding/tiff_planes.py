@@ -10,32 +10,12 @@ import struct
 
 import numpy as np
 from PIL import Image
+from PIL.ExifTags import Base as Tag
 
-from skimgclf.images._decoding.colour import straighten_alpha
+from skimgclf.images._decoding.colour import SIGNED, straighten_alpha
 from skimgclf.images._decoding.pillow_repairs import count_stored_pixels
 from skimgclf.images._decoding.reasons import UnreadableImage
-from skimgclf.images._decoding.tiff_directory import (
-    BITS,
-    COMPRESSION,
-    EXTRA_SAMPLES,
-    FILL_ORDER,
-    HEIGHT,
-    N_SAMPLES,
-    PHOTOMETRIC,
-    PLANES,
-    PREDICTOR,
-    PROFILE,
-    ROWS_PER_STRIP,
-    SAMPLE_FORMAT,
-    STRIP_SIZES,
-    STRIPS,
-    TILE_HEIGHT,
-    TILE_SIZES,
-    TILE_WIDTH,
-    TILES,
-    WIDTH,
-    damaged,
-)
+from skimgclf.images._decoding.tiff_directory import damaged
 
 # TIFF 6.0, PhotometricInterpretation and its number of colours.
 _WHITE_IS_ZERO, _BLACK_IS_ZERO, _RGB, _SEPARATED = 0, 1, 2, 5
@@ -53,22 +33,28 @@ _BY_ROWS = {1, 5, 8, 32773, 32946, 34925, 50000}
 
 def needs_planes(directory):
     """Tell whether Pillow would read the samples of a file wrongly or in part."""
-    n_samples, photometric = directory.get(N_SAMPLES, 1), directory.get(PHOTOMETRIC)
-    bits = directory.values.get(BITS) or (1,)
+    n_samples, photometric = (
+        directory.get(Tag.SamplesPerPixel, 1),
+        directory.get(Tag.PhotometricInterpretation),
+    )
+    bits = directory.values.get(Tag.BitsPerSample) or (1,)
     if n_samples == 1:
         # Pillow reads white as 0 in 16 bits in some orders of bytes alone.
         return photometric == _WHITE_IS_ZERO and bits == (16,)
     if photometric not in _N_COLOURS:
-        if directory.get(PLANES) == 2:
+        if directory.get(Tag.PlanarConfiguration) == 2:
             raise UnreadableImage(
                 "it is a TIFF file whose colours are stored in separate planes and "
                 "aren't gray, RGB or CMYK: save it as RGB"
             )
         return False
     is_common = photometric > _BLACK_IS_ZERO and n_samples <= 4
-    if directory.get(PLANES) != 2 and bits[0] != 16 and is_common:
+    if directory.get(Tag.PlanarConfiguration) != 2 and bits[0] != 16 and is_common:
         return False
-    if directory.get(SAMPLE_FORMAT, 1) not in _UNSIGNED or set(bits) not in ({8}, {16}):
+    if directory.get(Tag.SampleFormat, 1) not in _UNSIGNED or set(bits) not in (
+        {8},
+        {16},
+    ):
         raise UnreadableImage(
             f"it is a TIFF file of {n_samples} samples a pixel of {bits[0]} bits, of a "
             "kind that isn't read: save it as gray or RGB of 8 or 16 unsigned bits"
@@ -91,24 +77,21 @@ def read_planes(content, directory):
         As stored, not turned; float32 in [0, 1] for 16 bits, but for CMYK with a
         profile, of which 8 are kept.
     """
-    n_samples = directory.get(N_SAMPLES, 1)
-    if not set(directory.values.get(SAMPLE_FORMAT, ())) <= _UNSIGNED:
-        raise UnreadableImage(
-            "its pixels are signed integers, which have no natural white: scale it to "
-            "unsigned 8 or 16 bits first"
-        )
-    if directory.get(FILL_ORDER, 1) != 1:
+    n_samples = directory.get(Tag.SamplesPerPixel, 1)
+    if not set(directory.values.get(Tag.SampleFormat, ())) <= _UNSIGNED:
+        raise UnreadableImage(SIGNED)
+    if directory.get(Tag.FillOrder, 1) != 1:
         raise UnreadableImage(
             "it is a TIFF file with the bits of a byte in reverse order (FillOrder), "
             "which isn't read for its kind of samples: save it with FillOrder 1"
         )
-    if directory.get(COMPRESSION, 1) not in _BY_ROWS:
+    if directory.get(Tag.Compression, 1) not in _BY_ROWS:
         raise UnreadableImage(
             "it is a TIFF file of a compression that isn't read for its kind of "
             "samples: save it uncompressed, or with LZW or Deflate"
         )
     _refuse_missing_parts(directory.values, len(content))
-    if directory.get(PLANES) == 2:
+    if directory.get(Tag.PlanarConfiguration) == 2:
         planes = [
             _read_plane(content, directory, number) for number in range(n_samples)
         ]
@@ -120,7 +103,11 @@ def read_planes(content, directory):
 
 def _refuse_missing_parts(values, length):
     """Refuse strips outside of the file, which Pillow would look for in our copy."""
-    places, sizes = (TILES, TILE_SIZES) if TILES in values else (STRIPS, STRIP_SIZES)
+    places, sizes = (
+        (Tag.TileOffsets, Tag.TileByteCounts)
+        if Tag.TileOffsets in values
+        else (Tag.StripOffsets, Tag.StripByteCounts)
+    )
     parts = list(zip(values.get(places, ()), values.get(sizes, ()), strict=False))
     if not parts or any(start + size > length for start, size in parts):
         raise damaged("its strips lead out of the file")
@@ -129,8 +116,12 @@ def _refuse_missing_parts(values, length):
 def _read_plane(content, directory, number):
     """Read one plane as a gray image: its own part of the strips or tiles."""
     values = directory.values
-    places, sizes = (TILES, TILE_SIZES) if TILES in values else (STRIPS, STRIP_SIZES)
-    n_parts = len(values[places]) // directory.get(N_SAMPLES)
+    places, sizes = (
+        (Tag.TileOffsets, Tag.TileByteCounts)
+        if Tag.TileOffsets in values
+        else (Tag.StripOffsets, Tag.StripByteCounts)
+    )
+    n_parts = len(values[places]) // directory.get(Tag.SamplesPerPixel)
     own = slice(number * n_parts, (number + 1) * n_parts)
     parts = {places: values[places][own], sizes: values[sizes][own]}
     return _decode_gray(content, directory, parts)
@@ -138,17 +129,19 @@ def _read_plane(content, directory, number):
 
 def _read_rows(content, directory):
     """Read samples that stand side by side as a gray image that is as much wider."""
-    values, n_samples = directory.values, directory.get(N_SAMPLES, 1)
+    values, n_samples = directory.values, directory.get(Tag.SamplesPerPixel, 1)
     wider = {
         tag: (n_samples * values[tag][0],)
-        for tag in (WIDTH, TILE_WIDTH)
+        for tag in (Tag.ImageWidth, Tag.TileWidth)
         if tag in values
     }
-    gray = _decode_gray(content, directory, {**wider, PREDICTOR: (1,)})
+    gray = _decode_gray(content, directory, {**wider, Tag.Predictor: (1,)})
     samples = gray.reshape(len(gray), -1, n_samples)
-    predictor = directory.get(PREDICTOR, 1)
+    predictor = directory.get(Tag.Predictor, 1)
     if predictor == 2:
-        _add_differences(samples, directory.get(TILE_WIDTH, directory.get(WIDTH)))
+        _add_differences(
+            samples, directory.get(Tag.TileWidth, directory.get(Tag.ImageWidth))
+        )
     elif predictor != 1:
         raise UnreadableImage("its pixels are predicted as floating-point numbers are")
     return samples
@@ -161,20 +154,32 @@ def _add_differences(samples, tile_width):
         np.cumsum(tile, axis=1, dtype=samples.dtype, out=tile)
 
 
-_KEPT = (WIDTH, HEIGHT, COMPRESSION, STRIPS, ROWS_PER_STRIP, STRIP_SIZES, PREDICTOR)
-_KEPT += (TILE_WIDTH, TILE_HEIGHT, TILES, TILE_SIZES)
+_KEPT = (
+    Tag.ImageWidth,
+    Tag.ImageLength,
+    Tag.Compression,
+    Tag.StripOffsets,
+    Tag.RowsPerStrip,
+    Tag.StripByteCounts,
+    Tag.Predictor,
+)
+_KEPT += (Tag.TileWidth, Tag.TileLength, Tag.TileOffsets, Tag.TileByteCounts)
 
 
 def _decode_gray(content, directory, changes):
     """Decode strips or tiles of a file with Pillow, by a directory that says gray."""
     values = {tag: directory.values[tag] for tag in _KEPT if tag in directory.values}
-    values |= {BITS: directory.values[BITS][:1], PHOTOMETRIC: (1,), N_SAMPLES: (1,)}
+    values |= {
+        Tag.BitsPerSample: directory.values[Tag.BitsPerSample][:1],
+        Tag.PhotometricInterpretation: (1,),
+        Tag.SamplesPerPixel: (1,),
+    }
     values |= changes
     entries, longer = [], b""
     n_bytes = 2 + 12 * len(values) + 4
     order = directory.order
     for tag in sorted(values):
-        kind, code = (3, "H") if tag == BITS else (4, "I")
+        kind, code = (3, "H") if tag == Tag.BitsPerSample else (4, "I")
         packed = struct.pack(f"{order}{len(values[tag])}{code}", *values[tag])
         value = packed.ljust(4, b"\0")
         if len(packed) > 4:
@@ -196,12 +201,12 @@ def _decode_gray(content, directory, changes):
 
 def _choose_channels(samples, directory):
     """Keep the colours and the alpha of all samples, and scale them."""
-    photometric = directory.get(PHOTOMETRIC)
+    photometric = directory.get(Tag.PhotometricInterpretation)
     n_colours = _N_COLOURS[photometric]
     if samples.shape[2] < n_colours:
         raise damaged("it has too few samples a pixel")
     colours, alpha = samples[:, :, :n_colours], None
-    for number, meaning in enumerate(directory.values.get(EXTRA_SAMPLES, ())):
+    for number, meaning in enumerate(directory.values.get(Tag.ExtraSamples, ())):
         if (
             meaning in {_ASSOCIATED, _UNASSOCIATED}
             and n_colours + number < samples.shape[2]
@@ -214,7 +219,7 @@ def _choose_channels(samples, directory):
         alpha = None
     is_associated = alpha is not None and meaning == _ASSOCIATED
     channels = colours if alpha is None else np.concatenate([colours, alpha], axis=2)
-    if photometric == _SEPARATED and PROFILE in directory.places:
+    if photometric == _SEPARATED and Tag.InterColorProfile in directory.places:
         channels = _keep_eight_bits(channels)
     if channels.dtype == np.uint8:
         mode = {1: "L", 2: "LA", 3: "RGB", 4: "RGBA"}[channels.shape[2]]

@@ -5,10 +5,7 @@ import math
 import os
 
 import numpy as np
-from sklearn.utils.validation import (
-    check_array,
-    validate_data,
-)
+from sklearn.utils.validation import check_array, validate_data
 
 from skimgclf._validation import warn_user
 from skimgclf.exceptions import describe_list

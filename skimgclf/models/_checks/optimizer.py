@@ -30,11 +30,16 @@ def _is_learning_rate(value):
     return isinstance(value, keras.optimizers.schedules.LearningRateSchedule)
 
 
-def list_classes(callbacks):
-    """List the classes of callbacks, given as classes or as instances."""
+def list_callbacks(callbacks):
+    """List callbacks, given as a list, as one of them or as None."""
     if callbacks is None:
         return []
-    listed = callbacks if isinstance(callbacks, list | tuple) else [callbacks]
+    return callbacks if isinstance(callbacks, list | tuple) else [callbacks]
+
+
+def list_classes(callbacks):
+    """List the classes of callbacks, given as classes or as instances."""
+    listed = list_callbacks(callbacks)
     return [item if isinstance(item, type) else type(item) for item in listed]
 
 

@@ -1,10 +1,7 @@
 """Check the weights of samples and classes."""
 
 import numpy as np
-from sklearn.utils.validation import (
-    check_array,
-    check_consistent_length,
-)
+from sklearn.utils.validation import check_array, check_consistent_length
 
 from skimgclf._validation import parameter_error
 

@@ -1,5 +1,6 @@
 """Freeze the layers of a pretrained backbone, or let its last layers be trained."""
 
+from skimgclf.models._networks.layers import list_leaves
 from skimgclf.models._networks.pretrained import find_inner_model
 from skimgclf.models._start import keras
 
@@ -24,18 +25,10 @@ def thaw(network, n_layers):
     inner = find_inner_model(network)
     inner.trainable = True
     counted = []
-    for layer in _list_leaves(inner):
+    for layer in list_leaves(inner):
         layer.trainable = False
         is_norm = isinstance(layer, keras.layers.BatchNormalization)
         if layer.weights and not is_norm:
             counted.append(layer)
     for layer in counted if n_layers == "all" else counted[-n_layers:]:
         layer.trainable = True
-
-
-def _list_leaves(model):
-    for layer in model.layers:
-        if hasattr(layer, "layers"):
-            yield from _list_leaves(layer)
-        else:
-            yield layer

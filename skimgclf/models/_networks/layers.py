@@ -26,6 +26,15 @@ def wide_dtype():
     return "float32" if half else None
 
 
+def list_leaves(network):
+    """Yield the layers of a network and of all networks in it."""
+    for layer in network.layers:
+        if hasattr(layer, "layers"):
+            yield from list_leaves(layer)
+        else:
+            yield layer
+
+
 def list_outputs(network, side=None):
     """List the layers of a network with the shapes of their outputs for one sample.
 

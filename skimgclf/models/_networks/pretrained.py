@@ -32,10 +32,7 @@ from skimgclf.models._networks.efficientnet_lite import (
 from skimgclf.models._networks.kinds import Kind, kind_of
 from skimgclf.models._networks.layers import DATA_FORMAT, pool_features
 from skimgclf.models._predict import Predictor
-from skimgclf.models._repairs import (
-    parse_failed_download,
-    quiet_about_input_shape,
-)
+from skimgclf.models._repairs import parse_failed_download, quiet_about_input_shape
 from skimgclf.models._start import keras
 from skimgclf.models._training.seeds import seeded
 

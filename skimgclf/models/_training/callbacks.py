@@ -6,6 +6,7 @@ import math
 import time
 
 from skimgclf._terminal import escape_line, print_text
+from skimgclf.models._checks.optimizer import list_callbacks
 from skimgclf.models._repairs import read_rate
 from skimgclf.models._start import keras
 from skimgclf.models._training.seeds import seeded
@@ -24,12 +25,9 @@ _BATCH_HOOKS = (
 
 def copy_callbacks(callbacks):
     """Return new callbacks: copies of instances, and instances of classes."""
-    if callbacks is None:
-        return []
-    listed = callbacks if isinstance(callbacks, list | tuple) else [callbacks]
     return [
         callback() if isinstance(callback, type) else copy.deepcopy(callback)
-        for callback in listed
+        for callback in list_callbacks(callbacks)
     ]
 
 

@@ -188,8 +188,17 @@ def train(
     parts = [Batches(samples, batch_size=size, order=order, soft=soft)]
     if validation is not None:
         parts.append(Batches(validation, batch_size=size, soft=soft and soft.harden()))
-    shown = _showing(estimator, plan, previous, order, blueprint, classes)
-    with shown, reading(*parts):
+    # What is known before; a callback may ask for the training at each epoch.
+    start = Training(
+        holder=None,
+        blueprint=blueprint,
+        classes=classes,
+        order=order,
+        settings=plan.settings,
+        history={} if previous is None else previous.history,
+        best_iter=0,
+    )
+    with _showing(estimator, plan, start), reading(*parts):
         if previous is None:
             # A backbone is frozen until the new softmax layer is trained.
             frozen = {**blueprint, "fine_tune": 0}
@@ -197,14 +206,9 @@ def train(
             holder = NetworkHolder(network)
         else:
             holder, history = previous.holder, _resume(previous, plan, *parts)
-        training = Training(
-            holder=holder,
-            blueprint=blueprint,
-            classes=classes,
-            order=order,
-            settings=plan.settings,
-            history=history,
-            best_iter=_best_iter(history, stopper, plan),
+        best_iter = _best_iter(history, stopper, plan)
+        training = dataclasses.replace(
+            start, holder=holder, history=history, best_iter=best_iter
         )
         if previous is None and blueprint["fine_tune"]:
             training = _fine_tune(
@@ -237,18 +241,16 @@ def _best_iter(history, stopper, plan):
 
 
 @contextlib.contextmanager
-def _showing(classifier, plan, previous, order, blueprint, classes):
+def _showing(classifier, plan, start):
     """Let callbacks with a method `set_classifier` see the classifier at each epoch."""
 
     def show(network, history):
         learner = detach(classifier)
         learner.callbacks = None  # no part of what is learnt
-        training = Training(
+        training = dataclasses.replace(
+            start,
             holder=NetworkHolder(network),
-            blueprint=blueprint,
-            classes=classes,
-            order=copy.deepcopy(order),
-            settings=plan.settings,
+            order=copy.deepcopy(start.order),
             history=history,
             best_iter=len(history["loss"]),
         )
@@ -257,7 +259,7 @@ def _showing(classifier, plan, previous, order, blueprint, classes):
 
     told = [each for each in plan.callbacks if hasattr(each, "set_classifier")]
     for callback in told:
-        callback.set_classifier(show, {} if previous is None else previous.history)
+        callback.set_classifier(show, start.history)
     try:
         yield
     finally:
@@ -274,21 +276,15 @@ def _fine_tune(estimator, training, parameters, stopper, reporter, *parts):
         stopper = copy.copy(stopper)  # starts anew with the training
     thaw(training.network, training.blueprint["fine_tune"])
     plan = _make_plan(parameters, stopper, training, reporter, fine=True)
-    with _showing(
-        estimator, plan, training, training.order, training.blueprint, training.classes
-    ):
+    start = dataclasses.replace(training, settings=plan.settings)
+    with _showing(estimator, plan, start):
         history = _resume(training, plan, *parts, keep_optimizer=False)
     best_iter = _best_iter(history, stopper, plan)
     if best is not None:
         if best <= min(history["val_loss"][len(training.history["loss"]) :]):
             training.network.set_weights(weights)
             best_iter = training.best_iter
-    return dataclasses.replace(
-        training,
-        history=history,
-        best_iter=best_iter,
-        settings=plan.settings,
-    )
+    return dataclasses.replace(start, history=history, best_iter=best_iter)
 
 
 def refuse_other_network(previous, blueprint, classes):
