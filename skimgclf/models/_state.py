@@ -61,6 +61,15 @@ class PackedNetwork:
             raise ValueError("the weights of the network don't fit its layers")
         return [self.arrays[name] for name in names]
 
+    def without_optimizer(self):
+        """Return the same network without an optimizer."""
+        arrays = {
+            name: array
+            for name, array in self.arrays.items()
+            if not name.startswith("optimizer/")
+        }
+        return dataclasses.replace(self, arrays=arrays, optimizer=None)
+
     def unpack(self):
         """Build the network: it gives the same outputs, bit for bit.
 
@@ -185,6 +194,7 @@ def pack_state(state, *, with_optimizer):
         parts = pack_network(network, training.blueprint, optimizer)
         optimizer = optimizer and copy_without_schedule(optimizer)
     else:
+        before = before if with_optimizer else before.without_optimizer()
         parts, optimizer = (before.description, before.arrays), before.optimizer
     packed["_packed"] = {
         "training": {

@@ -202,8 +202,7 @@ def train(
         if previous is None:
             # A backbone is frozen until the new softmax layer is trained.
             frozen = {**blueprint, "fine_tune": 0}
-            network, history = train_network(frozen, plan, *parts, seed=network_seed)
-            holder = NetworkHolder(network)
+            holder, history = train_network(frozen, plan, *parts, seed=network_seed)
         else:
             holder, history = previous.holder, _resume(previous, plan, *parts)
         best_iter = _best_iter(history, stopper, plan)

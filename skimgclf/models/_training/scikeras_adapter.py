@@ -35,6 +35,7 @@ from scikeras.wrappers import KerasClassifier
 from skimgclf.models._networks.architectures import build_network
 from skimgclf.models._repairs import forget_kernels, read_step, refuse_renamed
 from skimgclf.models._start import keras
+from skimgclf.models._state import PackedNetwork, pack_network
 from skimgclf.models._training.callbacks import (
     EpochPrinter,
     EpochReporter,
@@ -53,6 +54,7 @@ from skimgclf.models._training.optimizer_copy import copy_optimizer
 from skimgclf.models._training.schedule import find_schedule
 from skimgclf.models._training.seeds import seeded
 from skimgclf.models._training.shared_programs import describe_program, stand_in
+from skimgclf.models._training.trained import NetworkHolder
 
 # The variables that were trained in this process, by id, as long as they live.
 _trained = weakref.WeakValueDictionary()
@@ -104,8 +106,8 @@ def train_network(blueprint, plan, batches, validation_batches=None, *, seed):
 
     Returns
     -------
-    network : keras.Model
-        Trained.
+    holder : NetworkHolder
+        Of the trained network.
     history : dict of str to list of float
         One value an epoch for the loss and each metric.
     """
@@ -121,7 +123,18 @@ def train_network(blueprint, plan, batches, validation_batches=None, *, seed):
         trainer.fit(batches, None, validation_data=validation_batches)
         refuse_divergence(trainer.model_)
         forget_kernels(rarely=trainer.is_shared)
-    return trainer.model_, _history_of(trainer)
+        if trainer.is_kept:
+            holder = _hold_copy(trainer.model_, blueprint, plan.settings)
+        else:
+            holder = NetworkHolder(trainer.model_)
+    return holder, _history_of(trainer)
+
+
+def _hold_copy(network, blueprint, settings):
+    optimizer = network.optimizer
+    parts = pack_network(network, blueprint, optimizer)
+    optimizer = copy_without_schedule(optimizer)
+    return NetworkHolder(packed=PackedNetwork(*parts, blueprint, optimizer, settings))
 
 
 def resume_training(
@@ -181,8 +194,10 @@ class _Trainer(KerasClassifier):
 
     # The arguments that built the network; None for one that is trained further.
     blueprint = None
-    # Whether another network, traced once, stood in for it.
+    # Whether a network of the same kind, traced once, stood in for it.
     is_shared = False
+    # Whether it is kept itself, to stand in for others.
+    is_kept = False
     # Whether to go on with the optimizer of the network, if it has one.
     keep_optimizer = False
 
@@ -218,10 +233,11 @@ class _Trainer(KerasClassifier):
         self.is_shared = kind is not None
         one_by_one = any(map(has_batch_hook, self.callbacks))
         with (
-            stand_in(network, kind, self._build_alike) as trained,
+            stand_in(network, kind) as trained,
             looping(trained, X, validation_data, one_by_one=one_by_one) as (data, val),
         ):
             self.model_ = trained
+            self.is_kept = kind is not None and trained is network
             super()._fit_keras_model(data, *arguments, validation_data=val, **keywords)
         self.model_ = network
 
@@ -235,13 +251,6 @@ class _Trainer(KerasClassifier):
         if self.blueprint is None or not set(map(type, self.callbacks)) <= _HARMLESS:
             return None
         return describe_program(self.model_, self.blueprint)
-
-    def _build_alike(self):
-        optimizer = copy_without_schedule(self.model_.optimizer)
-        with seeded(0):  # the weights drawn here are replaced
-            network = self.model()
-        compile_network(network, optimizer, self.settings, loss=self.loss)
-        return network
 
     def resume(self, network, *, keep_optimizer):
         """Go on with a network, as `initialize` starts with a new one."""

@@ -2,10 +2,11 @@
 
 Most of a short fit is TensorFlow tracing the network's training step, anew for each
 network, though a search trains hundreds of the same kind. Here the first network of a
-kind is traced as a stand-in; it trains in place of those that come after. A network's
-numbers go into the stand-in before the training and come back after it: weights, the
-states of normalization and dropout, and the optimizer's variables. So each fit
-starts from its own numbers and ends with them, bit for bit as if trained itself.
+kind is kept as a stand-in, and its fit gives a copy to the user; it trains in place of
+those that come after. A network's numbers go into the stand-in before the training and
+come back after it: weights, the states of normalization and dropout, and the
+optimizer's variables. So each fit starts from its own numbers and ends with them, bit
+for bit as if trained itself.
 
 Call these functions within `seeds.seeded` only, which lets one thread in at a time.
 """
@@ -122,7 +123,7 @@ def _draws_while_traced(blueprint):
 
 
 @contextlib.contextmanager
-def stand_in(network, kind, build_alike):
+def stand_in(network, kind):
     """Train another network, traced already, in place of a network.
 
     Parameters
@@ -131,19 +132,18 @@ def stand_in(network, kind, build_alike):
         Compiled, with its optimizer's variables; trained afterwards.
     kind : str or None
         From `describe_program`; None to train the network itself.
-    build_alike : callable
-        Returns a new network like it, compiled alike; called if there is no stand-in.
 
     Yields
     ------
     trained : keras.Model
-        The one to train.
+        The one to train: the network itself if it is the first of its kind, and then
+        it is kept to stand in for others.
     """
     if kind is None:
         yield network
         return
     # Taken out first: after a failed training a stand-in must not be used again.
-    trained = _stand_ins.pop(kind, None) or build_alike()
+    trained = _stand_ins.pop(kind, network)
     _copy_numbers(network, trained)
     yield trained
     _copy_numbers(trained, network)
@@ -153,6 +153,8 @@ def stand_in(network, kind, build_alike):
 
 
 def _copy_numbers(source, target):
+    if source is target:
+        return
     for old, new in zip(_variables(source), _variables(target), strict=True):
         new.assign(old)
 
