@@ -1,6 +1,7 @@
 """Write a file or a folder that appears in one step, when all of it is on disk."""
 
 import contextlib
+import errno
 import os
 import re
 import secrets
@@ -30,6 +31,14 @@ _TEMPORARY = re.compile(
 # process: a restarted container gives the same numbers again.
 _being_written = set()
 _lock = threading.Lock()
+
+# What helps where a file system takes no more, by the number of the error.
+_ELSEWHERE = "write to another place"
+_ADVICE = {
+    errno.ENOSPC: f"delete files there, or {_ELSEWHERE}",
+    errno.EDQUOT: f"delete files there, or {_ELSEWHERE}",
+    errno.EROFS: _ELSEWHERE,
+}
 
 
 @contextlib.contextmanager
@@ -82,6 +91,9 @@ def replace_atomically(destination, *, folder=False):
         ):
             yield new
         _move(temporary, path)
+    except OSError as error:
+        _name_file(error, destination, temporary)
+        raise
     finally:
         _remove(temporary)  # nothing is left of it if it was moved
         with _lock:
@@ -98,6 +110,16 @@ def bring_to_disk(file):
     """
     file.flush()
     sync_file(file.fileno())
+
+
+@contextlib.contextmanager
+def full_disk_explained():
+    """Say what to do in errors of a full or read-only disk, as `replace_atomically`."""
+    try:
+        yield
+    except OSError as error:
+        _advise(error)
+        raise
 
 
 def find_replaced(path, sources):
@@ -140,6 +162,22 @@ def _stat(path):
         return os.stat(path)
     except (OSError, ValueError):  # a name that no file can have
         return None
+
+
+def _name_file(error, path, temporary):
+    """Name the file in an error of a full or read-only disk, and say what to do."""
+    is_ours = error.filename is None or temporary in str(error.filename)
+    if error.errno in _ADVICE and is_ours:
+        error.filename = os.fspath(path)
+        if error.filename2 is not None:  # of a renaming
+            del error.filename2
+        _advise(error)
+
+
+def _advise(error):
+    advice = _ADVICE.get(error.errno)
+    if advice and advice not in str(error.strerror):
+        error.strerror = f"{os.strerror(error.errno)}: {advice}"
 
 
 @contextlib.contextmanager

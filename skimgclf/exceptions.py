@@ -41,10 +41,14 @@ _N_LISTED = 10
 _USER = re.compile(r"://[^/\s]*@")
 # The parameters of signed URLs. A quote with a letter behind is a part of the value.
 _SECRET = re.compile(
-    r"([?&;](?:[\w.-]*(?:signature|credential|token|password|secret|key)|sig|auth|pwd)=)"
+    r"([?&;#](?:[\w.%-]*(?:signature|credential|token|passw(?:or)?d|passphrase|secret|key"
+    r"|jwt|hmac|session)(?:[_-]?pair)?[_-]?(?:id)?_*"
+    r"|sig|sign|sas|pass|pwd|auth|authorization|hdne[ab]|hdnts)=)"
     r"(?:[^&;#\s'\"]|['\"](?=[\w%+/=~-]))+",
     re.IGNORECASE,
 )
+# Oracle's "pre-authenticated" addresses hold the secret in their path.
+_SECRET_PATH = re.compile(r"(/p/)[^/\s'\"]+(?=/n/[^/\s]+/b/)")
 
 
 class SkimgclfError(Exception):
@@ -207,7 +211,8 @@ def mask_credentials(text):
     >>> mask_credentials("'ftp://me:secret@host/a.png' and http://h/b?token=1&size=2")
     "'ftp://***@host/a.png' and http://h/b?token=***&size=2"
     """
-    return _SECRET.sub(r"\1***", _USER.sub("://***@", text))
+    text = _SECRET_PATH.sub(r"\1***", _USER.sub("://***@", text))
+    return _SECRET.sub(r"\1***", text)
 
 
 def describe_list(summary, items):

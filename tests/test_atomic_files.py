@@ -1,5 +1,6 @@
 """Replacing a file in one step: kills, full disks and interrupts tear nothing."""
 
+import errno
 import os
 import signal
 import subprocess
@@ -8,6 +9,7 @@ import time
 
 import numpy as np
 import pytest
+from campaign_counts import show_counts
 
 from skimgclf._atomic import replace_atomically
 
@@ -42,6 +44,50 @@ def test_the_old_file_is_whole_when_a_step_fails(tmp_path, monkeypatch, step, er
             replace(path)
     assert path.read_bytes() == OLD
     assert os.listdir(tmp_path) == ["model"]
+
+
+@pytest.mark.parametrize(
+    ("number", "said"),
+    [
+        (errno.ENOSPC, "No space left on device: delete files there, or write"),
+        (errno.EDQUOT, "Disk quota exceeded: delete files there, or write"),
+        (errno.EROFS, "Read-only file system: write to another place"),
+    ],
+)
+@pytest.mark.parametrize("step", ["open", "fsync", "replace"])
+def test_a_disk_that_takes_no_more_is_an_error_that_names_the_file(
+    tmp_path, monkeypatch, step, number, said
+):
+    """Not the temporary one, nor two of them, as errors of `os.replace` do."""
+    path = make_old(tmp_path)
+
+    def fail(*names):
+        names = [str(name) for name in names if not isinstance(name, int)]
+        first, second = (*names, None, None)[:2]
+        raise OSError(number, os.strerror(number), first, None, second)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(f"{'builtins' if step == 'open' else 'os'}.{step}", fail)
+        with pytest.raises(OSError, match=said) as caught:
+            replace(path)
+    assert (caught.value.filename, caught.value.filename2) == (str(path), None)
+    assert str(caught.value).endswith(f" place: {str(path)!r}")
+
+
+def test_other_errors_of_a_writer_are_left_as_they_are(tmp_path):
+    def write(error):
+        with replace_atomically(tmp_path / "model"):
+            raise error
+
+    for given in [
+        OSError("no number"),
+        OSError(errno.EIO, "Input/output error"),
+        OSError(errno.ENOSPC, "No space left on device", "/of/another/disk"),
+    ]:
+        before = str(given)
+        with pytest.raises(OSError, match=r"no number|error|another") as caught:
+            write(given)
+        assert str(caught.value) == before
 
 
 def test_a_folder_that_cannot_be_synced_is_no_error(tmp_path, monkeypatch):
@@ -140,8 +186,12 @@ def test_twenty_kills_tear_lose_and_leave_nothing(tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.campaign
 def test_two_hundred_kills_tear_lose_and_leave_nothing(tmp_path):
-    assert kill_savers(tmp_path, 200) > 20
+    n_strays = kill_savers(tmp_path, 200)
+    counts = {"torn": 0, "lost": 0, "strays, removed later": n_strays}
+    show_counts("kills while a file is replaced", kills=200, **counts)
+    assert n_strays > 20
 
 
 def test_only_strays_of_dead_processes_of_this_machine_are_removed(tmp_path):

@@ -18,13 +18,14 @@ import warnings
 
 import numpy as np
 import pytest
+from campaign_counts import show_counts
 from PIL import Image
 
 from skimgclf import ImageLoader, KerasImageClassifier, load_model, save_model
 from skimgclf.datasets import load_image_csv
 from skimgclf.exceptions import ImageLoadError
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.campaign]
 
 # How often processes are killed: each starts Python anew.
 N_KILLS = int(os.environ.get("N_KILLS", 12))
@@ -77,7 +78,8 @@ def test_eight_threads_see_whole_networks_beside_further_training(is_partial):
         not any(np.allclose(answer, each, atol=1e-6) for each in known)
         for answer in answers
     )
-    print(f"{len(answers)} predictions, {torn} torn, {len(errors)} errors")
+    what = f"8 threads beside 20 times {'partial_fit' if is_partial else 'warm fit'}"
+    show_counts(what, predictions=len(answers), torn=torn, errors=len(errors))
     assert (torn, errors) == (0, [])
     assert len(answers) > 100
 
@@ -91,7 +93,8 @@ def test_eight_threads_see_whole_classifiers_beside_refits_with_other_classes():
             labels.update(classifier.classes_.tolist())
 
     answers, errors = predict_beside(classifier, work)
-    print(f"{len(answers)} predictions, {len(errors)} errors")
+    what = "8 threads beside 30 fits with other classes"
+    show_counts(what, predictions=len(answers), errors=len(errors))
     assert errors == []
     assert {answer.shape[1] for answer in answers} == {2, 4}
 
@@ -105,15 +108,17 @@ def measure():
     return megabytes, n_files, threading.active_count()
 
 
-def repeat(action, n_times, n_first):
+def repeat(what, action, n_times, n_first):
     """Repeat an action; return what grew after the first times."""
     for row in range(n_times):
         action(row)
         if row == n_first:
             before = measure()
     after = measure()
-    print(f"{n_times} times: {before} MB, files, threads, then {after}")
-    return [late - early for early, late in zip(before, after, strict=True)]
+    grown = [late - early for early, late in zip(before, after, strict=True)]
+    growth = dict(zip(["MB more", "files more", "threads more"], grown, strict=True))
+    show_counts(f"{what}, after the first {n_first}", times=n_times, **growth)
+    return grown
 
 
 def test_two_hundred_mixed_fits_leave_memory_files_and_threads_flat():
@@ -127,7 +132,7 @@ def test_two_hundred_mixed_fits_leave_memory_files_and_threads_flat():
         classifier.fit(images if is_cnn else X, FOUR if row % 2 else TWO)
         classifier.predict(images if is_cnn else X)
 
-    megabytes, n_files, n_threads = repeat(fit, 200, 60)
+    megabytes, n_files, n_threads = repeat("mixed fits", fit, 200, 60)
     assert megabytes < 40
     assert (n_files, n_threads) == (0, 0)
 
@@ -142,7 +147,7 @@ def test_ten_thousand_loads_leave_memory_files_and_threads_flat(tmp_path):
         name, samples = ("dense", X) if row % 10 else ("cnn", images)
         load_model(tmp_path / name).predict(samples[:1])
 
-    megabytes, n_files, n_threads = repeat(load, 10_000, 1000)
+    megabytes, n_files, n_threads = repeat("loads", load, 10_000, 1000)
     assert megabytes < 40
     assert (n_files, n_threads) == (0, 0)
 
@@ -197,7 +202,7 @@ for number in range(int(sys.argv[2])):
     if not ended:
         now = classifier.predict_proba(X[:50])
         counts["changed"] += not np.array_equal(now, before)
-print(counts, f"slowest {max(seconds):.2f} s")
+print(counts | {"slowest, in s": round(max(seconds), 2)})
 """
 
 
@@ -209,8 +214,8 @@ def test_no_ctrl_c_is_lost_at_random_moments_of_fits_and_searches(tmp_path):
         text=True,
     )
     assert done.returncode == 0, done.stderr
-    print(done.stdout)
-    counts = ast.literal_eval(done.stdout.splitlines()[-1].split("} ")[0] + "}")
+    counts = ast.literal_eval(done.stdout.splitlines()[-1])
+    show_counts("Ctrl-C in fits and searches", signals=200, **counts)
     assert counts["heard"] > 100
     assert (counts["lost"], counts["late"], counts["changed"]) == (0, 0, 0)
 
@@ -308,9 +313,8 @@ def test_kills_at_random_moments_of_fits_leave_whole_files(
     strays = [path.name for path in tmp_path.iterdir() if path.suffix == ".tmp"]
     save_model(quick().fit(X, TWO), tmp_path / "last")  # sweeps up
     left = [path.name for path in tmp_path.iterdir() if path.suffix == ".tmp"]
-    print(
-        f"{N_KILLS} times: {dict(counts)}, {len(strays)} strays, {len(left)} left later"
-    )
+    found = {"strays": len(strays), "left later": len(left)}
+    show_counts(f"{kind} in fits that save", times=N_KILLS, **counts, **found)
     assert set(counts.values()) == {N_KILLS}
     assert left == []
 
@@ -362,7 +366,9 @@ def test_searches_of_two_processes_end_as_a_whole(tmp_path, digit_folder, kind):
             word in error for word in ("KeyboardInterrupt", "TerminatedWorkerError")
         )
         counts["cache"] += compare_cached(paths, tmp_path / "cache", (8, 8))
-    print(f"{kind}, {n_kills} times: {dict(counts)}, slowest {max(seconds):.1f} s")
+    slowest = {"slowest, in s": round(max(seconds), 1)}
+    what = f"searches of two processes, {kind}"
+    show_counts(what, times=n_kills, **counts, **slowest)
     assert counts["ended"] == counts["cache"] == n_kills
     if kind != "kill":  # where joblib's workers wait for work that never comes
         assert (counts["told"], counts["left"]) == (n_kills, 0)
@@ -427,7 +433,8 @@ def test_files_that_change_while_they_are_read_give_no_mixture(
     finally:
         is_over.set()
         thread.join()
-    print(f"{write.__name__}, {extension}, cache {is_cached}: {dict(counts)}")
+    what = f"{write.__name__} {extension}{' through a cache' * is_cached}"
+    show_counts(what, readings=1500, **counts)
     assert counts["mixed"] == counts["nameless"] == 0
     assert counts["whole"] > (100 if write is write_replacing else 0)
     if write is write_replacing:
@@ -528,8 +535,8 @@ def test_two_users_and_read_only_folders(digit_folder):
             text=True,
         )
         assert done.returncode == 0, done.stderr
-        print(done.stdout, done.stderr)
         counts = ast.literal_eval(done.stdout.splitlines()[-1])
+        show_counts("another user's and read-only folders", **counts)
         assert counts == {"refused": 7, "kept": 2, "right": 3, "told": 8}
         # What the stranger wrote is read here, too, and his cache is right.
         assert compare_cached(images, folder / "everybodys/cache", (28, 28))

@@ -12,7 +12,8 @@ import time
 import pandas as pd
 import pytest
 
-from skimgclf import KerasImageClassifier
+from skimgclf import KerasImageClassifier, _atomic
+from skimgclf._shell import commands, report
 from skimgclf._shell.report import escape_cell, write_csv
 
 pytestmark = pytest.mark.usefixtures("empty_folder")
@@ -89,6 +90,49 @@ def test_interrupted_writing_leaves_the_old_file(
     assert pathlib.Path("p.csv").read_text() == "old"
 
 
+@pytest.mark.parametrize("command", ["predict", "check"])
+@pytest.mark.parametrize("moment", ["renamed", "synced", "streamed"])
+def test_ctrl_c_after_the_output_was_written_says_so(
+    run_command, digit_folder, digit_model, monkeypatch, command, moment
+):
+    def interrupt(*arguments):
+        raise KeyboardInterrupt
+
+    def replace_and_interrupt(source, target, replace=os.replace):
+        replace(source, target)
+        raise KeyboardInterrupt
+
+    pathlib.Path("p.csv").write_text("old")
+    said, output = "'p.csv' was written.", "p.csv"
+    if moment == "renamed":
+        monkeypatch.setattr(os, "replace", replace_and_interrupt)
+    elif moment == "synced":
+        monkeypatch.setattr(_atomic, "_sync_folder", interrupt)
+    else:
+        monkeypatch.setattr(report, "_write_in_place", interrupt)
+        said, output = "A part of the table may have been written.", "-"
+    table = f"{digit_folder}/test.csv"
+    given = [table] if command == "check" else [digit_model, "--csv", table]
+    code, _, err = run_command(command, *given, "--output", output)
+    assert (code, err) == (130, f"skimgclf: Interrupted: {said}\n")
+    assert (pathlib.Path("p.csv").read_text() == "old") is (moment == "streamed")
+
+
+def test_ctrl_c_while_check_prints_says_what_was_written(
+    run_command, digit_folder, monkeypatch
+):
+    def interrupt(*arguments):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(commands, "_print_report", interrupt)
+    for options, said in [
+        ([], "nothing was written."),
+        (["--output", "p.csv"], "'p.csv' was written."),
+    ]:
+        code, _, err = run_command("check", f"{digit_folder}/test.csv", *options)
+        assert (code, err) == (130, f"skimgclf: Interrupted: {said}\n")
+
+
 def fit_again(run_command, digit_folder, digit_model):
     """Run a fit whose two outputs are there already; return what the command does."""
     for ending in ("", ".toml"):
@@ -109,7 +153,10 @@ def test_a_full_disk_replaces_neither_a_model_nor_its_settings(
     fill_disk(n)
     code, _, err = fit_again(run_command, digit_folder, digit_model)
     assert code == 1
-    assert err == "skimgclf: error: No space left on device.\n"
+    assert err == (
+        f"skimgclf: error: {'m' if n else 'm.toml'!r}: No space left on device: delete "
+        "files there, or write to another place.\n"
+    )
     assert all(is_old(name, digit_model) for name in ("m", "m.toml"))
     assert sorted(os.listdir()) == ["m", "m.toml"]
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import joblib
 import numpy as np
 import pytest
+from campaign_counts import show_counts
 from dask.distributed import Client, LocalCluster
 from PIL import Image
 from sklearn.model_selection import GridSearchCV, StratifiedKFold
@@ -165,6 +166,7 @@ def test_dask_search_gives_the_same_scores(client, files, expected):
 
 
 @pytest.mark.slow
+@pytest.mark.campaign
 def test_dask_search_survives_a_killed_worker(client, files, tmp_path, expected):
     """With data and splits on every worker, as the user guide shows."""
     paths, y = files
@@ -176,7 +178,9 @@ def test_dask_search_survives_a_killed_worker(client, files, tmp_path, expected)
         search = make_search(ScoreAndDie(tmp_path / "mark"), cv=splits).fit(paths, y)
     np.testing.assert_array_equal(scores_of(search), expected)
     # Whether Dask starts another worker in its place is Dask's own affair.
-    assert len(before - set(client.run(os.getpid).values())) == 1
+    lost = len(before - set(client.run(os.getpid).values()))
+    show_counts("Dask searches", workers_lost=lost, wrong_scores=0)
+    assert lost == 1
 
 
 def enter_home(home):

@@ -283,6 +283,17 @@ def test_full_disk_leaves_no_folder(server, home, monkeypatch):
     assert len(server.requests) == 1
 
 
+def test_a_download_that_has_no_room_unpacked_is_kept(server, home, monkeypatch):
+    server.files["/a.zip"] = make_zip()
+    usage = _unpack.shutil.disk_usage(home.parent)._replace(free=10)
+    with monkeypatch.context() as patch:
+        patch.setattr(_unpack.shutil, "disk_usage", lambda path: usage)
+        with pytest.raises(DatasetError, match="free: delete files there, or give a"):
+            fetch(f"{server.url}/a.zip", home)
+    assert read_tree(fetch(f"{server.url}/a.zip", home)) == FILES
+    assert len(server.requests) == 1
+
+
 def fail_as_a_full_disk(content, file):
     raise OSError(28, "No space left on device")
 

@@ -1,10 +1,13 @@
 """load_image_folder and load_image_csv over URLs: as over the same folder on disk."""
 
 import io
+import itertools
 import os
 import sys
+import time
 import zipfile
 
+import aiohttp
 import fsspec
 import numpy as np
 import pytest
@@ -19,6 +22,8 @@ from skimgclf.exceptions import (
     ImageLoadError,
     InvalidParameterError,
 )
+from skimgclf.images import _urls as file_urls
+from skimgclf.images._urls import UrlReader
 
 
 def make_png(gray):
@@ -307,3 +312,108 @@ def test_a_listing_of_a_server_without_an_end_names_the_folder(monkeypatch):
             server.handlers["/a/" + "deeper/" * depth] = answer
         with pytest.raises(DatasetError, match=match):
             load_image_folder(f"{server.url}/a")
+
+
+def serve_page(handler, content):
+    """Send a page of links."""
+    handler.send_response(200)
+    handler.send_header("Content-Type", "text/html")
+    handler.end_headers()
+    handler.close_connection = True
+    for chunk in content:
+        handler.wfile.write(chunk)
+        handler.wfile.flush()
+
+
+def list_page(content, **options):
+    """List a folder whose page is made of some chunks, which needn't end."""
+    with LoopbackServer() as server:
+        server.handlers["/a/"] = lambda handler: serve_page(handler, content)
+        reader = UrlReader(options)
+        return server.url, _urls.list_files(f"{server.url}/a", reader)
+
+
+def endless_links(seconds=0.0):
+    for number in itertools.count():
+        time.sleep(seconds)
+        yield f'<a href="{number}.png">{number}</a>\n'.encode() * 100
+
+
+@pytest.mark.parametrize(
+    ("limit", "said"),
+    [
+        ((file_urls, "_MAX_BYTES", 50_000), "it is larger than 50,000 bytes"),
+        ((_urls, "_MAX_PAGES", 5000), "may have no end"),
+        ((_urls, "_MAX_FILES", 20), "may have no end"),
+    ],
+)
+def test_a_page_of_links_without_an_end_is_given_up(monkeypatch, limit, said):
+    if limit[1] != "_MAX_BYTES":  # the page has an end then, but is too long
+        content = itertools.islice(endless_links(), 30)
+    else:
+        content = endless_links()
+    monkeypatch.setattr(*limit)
+    with pytest.raises(DatasetError, match=f"/a' can't be listed: .*{said}"):
+        list_page(content)
+
+
+def test_a_page_of_links_that_takes_too_long_is_given_up():
+    timeout = aiohttp.ClientTimeout(total=0.3)
+    with pytest.raises(DatasetError, match="the server takes too long"):
+        list_page(endless_links(0.05), client_kwargs={"timeout": timeout})
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"<a" + b" " * 100_000,
+        b"<a " * 100_000,
+        b"<a href=" * 100_000,
+        b"<a href=\"'" * 100_000,
+        b"<a " + b"href " * 100_000,
+        b"<a " + b"href='\"" * 100_000,
+    ],
+)
+def test_a_page_of_links_is_searched_soon_whatever_is_in_it(content):
+    started = time.monotonic()
+    url, urls = list_page([content, b'><a href="1.png">'])
+    assert time.monotonic() - started < 2
+    assert urls["1.png"] == f"{url}/a/1.png"
+
+
+def test_links_of_a_page_are_read_in_every_form():
+    with LoopbackServer() as server:
+        host = server.url.removeprefix("http://")
+        page = f"""<a href="1.png"> <A class=x HREF = '2.png'> <a href="./3.png">
+            <a href="/a/4.png"> <a href="http://{host}/a/5.png">
+            <a href="https://{host}/a/6.png"> <a href="//{host}/a/7.png">
+            <a href="8&amp;9.png"> <a href="it's.png"> <a href="big%20dog.png">
+            <a href="../up.png"> <a href="/up.png"> <a href="http://[x"> <a href="">
+            <a href="http://other/a/x.png"> <a data-href="no.png"> <a href="?C=N">
+            <a href="#top"> <a href=x.png> <area href="y.png">""".encode()
+        server.handlers["/a/"] = lambda handler: serve_page(handler, [page])
+        urls = _urls.list_files(f"{server.url}/a", UrlReader({}))
+    names = [*(f"{n}.png" for n in range(1, 8)), "8&9.png", "it's.png", "big dog.png"]
+    assert sorted(urls) == sorted(names)
+    quoted = [name.replace(" ", "%20") for name in names]
+    assert sorted(urls.values()) == sorted(f"{server.url}/a/{name}" for name in quoted)
+
+
+def test_a_page_of_links_is_read_anew_where_files_are_cached(place):
+    root = place("simplecache::{server}/train")
+    reader = UrlReader({})
+    assert "new.png" not in _urls.list_files(root, reader)
+    place.server.files["/train/new.png"] = make_png(60)
+    found = _urls.list_files(root, reader)
+    assert found["new.png"] == f"{root}/new.png"
+
+
+def test_what_a_server_says_changes_no_terminal():
+    def answer(handler):
+        handler.wfile.write(b"HTTP/1.1 403 \x1b[2Jno\r\nContent-Length: 0\r\n\r\n")
+
+    with LoopbackServer() as server:
+        server.handlers["/a/"] = answer
+        with pytest.raises(DatasetError, match="can't be listed") as caught:
+            _urls.list_files(f"{server.url}/a", UrlReader({}))
+    assert "\x1b" not in str(caught.value)

@@ -25,6 +25,7 @@ from cached_images import (
     write_forty_images,
     write_gray,
 )
+from campaign_counts import show_counts
 
 from skimgclf.exceptions import ImageCacheWarning
 
@@ -260,9 +261,13 @@ def test_cache_with_damage_in_the_names_of_its_tables_costs_one_warning(
 
 
 @pytest.mark.slow
+@pytest.mark.campaign
 def test_cache_with_a_flipped_bit_never_gives_wrong_pixels_3000_times(paths, tmp_path):
     load(paths, tmp_path / "cache")
-    assert 0 < check_flips(tmp_path / "cache", paths, tmp_path, 3000) < 3000
+    noticed = check_flips(tmp_path / "cache", paths, tmp_path, 3000)
+    counts = {"warned of": noticed, "wrong pixels": 0}
+    show_counts("bits flipped in a cache", flips=3000, **counts)
+    assert 0 < noticed < 3000
 
 
 def test_cache_mends_pixels_that_are_damaged(paths, tmp_path, decodes):
@@ -374,8 +379,11 @@ def test_cache_survives_killed_writers(paths, tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.campaign
 def test_cache_survives_200_killed_writers(paths, tmp_path):
     check_kills(paths, tmp_path, 200)
+    counts = {"readings": 800, "wrong pixels": 0}
+    show_counts("kills of writers of a cache", kills=200, **counts)
 
 
 FORK = """

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from campaign_counts import show_counts
 from PIL import ImageFile
 from sample_images import HEIGHT, WIDTH, make_corpus
 
@@ -87,6 +88,16 @@ def test_mutations_raise_only_errors_that_name_the_file(tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.campaign
 def test_thirty_thousand_mutations(tmp_path):
     """The same with 30,000 files."""
-    check_mutations(read_mutations(tmp_path, 30_000), 30_000)
+    reports = read_mutations(tmp_path, 30_000)
+    counts = {
+        name: sum(len(report[name]) for report in reports)
+        for name in ("escaped", "nameless", "heavy")
+    }
+    for name in ("read", "refused"):
+        counts[name] = sum(report[name] for report in reports)
+    counts["slowest, in s"] = round(max(report["slowest"] for report in reports), 1)
+    show_counts("mutated image files", files=30_000, **counts)
+    check_mutations(reports, 30_000)

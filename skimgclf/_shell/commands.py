@@ -24,7 +24,12 @@ from skimgclf._shell.inputs import (
     read_standard_input,
     take_reading,
 )
-from skimgclf._shell.report import check_not_read, check_output, write_csv
+from skimgclf._shell.report import (
+    check_not_read,
+    check_output,
+    named_if_written,
+    write_csv,
+)
 from skimgclf._shell.training import evaluate, fit
 from skimgclf._terminal import escape_line, print_text
 from skimgclf.images import check_images
@@ -82,7 +87,8 @@ def _predict(options):
         if n_bad:
             note(f"{n_bad} of {count_images(paths)} can't be read; see the reasons")
     frame.columns = [name, *frame.columns[1:]]
-    write_csv(frame, options.output)
+    with named_if_written(options.output):
+        write_csv(frame, options.output)
     return 0
 
 
@@ -98,8 +104,15 @@ def _check(options):
         **take_reading(options),
     )
     report.loc[:, "path"] = paths
-    if options.output:
-        write_csv(report, options.output)
+    with named_if_written(options.output):
+        if options.output:
+            write_csv(report, options.output)
+        _print_report(options, report)
+    return 0 if report["ok"].all() else 1
+
+
+def _print_report(options, report):
+    """Print what is wrong with images, and a summary."""
     bad = report[~report["ok"]]
     lines = [
         f"{path!r}: {escape_line(reason)}"
@@ -118,7 +131,6 @@ def _check(options):
     # With --output -, standard output holds the table and nothing else.
     file = sys.stderr if options.output == "-" else sys.stdout
     print_text("\n".join(lines), file=file)
-    return 1 if len(bad) else 0
 
 
 def _info(options):

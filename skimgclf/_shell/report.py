@@ -84,9 +84,11 @@ def named_if_written(*paths):
 
     Parameters
     ----------
-    *paths : str
-        The files that are being written.
+    *paths : str or None
+        The files that are being written; "-" is standard output, None is no file.
     """
+    given = list(filter(None, paths))
+    paths = [path for path in given if not _is_stream(path)]
     before = [_identify(path) for path in paths]
     try:
         yield
@@ -101,7 +103,14 @@ def named_if_written(*paths):
             names = " and ".join(map(repr, new))
             were = "was" if len(new) == 1 else "were"
             error.add_note(f"{only}{names} {were} written.")
+        if len(paths) < len(given):
+            error.add_note("A part of the table may have been written.")
         raise
+
+
+def _is_stream(path):
+    """Tell whether an output is standard output, a pipe or a device."""
+    return path == "-" or (os.path.exists(path) and not os.path.isfile(path))
 
 
 def _identify(path):
@@ -137,13 +146,21 @@ def write_csv(frame, path):
     )
     # File names that aren't UTF-8 keep their bytes on disk.
     content = text.encode("utf-8", errors="surrogateescape")
+    # Pipes and devices are written in place, files are replaced in one step.
+    if _is_stream(path):
+        _write_in_place(content, path)
+        return
+    with replace_atomically(path) as file:
+        file.write(content)
+
+
+def _write_in_place(content, path):
     if path == "-":
         sys.stdout.flush()
         sys.stdout.buffer.write(content)
+        sys.stdout.buffer.flush()
         return
-    # Pipes and devices are written in place, files are replaced in one step.
-    special = os.path.exists(path) and not os.path.isfile(path)
-    with open(path, "wb") if special else replace_atomically(path) as file:
+    with open(path, "wb") as file:
         file.write(content)
 
 

@@ -9,7 +9,7 @@ from collections import namedtuple
 
 from sklearn.datasets import get_data_home
 
-from skimgclf._atomic import replace_atomically
+from skimgclf._atomic import full_disk_explained, replace_atomically
 from skimgclf._file_identity import wait_for_identity
 from skimgclf._platform import locked
 from skimgclf._terminal import make_bar
@@ -20,6 +20,7 @@ from skimgclf._validation import (
     optional,
     warn_user,
 )
+from skimgclf.datasets._archive_members import NoSpaceError
 from skimgclf.datasets._download import download_file, download_from_drive
 from skimgclf.datasets._paths import a_path
 from skimgclf.datasets._unpack import unpack_archive
@@ -124,16 +125,17 @@ def fetch_image_archive(source, *, sha256=None, data_home=None, progress=True):
     plain = _TABLE.check(locals())
     sha256, data_home = plain["sha256"], plain["data_home"]
     origin = _find_origin(plain["source"])
-    home = os.path.join(get_data_home(data_home), "skimgclf", "archives")
     # With the same SHA-256, it is the same archive wherever it comes from.
     identity = sha256 or hashlib.sha256(origin.identity.encode()).hexdigest()
     name = f"{origin.stem}-{identity[:12]}"
-    folder = os.path.join(home, name)
-    if not os.path.isdir(folder):
-        os.makedirs(home, exist_ok=True)
-        with _locked(os.path.join(home, f".{name}.lock")):
-            if not os.path.isdir(folder):
-                _fetch(origin, folder, sha256, progress)
+    with full_disk_explained():
+        home = os.path.join(get_data_home(data_home), "skimgclf", "archives")
+        folder = os.path.join(home, name)
+        if not os.path.isdir(folder):
+            os.makedirs(home, exist_ok=True)
+            with _locked(os.path.join(home, f".{name}.lock")):
+                if not os.path.isdir(folder):
+                    _fetch(origin, folder, sha256, progress)
     return folder
 
 
@@ -198,6 +200,8 @@ def _fetch(origin, folder, sha256, progress):
         download(origin.address, path, progress)
     try:
         _unpack(path, folder, origin, sha256, progress)
+    except NoSpaceError:  # the same archive has room later
+        raise
     except DatasetError:
         os.unlink(path)  # another download may be a good one
         raise

@@ -22,6 +22,10 @@ _NO_WINDOWS_NAME = re.compile(
 )
 
 
+class NoSpaceError(DatasetError):
+    """An archive holds more than the disk has room for."""
+
+
 class MemberChecks:
     """Checks the members of one archive, one after the other.
 
@@ -81,7 +85,11 @@ class MemberChecks:
         if self._n_bytes > MAX_BYTES:
             self.refuse(f"it holds more than {MAX_BYTES:,} bytes")
         if self._n_bytes > self._n_free:
-            self.refuse(f"it holds more than the {self._n_free:,} bytes that are free")
+            raise NoSpaceError(
+                f"The archive {self._source!r} isn't unpacked: it holds more than the "
+                f"{self._n_free:,} bytes that are free: delete files there, or give a "
+                "data_home on another disk."
+            )
 
     def refuse(self, why):
         raise DatasetError(f"The archive {self._source!r} isn't unpacked: {why}.")

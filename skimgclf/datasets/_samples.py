@@ -6,7 +6,7 @@ import numpy as np
 from PIL import Image
 from sklearn.datasets import get_data_home, load_digits, load_sample_images
 
-from skimgclf._atomic import replace_atomically
+from skimgclf._atomic import full_disk_explained, replace_atomically
 from skimgclf._validation import TRUE_OR_FALSE, ParameterTable, optional
 from skimgclf.datasets._csv import load_image_csv
 from skimgclf.datasets._paths import a_path
@@ -190,7 +190,8 @@ def _write_sample(root, csv_name, ids, draw):
 
     Several processes may do so at once, since they write equal contents.
     """
-    os.makedirs(os.path.dirname(root), exist_ok=True)
+    with full_disk_explained():
+        os.makedirs(os.path.dirname(root), exist_ok=True)
     with replace_atomically(root, folder=True) as folder:
         for image_id, image in zip(ids, draw(), strict=True):
             path = os.path.join(folder, image_id)

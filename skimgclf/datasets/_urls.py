@@ -1,16 +1,25 @@
 """List the files of a folder behind a URL."""
 
+import html
 import posixpath
+import re
 import urllib.parse
 
 from skimgclf.datasets._file_names import is_clutter, is_unreadable, split_name
 from skimgclf.datasets._id_lookup import ImageLookup, ListedFolder
 from skimgclf.datasets._tree import ClassFile, ClassTree, sort_key
 from skimgclf.exceptions import DatasetError
-from skimgclf.images._urls import explain_url_error, is_archive
+from skimgclf.images._fsspec_repairs import copy_web_file
+from skimgclf.images._urls import BoundedBuffer, explain_url_error, is_archive
 
-# A server can make up folders for ever.
+# A server can make up folders, pages of links and links for ever.
 _MAX_DEPTH, _MAX_FOLDERS, _MAX_FILES = 32, 100_000, 5_000_000
+_MAX_PAGES = 2**30  # bytes, of all pages of a listing
+
+# Each character is looked at a few times at most, whatever a server has written.
+_LINK = re.compile(
+    rb"""<a\s(?:[^<>]*?\s)?href\s*=\s*(?:"([^"<>]*)"|'([^'<>]*)')""", re.IGNORECASE
+)
 
 
 class UrlFolder:
@@ -140,7 +149,10 @@ def list_files(root, url_reader):
         with place.lock:
             # A listing that was made before may be older than the files.
             place.fs.invalidate_cache(place.path)
-            found = _walk(place.fs, start if is_web else place.path)
+            if is_web:
+                found = _walk(_LinkPages(place.fs), start)
+            else:
+                found = _walk(place.fs, place.path)
     except ImportError:
         raise
     except FileNotFoundError as error:
@@ -169,19 +181,71 @@ def _walk(fs, root):
     while waiting:
         folder, n_folders = waiting.pop(), n_folders + 1
         depth = folder.strip("/").count("/") - root.strip("/").count("/")
-        if depth > _MAX_DEPTH or n_folders > _MAX_FOLDERS or len(files) > _MAX_FILES:
-            raise OSError(
-                f"at {folder!r} there are more than {_MAX_DEPTH} folders in each "
-                f"other, {_MAX_FOLDERS:,} folders or {_MAX_FILES:,} files: the listing "
-                "may have no end"
-            )
+        if depth > _MAX_DEPTH or n_folders > _MAX_FOLDERS:
+            raise _refuse_endless(folder)
         for entry in fs.ls(folder, detail=True):
             path = entry["name"]
             # A folder's own entry, and links up, lead in a circle.
             if path.rstrip("/") == folder.rstrip("/") or ".." in path.split("/"):
                 continue
             (waiting if entry["type"] == "directory" else files).append(path)
+        if len(files) > _MAX_FILES:
+            raise _refuse_endless(folder)
     return files
+
+
+class _LinkPages:
+    """List folders of a web server, which are pages of links.
+
+    The `ls` of fsspec reads a page to its end, however long it is, and may search
+    one of some kilobytes for hours, which not even Ctrl-C ends.
+
+    Parameters
+    ----------
+    fs : fsspec.AbstractFileSystem
+        Of the web server, or one that caches its files.
+    """
+
+    def __init__(self, fs):
+        # A cache never looks at a page again.
+        self._fs, self._n_bytes = getattr(fs, "fs", fs), 0
+
+    def ls(self, folder, detail):
+        """List what a page has links to, as `ls` of fsspec does."""
+        page = BoundedBuffer()
+        copy_web_file(self._fs, folder, page)
+        self._n_bytes += page.tell()
+        if self._n_bytes > _MAX_PAGES:
+            raise _refuse_endless(folder)
+        names = set()
+        for match in _LINK.finditer(page.getbuffer()):
+            names.add(_resolve_link(folder, match[1] or match[2] or b""))
+            if len(names) > _MAX_FILES:
+                raise _refuse_endless(folder)
+        kinds = {True: "directory", False: "file"}
+        return [
+            {"name": name, "type": kinds[name.endswith("/")]} for name in sorted(names)
+        ]
+
+
+def _resolve_link(folder, link):
+    """Return the URL of a link below a folder; the folder itself for another one."""
+    link = html.unescape(link.decode(errors="ignore"))
+    try:
+        url = urllib.parse.urljoin(folder, link)
+    except ValueError:  # such as "http://[x"
+        return folder
+    # The page may have come through a proxy that speaks https for the server.
+    below, start = url.partition("://")[2], folder.partition("://")[2]
+    return folder + below.removeprefix(start) if below.startswith(start) else folder
+
+
+def _refuse_endless(folder):
+    return OSError(
+        f"at {folder!r} there are more than {_MAX_DEPTH} folders in each other, "
+        f"{_MAX_FOLDERS:,} folders, {_MAX_FILES:,} files or {_MAX_PAGES:,} bytes of "
+        "links: the listing may have no end"
+    )
 
 
 def join_url(root, path):

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from skimgclf._extras import how_to_install, import_extra
 from skimgclf._file_identity import wait_for_identity
 from skimgclf._platform import after_fork, path_of_file_url
+from skimgclf._terminal import escape_line
 from skimgclf._validation import Rule
 from skimgclf.exceptions import mask_credentials
 from skimgclf.images._fsspec_repairs import (
@@ -162,7 +163,7 @@ class UrlReader:
         Exception
             Whatever a file system raises; `explain_url_error` puts it into words.
         """
-        place, content = self.find_place(url), _BoundedBuffer()
+        place, content = self.find_place(url), BoundedBuffer()
         if _has_protocol(place.fs, {"http", "https"}):
             copy_web_file(place.fs, place.path, content)
         else:
@@ -256,8 +257,8 @@ class UrlReader:
         return wait_for_identity(os.path.expanduser(path), _PATIENCE) or object()
 
 
-class _BoundedBuffer(io.BytesIO):
-    """Bytes in memory, up to a limit."""
+class BoundedBuffer(io.BytesIO):
+    """Bytes in memory, up to the limit of a file behind a URL."""
 
     def write(self, chunk):
         if self.tell() + len(chunk) > _MAX_BYTES:
@@ -281,19 +282,24 @@ def explain_url_error(error):
     error = find_server_error(error)
     status = getattr(error, "status", None)
     if isinstance(status, int):
-        return f"the server answers {status} ({getattr(error, 'message', '')})"
+        message = escape_line(str(getattr(error, "message", "")))
+        return f"the server answers {status} ({message})"
     if isinstance(error, FileNotFoundError | KeyError):  # a KeyError of zipfile's
         return "there is no such file"
     if isinstance(error, IsADirectoryError):
         return "it is a directory, not an image file"
     if isinstance(error, PermissionError):
         return "there is no permission to read it"
+    if isinstance(error, TimeoutError):
+        return "the server takes too long"
     if needs_whole_file(error):
         return (
             "the server doesn't send parts of files: for a zip file behind it, put "
             "simplecache between (zip://a.png::simplecache::http://host/a.zip)"
         )
-    return f"it can't be read: {str(error) or type(error).__name__}"
+    # A server may have written a part of it.
+    why = escape_line(" ".join(str(error).split()))
+    return f"it can't be read: {why or type(error).__name__}"
 
 
 _archives = OrderedDict()
