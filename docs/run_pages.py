@@ -1,9 +1,10 @@
 """Run the code of a page, and write into the page what the code prints and draws.
 
 ``python docs/run_pages.py docs/getting_started.md`` runs the Python blocks of the page
-from top to bottom in an empty folder. A block ``text`` that follows a block is replaced
-by what this one printed, and pictures that follow are drawn anew. A block ``sh`` runs
-if a block ``text`` follows it. The tests run every page, and compare.
+from top to bottom in a folder with the images that pages take for granted. A block
+``text`` that follows a block is replaced by what this one printed, and pictures that
+follow are drawn anew. A block ``sh`` runs if a block ``text`` follows it. The tests run
+every page, and compare.
 """
 
 import argparse
@@ -15,6 +16,7 @@ import os
 import pathlib
 import re
 import shlex
+import shutil
 import tempfile
 
 # A fence with code; below it, if at all, a fence with its output, and pictures.
@@ -35,6 +37,10 @@ _SECONDS = re.compile(r"\(\d+\.\d s\)")
 
 # By how much a figure may differ on another machine.
 _TOLERANCE = 0.05
+
+# Rows of digits in both tables, and columns of patches of each photo.
+_ROWS = {"train": range(80), "test": range(80, 100)}
+_N_COLUMNS = 4
 
 
 @dataclasses.dataclass(frozen=True)
@@ -61,6 +67,37 @@ class Block:
     output: str | None
     span: tuple | None
     pictures: list
+
+
+def make_images(folder):
+    """Make what pages take for granted: train.csv, train/, test.csv, test/, photos/.
+
+    Parameters
+    ----------
+    folder : pathlib.Path
+    """
+    from skimgclf.datasets import load_digit_images, load_photo_patches
+
+    digits = load_digit_images(folder / "home")
+    for name, rows in _ROWS.items():
+        (folder / name).mkdir()
+        lines = ["id,label" if name == "train" else "id"]
+        for i, row in enumerate(rows):
+            shutil.copy(
+                digits.filenames[row], folder / name / f"{i:03}.png"
+            )
+            label = f",{digits.target[row]}" if name == "train" else ""
+            lines.append(f"{i:03}{label}")
+        (folder / f"{name}.csv").write_text("\n".join(lines) + "\n")
+    patches = load_photo_patches(folder / "home")
+    columns = patches.frame["id"].str[-6:-4].astype(int)
+    kept = patches.frame[columns < _N_COLUMNS]
+    for name in kept["id"]:
+        copy = folder / "photos" / name
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(pathlib.Path(patches.root, name), copy)
+    kept.to_csv(folder / "photos" / "photos.csv", index=False)
+    shutil.rmtree(folder / "home")
 
 
 def read_blocks(text):
@@ -185,6 +222,15 @@ def compute_digest(text):
     ]
 
 
+def save_picture(figure, path):
+    """Save a figure as a PNG file of 256 colours, a third of the size of more."""
+    from PIL import Image
+
+    figure.savefig(path, dpi=100, bbox_inches="tight")
+    with Image.open(path) as image:
+        image.convert("RGB").quantize(256).save(path, optimize=True)
+
+
 def write_page(page, folder):
     """Run a page, and replace its outputs and pictures.
 
@@ -210,7 +256,7 @@ def write_page(page, folder):
             for path, figure in zip(block.pictures, figures, strict=False):
                 picture = page.parent / path
                 picture.parent.mkdir(parents=True, exist_ok=True)
-                figure.savefig(picture, dpi=100, bbox_inches="tight")
+                save_picture(figure, picture)
     text = "".join([*pieces, text[end:]])
     digest, _ = compute_digest(text)
     text = _MEASURED.sub(f"<!-- outputs of the code {digest} -->", text)
@@ -225,4 +271,5 @@ if __name__ == "__main__":
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     for page in parser.parse_args().pages:
         with tempfile.TemporaryDirectory() as folder:
+            make_images(pathlib.Path(folder))
             write_page(page.resolve(), folder)

@@ -6,20 +6,17 @@ import shutil
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 from joblib.externals.loky import get_reusable_executor
 
 from skimgclf._shell.arguments import parse_arguments
-from skimgclf.datasets import load_digit_images, load_photo_patches
 
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT / "docs"))
 
 import run_pages  # noqa: E402
 import write_figures  # noqa: E402
-
-N_TRAIN, N_TEST = 80, 20
-N_COLUMNS = 4  # of the 20 columns of patches of each photo
 
 # Pages that train or start processes for more than some seconds.
 LONG_PAGES = {
@@ -37,27 +34,9 @@ def find_pages():
 
 @pytest.fixture(scope="module")
 def images(tmp_path_factory):
-    """Make what pages take for granted: train.csv, train/, test.csv, test/, photos/."""
+    """Make the images that pages take for granted."""
     folder = tmp_path_factory.mktemp("docs")
-    digits = load_digit_images(folder / "home")
-    for name, rows in {
-        "train": range(N_TRAIN),
-        "test": range(N_TRAIN, N_TRAIN + N_TEST),
-    }.items():
-        (folder / name).mkdir()
-        lines = ["id,label" if name == "train" else "id"]
-        for i, row in enumerate(rows):
-            shutil.copy(digits.filenames[row], folder / name / f"{i:03}.png")
-            label = f",{digits.target[row]}" if name == "train" else ""
-            lines.append(f"{i:03}{label}")
-        (folder / f"{name}.csv").write_text("\n".join(lines) + "\n")
-    patches = load_photo_patches(folder / "home")
-    kept = patches.frame[patches.frame["id"].str[-6:-4].astype(int) < N_COLUMNS]
-    for name in kept["id"]:
-        (folder / "photos" / name).parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy(Path(patches.root, name), folder / "photos" / name)
-    kept.to_csv(folder / "photos" / "photos.csv", index=False)
-    shutil.rmtree(folder / "home")
+    run_pages.make_images(folder)
     yield folder
     get_reusable_executor().shutdown()
 
@@ -85,6 +64,23 @@ def test_docs_code_runs_and_prints_what_the_page_shows(
             assert run_pages.is_alike(block.output, printed), printed
         for picture in block.pictures:
             assert (page.parent / picture).exists()
+
+
+@pytest.mark.slow
+# What Keras warns of in its own code is none of ours.
+@pytest.mark.filterwarnings("ignore")
+def test_docs_code_of_keras_and_scikeras_before_runs(images, tmp_path, monkeypatch):
+    page = (ROOT / "docs" / "user_guide" / "coming_from.md").read_text("utf-8")
+    blocks = re.findall(r"^```py\n(.*?)^```$", page, re.DOTALL | re.MULTILINE)
+    folder = shutil.copytree(images, tmp_path / "page")
+    # Keras' readers take a table for an image.
+    (folder / "photos" / "photos.csv").unlink()
+    monkeypatch.chdir(folder)
+    namespace = {"X": np.eye(8).reshape(8, 8, 1), "y": np.arange(8) % 2}
+    for block in blocks[:3]:
+        exec(compile(block, "coming_from.md", "exec"), namespace)
+    assert namespace["test"].samples == 20
+    assert namespace["classifier"].predict(namespace["X"]).shape == (8,)
 
 
 def test_docs_pages_have_code():

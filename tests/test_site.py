@@ -62,6 +62,12 @@ def test_check_site_leaves_other_sites_outputs_and_sources_alone(site, check_sit
         *("overfitting", "transfer learning", "flask", "docker", "deploy", "kaggle"),
         *("heatmap", "grad-cam", "license", "out of memory", "proxy", "apple silicon"),
         *("imagedatagenerator", "torchvision", "fastai", "scikeras", "onnx"),
+        *("fastapi", "gpu", "cuda", "imbalanced", "class weight", "confusion matrix"),
+        *("learning curve", "augmentation", "resume training", "checkpoint"),
+        *("tensorboard", "early stopping", "batch size", "multi-label", "regression"),
+        *("object detection", "video", "embeddings", "similarity search", "duplicates"),
+        *("label noise", "active learning", "cross validation", "groups", "seed"),
+        *("reproducible", "hyperparameter", "mixed precision", "unfreeze", "jupyter"),
     ],
 )
 def test_guide_has_the_words_that_people_search_for(words):
@@ -72,6 +78,6 @@ def test_guide_has_the_words_that_people_search_for(words):
 def test_code_of_other_libraries_in_the_guide_is_python():
     page = (DOCS / "user_guide" / "coming_from.md").read_text("utf-8")
     blocks = re.findall(r"^```py\n(.*?)^```$", page, re.DOTALL | re.MULTILINE)
-    assert len(blocks) == 4
+    assert len(blocks) == 5
     for block in blocks:
         compile(block, "coming_from.md", "exec")
