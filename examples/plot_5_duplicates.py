@@ -11,22 +11,40 @@ tells how well the network remembers, not how well it recognises.
 # A folder with copies
 # --------------------
 #
-# A hundred digits, each of them four times, under different names.
+# Fifteen pieces of each of six photos of scikit-image's, and every file four times,
+# under different names.
 
 import shutil
 import tempfile
 from pathlib import Path
 
-from skimgclf.datasets import load_digit_images, load_image_folder
+import numpy as np
+import skimage.data
+from PIL import Image
 
-digits = load_digit_images()
+from skimgclf import ImageGridDisplay
+from skimgclf.datasets import load_image_folder
+
+PHOTOS = {
+    "astronaut": skimage.data.astronaut(),
+    "cat": skimage.data.chelsea(),
+    "coffee": skimage.data.coffee(),
+    "galaxies": skimage.data.hubble_deep_field(),
+    "rocket": skimage.data.rocket(),
+    "tissue": skimage.data.immunohistochemistry(),
+}
+SIZE = 64
+random = np.random.default_rng(0)
 folder = Path(tempfile.mkdtemp())
-for path, label in zip(
-    digits.filenames[:100], digits.target[:100], strict=True
-):
-    (folder / label).mkdir(exist_ok=True)
-    for copy in ("", " - Copy", " - Copy (2)", " - Copy (3)"):
-        shutil.copy(path, folder / label / f"{Path(path).stem}{copy}.png")
+for label, photo in PHOTOS.items():
+    (folder / label).mkdir()
+    for i in range(15):
+        top, left = random.integers(np.subtract(photo.shape[:2], SIZE))
+        piece = photo[top : top + SIZE, left : left + SIZE]
+        path = folder / label / f"{label}_{i:02}.png"
+        Image.fromarray(piece).save(path)
+        for copy in (" - Copy", " - Copy (2)", " - Copy (3)"):
+            shutil.copy(path, path.with_stem(path.stem + copy))
 
 # %%
 # ``hash_files=True`` reads every file and puts the hash of its content into ``groups``:
@@ -35,6 +53,7 @@ for path, label in zip(
 data = load_image_folder(folder, hash_files=True)
 n_different = len(set(data.groups))
 print(f"{len(data.filenames)} files, {n_different} different contents")
+ImageGridDisplay(data.filenames[::30], data.target[::30]).plot(n_columns=6)
 
 # %%
 # Two ways to score
@@ -55,7 +74,7 @@ from skimgclf import ImageLoader, KerasImageClassifier
 
 pipeline = Pipeline(
     [
-        ("load", ImageLoader(image_size=(8, 8))),
+        ("load", ImageLoader(image_size=(16, 16), color_mode="rgb")),
         (
             "classify",
             KerasImageClassifier(
@@ -82,7 +101,7 @@ for splitter, groups in [
     )
 
 # %%
-# The first score is the flattering one. The second is what new digits would get.
+# The first score is the flattering one. The second is what new pieces would get.
 
 import matplotlib.pyplot as plt
 
