@@ -2,15 +2,25 @@
 
 import hashlib
 import io
+import os
+
+import numpy as np
+from PIL import Image
 
 from skimgclf._validation import TRUE_OR_FALSE, ParameterTable
 from skimgclf.images._decoding.colour import convert_eight_bits
-from skimgclf.images._decoding.decode import load_source
+from skimgclf.images._decoding.decoded_arrays import load_array
 from skimgclf.images._decoding.depth import count_bits
 from skimgclf.images._decoding.load import load_stream
+from skimgclf.images._decoding.open import open_source
 from skimgclf.images._decoding.options import DEFAULT_MAX_PIXELS
+from skimgclf.images._decoding.pil_images import load_pil_image
 from skimgclf.images._decoding.profile import find_transform
-from skimgclf.images._decoding.reasons import describe_source, explain_error
+from skimgclf.images._decoding.reasons import (
+    describe_source,
+    explain_error,
+    refuse_type,
+)
 from skimgclf.images._input_forms import list_cells
 from skimgclf.images._loader import TABLE
 from skimgclf.images._threads import run_chunks
@@ -173,15 +183,18 @@ def probe_image(cell, max_pixels, url_reader, *, strict=False):
         upright image), mode, format, sha256 (of the file or the bytes) and note.
     """
     report = dict.fromkeys(_DETAILS)
-
-    def load(stream, max_pixels):
-        stream, report["sha256"] = _hash_stream(stream)
-        picture = load_stream(stream, max_pixels, strict=strict)
-        report["note"] = _note_lost_bits(stream, picture)
-        return picture
-
     try:
-        picture = load_source(cell, max_pixels, url_reader, load)
+        if isinstance(cell, str | bytes | os.PathLike):
+            with open_source(cell, url_reader) as stream:
+                stream, report["sha256"] = _hash_stream(stream)
+                picture = load_stream(stream, max_pixels, strict=strict)
+                report["note"] = _note_lost_bits(stream, picture)
+        elif isinstance(cell, Image.Image):
+            picture = load_pil_image(cell, max_pixels)
+        elif isinstance(cell, np.ndarray):
+            picture = load_array(cell, max_pixels)
+        else:
+            raise refuse_type(cell)
         report |= _describe_picture(picture)
     except Exception as error:
         report["reason"] = explain_error(error)

@@ -1,6 +1,5 @@
 """Decode one image from a file, URL, bytes, PIL image or array: read_image."""
 
-import functools
 import os
 
 import numpy as np
@@ -154,41 +153,19 @@ def decode_pixels(source, options):
         uint8 in [0, 255] for sources of 8 bits, float32 in [0, 1] for deeper ones.
     """
     try:
-        url_reader, draft = UrlReader(options.storage_options), _plan_draft(options)
-        load = functools.partial(load_file, draft=draft)
-        picture = load_source(source, options.max_pixels, url_reader, load)
+        if isinstance(source, np.ndarray):
+            picture = load_array(source, options.max_pixels)
+        elif isinstance(source, Image.Image):
+            picture = load_pil_image(source, options.max_pixels)
+        elif isinstance(source, str | bytes | os.PathLike):
+            with open_source(source, UrlReader(options.storage_options)) as stream:
+                picture = load_file(stream, options.max_pixels, _plan_draft(options))
+        else:
+            raise refuse_type(source)
         return _convert_picture(picture, options)
     except Exception as error:
         name, reason = describe_source(source), explain_error(error)
         raise ImageLoadError([(None, name, reason)]) from _find_cause(error)
-
-
-def load_source(source, max_pixels, url_reader, load):
-    """Load an image of any kind.
-
-    Parameters
-    ----------
-    source : object
-        As in `read_image`.
-    max_pixels : int
-        The most pixels that are decoded.
-    url_reader : UrlReader
-        The reader of URLs.
-    load : callable
-        Loads the image of the stream of a file, of at most so many pixels.
-
-    Returns
-    -------
-    picture : Picture
-    """
-    if isinstance(source, np.ndarray):
-        return load_array(source, max_pixels)
-    if isinstance(source, Image.Image):
-        return load_pil_image(source, max_pixels)
-    if isinstance(source, str | bytes | os.PathLike):
-        with open_source(source, url_reader) as stream:
-            return load(stream, max_pixels)
-    raise refuse_type(source)
 
 
 def _find_cause(error):

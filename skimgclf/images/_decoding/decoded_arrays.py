@@ -7,14 +7,15 @@ from skimgclf.images._decoding.load import Picture, check_n_pixels
 from skimgclf.images._decoding.reasons import UnreadableImage
 
 
-def load_array(array, max_pixels):
+def load_array(array, limit):
     """Check an array and make it a picture, of 8 bits or at floating point.
 
     Parameters
     ----------
     array : ndarray of shape (height, width) or (height, width, 1, 3 or 4)
         Of uint8 or of floats in [0, 1].
-    max_pixels : int
+    limit : int
+        The most pixels that are taken.
 
     Returns
     -------
@@ -42,7 +43,7 @@ def load_array(array, max_pixels):
             f"an array of {array.dtype} has no known white: give uint8 in [0, 255] or "
             "floats in [0, 1]"
         )
-    check_n_pixels(shape[0] * shape[1], max_pixels)
+    check_n_pixels(shape[0] * shape[1], limit)
     return Picture(image)
 
 

@@ -26,9 +26,9 @@ def wide_dtype():
     return "float32" if half else None
 
 
-def list_leaves(network):
+def list_leaves(model):
     """Yield the layers of a network and of all networks in it."""
-    for layer in network.layers:
+    for layer in model.layers:
         if hasattr(layer, "layers"):
             yield from list_leaves(layer)
         else:
