@@ -1,7 +1,6 @@
 """Load one image with Pillow, upright and not yet converted."""
 
 import contextlib
-import struct
 import threading
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -23,6 +22,7 @@ from skimgclf.images._decoding.heif import (
 )
 from skimgclf.images._decoding.icon import unwrap_icon
 from skimgclf.images._decoding.jpeg import JPEG_START, read_jpeg, refuse_odd_data
+from skimgclf.images._decoding.notes import NOTED_FORMATS, read_notes
 from skimgclf.images._decoding.orientation import (
     orient,
     orient_floats,
@@ -36,15 +36,12 @@ from skimgclf.images._decoding.pillow_repairs import (
     find_stream,
     isolated,
     read_frame_box,
+    read_low_palette,
     read_transparent_colour,
 )
 from skimgclf.images._decoding.png import decode_plain, read_png
 from skimgclf.images._decoding.png_deep import has_deep_colours, read_deep_colours
-from skimgclf.images._decoding.profile import (
-    ColourNotes,
-    find_transform,
-    make_video_code,
-)
+from skimgclf.images._decoding.profile import ColourNotes, find_transform
 from skimgclf.images._decoding.reasons import (
     UnreadableImage,
     explain_start,
@@ -57,6 +54,7 @@ from skimgclf.images._decoding.tiff import (
     refuse_raw,
     refuse_samples,
 )
+from skimgclf.images._decoding.tiff_data import check_data
 from skimgclf.images._decoding.tiff_directory import (
     BITS,
     HEIGHT,
@@ -87,9 +85,6 @@ _ALLOWED_FORMATS = (
 _CHECKED = {"TIFF", "PNG", "JPEG", "MPO"}
 
 _pil_image_lock = threading.Lock()
-
-# Bytes in which an AVIF file says what its colours are.
-_AVIF_HEADER = 2**16
 
 # How often an image is decoded again when other threads change settings meanwhile.
 _MAX_TRIES = 20
@@ -228,9 +223,10 @@ def _load_once(stream, png, max_pixels, draft, strict):
         _check_n_pixels(image.width * image.height, max_pixels)
         if directory is not None:
             check_directory(image, directory)
+            check_data(stream, directory)
         if png and has_deep_colours(png):
             return _load_deep_png(image, png)
-        notes = png.notes if png else _read_notes(image, stream)
+        notes = png.notes if png else read_notes(image, stream)
         mode = image.mode
         margins = _draft(image, notes, draft)
         # Notes are on colours, of which a draft may give the luma alone.
@@ -256,10 +252,8 @@ def _load_planes(stream, directory, max_pixels):
     n_layers = -(-directory.get(N_SAMPLES, 1) // 5)
     n_pixels = directory.get(WIDTH) * directory.get(HEIGHT) * n_layers
     _check_n_pixels(n_pixels, max_pixels)
-    stream.seek(0)
-    content = stream.read()
-    image = read_planes(content, directory)
-    notes = ColourNotes(directory.find_bytes(PROFILE, content))
+    image = read_planes(stream, directory)
+    notes = ColourNotes(directory.find_bytes(PROFILE, stream))
     orientation = directory.get(ORIENTATION, 1)
     if isinstance(image, np.ndarray):
         mode = {1: "I;16", 3: "RGB;16", 4: "RGBA;16"}[image.shape[2]]
@@ -279,32 +273,22 @@ def _load_deep_png(image, png):
     return Picture(pixels, format="PNG", mode=mode, notes=png.notes)
 
 
-def _read_notes(image, stream=None):
-    """Read what an opened image that isn't PNG says of its colours."""
-    profile = image.info.get("icc_profile")
-    if isinstance(profile, bytes):
-        return ColourNotes(profile)
-    if image.format == "AVIF" and stream is not None:
-        stream.seek(0)
-        # ISO/IEC 14496-12, section 12.1.5: the box "colr" of type "nclx".
-        _, _, code = stream.read(_AVIF_HEADER).partition(b"colrnclx")
-        if len(code) >= 4:
-            return ColourNotes(code=make_video_code(*struct.unpack_from(">2H", code)))
-    return None
-
-
 def _load_opened(image, notes, margins=_NO_MARGINS):
     # Declarations of the file are read first: images that were turned have lost them.
     file_format, mode = image.format, image.mode
     white = read_sample_meaning(image)
     transparent = read_transparent_colour(image)
     frame_box = read_frame_box(image)
+    palette = read_low_palette(image)
     # Before anything else touches the image, and never again if it fails: Pillow
     # (13.0) silently returns blank pixels at the second try.
     with close_if_failed(image):
         image.load()
     if frame_box is not None:
         image = clear_outside(image, frame_box)
+    if palette is not None:
+        image = image.copy()
+        image.putpalette(palette)
     image, margins = orient(image, margins, read_orientation(image))
     if transparent is not None:
         image = image.copy()
@@ -355,9 +339,10 @@ def load_pil_image(image, max_pixels):
 
 
 def _load_pil_image(image, max_pixels):
-    stream = find_stream(image) if image.format in {*_CHECKED, "AVIF"} else None
-    notes = _read_notes(image, stream)
-    if stream is None or image.format == "AVIF":
+    has_file = image.format in _CHECKED | NOTED_FORMATS
+    stream = find_stream(image) if has_file else None
+    notes = read_notes(image, stream)
+    if stream is None or image.format not in _CHECKED:
         return _load_opened(image, notes)
     is_first = image.tell() == 0  # a pickle, which has no stream, can't tell
     if image.format == "TIFF":
@@ -367,10 +352,11 @@ def _load_pil_image(image, max_pixels):
         if needs_planes(directory):
             return _load_planes(stream, directory, max_pixels)
         check_directory(image, directory)
+        check_data(stream, directory)
     if image.format == "MPO" and not is_first:
         stream = cut_out_frame(image, stream)
         image = Image.open(stream, formats=["JPEG"])
-        notes = _read_notes(image)
+        notes = read_notes(image, None)
     png = read_png(stream)
     if png is None:
         with decoding_from(read_jpeg(stream), image):

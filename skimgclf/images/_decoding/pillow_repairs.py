@@ -30,6 +30,10 @@ _COLOUR_SCALES = {
 }
 
 
+# TIFF 6.0, section 5: all reds, then all greens and all blues.
+_PALETTE = 320
+
+
 def read_transparent_colour(pil_image):
     """Read which colour an opened PNG file declares transparent, if Pillow errs there.
 
@@ -116,6 +120,29 @@ def read_tags(pil_image):
     if _is_pickle(pil_image, "tag_v2"):
         return None
     return _read_attribute(pil_image, "tag_v2")
+
+
+def read_low_palette(pil_image):
+    """Return the palette of a TIFF file that gives colours in 8 bits instead of 16.
+
+    Cause: Pillow keeps the high bytes, so that all colours are black. libtiff takes a
+    palette without larger numbers than 255 for such a one. It can go when Pillow does.
+
+    Returns
+    -------
+    palette : bytes or None
+        Red, green and blue of each colour; None for other files.
+    """
+    if pil_image.format != "TIFF" or pil_image.mode not in {"P", "PA"}:
+        return None
+    colours = (read_tags(pil_image) or {}).get(_PALETTE)
+    if not colours or max(colours) > 255:
+        return None
+    n_colours = len(colours) // 3
+    triples = zip(
+        *(colours[i * n_colours :][:n_colours] for i in range(3)), strict=True
+    )
+    return b"".join(map(bytes, triples))
 
 
 def find_stream(pil_image):

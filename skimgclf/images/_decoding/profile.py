@@ -1,7 +1,7 @@
 """Convert colours to sRGB where a file says that they are others.
 
-Profiles are read and applied by littleCMS, through Pillow; of what PNG and HEIC files
-say without a profile, a profile is written here.
+Profiles are read and applied by littleCMS, through Pillow; of what files say without a
+profile, a profile is written here.
 """
 
 import functools
@@ -67,7 +67,7 @@ class ColourNotes(NamedTuple):
         Primaries, transfer function and whether all values are used (1) or those of
         video, as ITU-T H.273 counts them.
     gamma : int or None
-        The exponent of a PNG file, times 100,000.
+        The exponent of encoding, times 100,000.
     primaries : tuple of eight float or None
         x and y of red, green, blue and white.
     """
@@ -76,6 +76,13 @@ class ColourNotes(NamedTuple):
     code: tuple | None = None
     gamma: int | None = None
     primaries: tuple | None = None
+
+
+# Adobe RGB (1998), section 4.3: primaries, and the exponent 563 / 256.
+ADOBE_RGB = ColourNotes(
+    gamma=round(100_000 * 256 / 563),
+    primaries=(0.64, 0.33, 0.21, 0.71, 0.15, 0.06, *_D65),
+)
 
 
 def make_video_code(primaries, transfer):

@@ -18,6 +18,9 @@ PLANES, PREDICTOR, TILE_WIDTH, TILE_HEIGHT, TILES, TILE_SIZES = (
 EXTRA_SAMPLES, SAMPLE_FORMAT, JPEG_TABLES, PROFILE = 338, 339, 347, 34675
 FILL_ORDER = 266
 
+# The one JPEG file of old files (TIFF 6.0, section 22).
+JPEG_FILE, JPEG_FILE_SIZE = 513, 514
+
 # The tags without which pixels would be read wrongly: all tags with a name here except
 # PROFILE; by number, the palette (320) and the constants of YCbCr (529 to 532).
 PIXEL_TAGS = {
@@ -38,7 +41,7 @@ PIXEL_TAGS = {
 SUBFILE, SUBDIRECTORIES, DNG_VERSION = 254, 330, 50706
 
 # The tags whose values are kept.
-_READ_TAGS = {*PIXEL_TAGS, SUBFILE}
+_READ_TAGS = {*PIXEL_TAGS, SUBFILE, JPEG_FILE, JPEG_FILE_SIZE}
 
 # TIFF 6.0, section 2: bytes of one value of each field type; 13 to 18 are BigTIFF's.
 _TYPE_SIZES = dict(
@@ -86,12 +89,26 @@ class Directory(NamedTuple):
         """Return the first value of a tag."""
         return (self.values.get(tag) or (default,))[0]
 
-    def find_bytes(self, tag, content):
-        """Return a value of several bytes out of the file's content, or None."""
+    @property
+    def parts(self):
+        """Start and number of bytes of each strip or tile."""
+        places, sizes = self.part_tags
+        starts, n_bytes = self.values.get(places, ()), self.values.get(sizes, ())
+        return list(zip(starts, n_bytes, strict=False))
+
+    @property
+    def part_tags(self):
+        """The tags of the places and of the sizes of strips or tiles."""
+        is_tiled = TILES in self.values
+        return (TILES, TILE_SIZES) if is_tiled else (STRIPS, STRIP_SIZES)
+
+    def find_bytes(self, tag, stream):
+        """Read a value of several bytes from the file; None if it isn't there."""
         if tag not in self.places:
             return None
         offset, n_bytes = self.places[tag]
-        return content[offset : offset + n_bytes]
+        stream.seek(offset)
+        return stream.read(n_bytes)
 
 
 def read_directory(file, page=0):
