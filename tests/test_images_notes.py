@@ -1,6 +1,7 @@
 """What files say of their colours where Pillow doesn't tell: boxes, blocks, headers."""
 
 import io
+import re
 import struct
 
 import numpy as np
@@ -26,6 +27,7 @@ from test_images_profile import (
 
 from skimgclf.images import check_images, read_image
 from skimgclf.images._decoding.boxes import find_box, list_boxes
+from skimgclf.images._decoding.depth import count_bits
 from skimgclf.images._decoding.profile import write_profile
 
 
@@ -348,3 +350,23 @@ def test_cameras_profile_counts_more_than_exif():
     options = {"quality": 100, "exif": make_interoperability("R03")}
     content = encode(image, "JPEG", icc_profile=P3_PROFILE, **options)
     check_colour(content, IN_P3, abs=0.008)
+
+
+# The places of "av1C" in Pillow's files, with the bit of what a reader must know.
+EXCHANGED = bytes.maketrans(b"\x83\x86", b"\x86\x83")
+
+
+def test_depth_of_the_main_image_is_noted():
+    """Not that of its transparency, which may come first and have 8 bits."""
+    content = write_main_and_alpha("AVIF")
+    first, second = (found.end() for found in re.finditer(b"av1C", content))
+    places = content.index(b"ipma"), content.index(b"mdat")
+    for depths in [(0x4C, 0x0C), (0x0C, 0x4C), (0x4C, 0x6C)]:
+        changed = bytearray(content)
+        changed[first + 2], changed[second + 2] = depths
+        bits = {0x0C: 8, 0x4C: 10, 0x6C: 12}
+        assert count_bits(bytes(changed), "AVIF") == bits[depths[0]]
+        # The main image takes the second of both, and its transparency the first.
+        exchanged = changed[slice(*places)].translate(EXCHANGED)
+        changed[slice(*places)] = exchanged
+        assert count_bits(bytes(changed), "AVIF") == bits[depths[1]]

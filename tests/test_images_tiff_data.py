@@ -86,7 +86,7 @@ def damage_part(content, way, number=-1):
 @pytest.mark.parametrize(
     "way", ["ended", "all zeros", "zeros within", "zeros at the end"]
 )
-def test_tiff_whose_jpeg_data_are_damaged_is_refused(photo, kind, way):
+def test_repair_check_data_refuses_damaged_jpeg_data(photo, kind, way):
     """Pillow shows gray for the rest, in silence."""
     content = JPEG_WAYS[kind](photo)
     read_image(content, image_size=(8, 8))

@@ -11,33 +11,33 @@ _MOST_BOXES = 1000
 _MOST_BYTES = 2**22
 
 
-def find_box(file, name):
+def find_box(file, name, n_bytes=_MOST_BYTES):
     """Return the content of the first box of a name at the top of a file, or None.
 
     Parameters
     ----------
     file : binary file
     name : bytes
+    n_bytes : int, default=4 MiB
+        The most bytes to read.
 
     Returns
     -------
     content : bytes or None
-        At most 4 MiB of it.
     """
     file.seek(0)
     for _ in range(_MOST_BOXES):
         header = file.read(8)
         if len(header) < 8:
             return None
-        n_bytes = int.from_bytes(header[:4], "big")
-        if n_bytes == 1:
-            n_bytes = int.from_bytes(file.read(8), "big") - 8
+        length = int.from_bytes(header[:4], "big")
+        if length == 1:
+            length = int.from_bytes(file.read(8), "big") - 8
         if header[4:] == name:
-            n_read = min(n_bytes - 8, _MOST_BYTES) if n_bytes else _MOST_BYTES
-            return file.read(max(0, n_read))
-        if n_bytes < 8:  # the last box, up to the end of the file
+            return file.read(max(0, min(length - 8, n_bytes) if length else n_bytes))
+        if length < 8:  # the last box, up to the end of the file
             return None
-        file.seek(n_bytes - 8, io.SEEK_CUR)
+        file.seek(length - 8, io.SEEK_CUR)
     return None
 
 

@@ -22,6 +22,7 @@ from skimgclf.images._decoding.heif import (
 )
 from skimgclf.images._decoding.icon import unwrap_icon
 from skimgclf.images._decoding.jpeg import JPEG_START, read_jpeg, refuse_odd_data
+from skimgclf.images._decoding.jpeg2000 import find_white, mend_levels, read_depths
 from skimgclf.images._decoding.notes import NOTED_FORMATS, read_notes
 from skimgclf.images._decoding.orientation import (
     orient,
@@ -65,6 +66,7 @@ from skimgclf.images._decoding.tiff_directory import (
     read_directory,
 )
 from skimgclf.images._decoding.tiff_planes import needs_planes, read_planes
+from skimgclf.images._decoding.webp import read_canvas_box
 
 # Content decides, not the extension, and nothing else may be tried: EPS would reach
 # Ghostscript. Pillow finds MPO (which many phones write as .jpg) under JPEG.
@@ -230,7 +232,9 @@ def _load_once(stream, png, max_pixels, draft, strict):
         mode = image.mode
         margins = _draft(image, notes, draft)
         # Notes are on colours, of which a draft may give the luma alone.
-        picture = _load_opened(image, notes if image.mode == mode else None, margins)
+        picture = _load_opened(
+            image, notes if image.mode == mode else None, stream, margins
+        )
         if png:
             png.unpack_rows()
         if strict:
@@ -273,12 +277,14 @@ def _load_deep_png(image, png):
     return Picture(pixels, format="PNG", mode=mode, notes=png.notes)
 
 
-def _load_opened(image, notes, margins=_NO_MARGINS):
+def _load_opened(image, notes, stream, margins=_NO_MARGINS):
     # Declarations of the file are read first: images that were turned have lost them.
     file_format, mode = image.format, image.mode
     white = read_sample_meaning(image)
     transparent = read_transparent_colour(image)
-    frame_box = read_frame_box(image)
+    frame_box = read_frame_box(image) or read_canvas_box(image, stream)
+    depths = read_depths(image, stream)
+    white = find_white(depths) if depths and white else white
     palette = read_low_palette(image)
     # Before anything else touches the image, and never again if it fails: Pillow
     # (13.0) silently returns blank pixels at the second try.
@@ -286,6 +292,8 @@ def _load_opened(image, notes, margins=_NO_MARGINS):
         image.load()
     if frame_box is not None:
         image = clear_outside(image, frame_box)
+    if depths and not white:
+        image = mend_levels(image, depths)
     if palette is not None:
         image = image.copy()
         image.putpalette(palette)
@@ -339,11 +347,15 @@ def load_pil_image(image, max_pixels):
 
 
 def _load_pil_image(image, max_pixels):
-    has_file = image.format in _CHECKED | NOTED_FORMATS
+    has_file = image.format in _CHECKED | NOTED_FORMATS | {"WEBP"}
     stream = find_stream(image) if has_file else None
     notes = read_notes(image, stream)
+    if read_canvas_box(image, stream):
+        # Once it is decoded, nothing tells its frame any more: a copy is.
+        stream.seek(0)
+        image = Image.open(stream, formats=["WEBP"])
     if stream is None or image.format not in _CHECKED:
-        return _load_opened(image, notes)
+        return _load_opened(image, notes, stream)
     is_first = image.tell() == 0  # a pickle, which has no stream, can't tell
     if image.format == "TIFF":
         directory = read_directory(stream, image.tell())
@@ -360,7 +372,7 @@ def _load_pil_image(image, max_pixels):
     png = read_png(stream)
     if png is None:
         with decoding_from(read_jpeg(stream), image):
-            return _load_opened(image, notes)
+            return _load_opened(image, notes, stream)
     if has_deep_colours(png):
         if is_first:
             return _load_deep_png(image, png)
@@ -370,7 +382,7 @@ def _load_pil_image(image, max_pixels):
                 "16 bits, which Pillow mixes up: save the frame as a file of its own"
             )
     png.unpack_rows()
-    return _load_opened(image, png.notes)
+    return _load_opened(image, png.notes, stream)
 
 
 def _find_icon(image, max_pixels):

@@ -148,7 +148,8 @@ def read_low_palette(pil_image):
 def find_stream(pil_image):
     """Return the stream from which a PIL image will be decoded, or None if it was.
 
-    An icon is decoded while it is opened: its stream is returned until it is closed.
+    An icon is decoded while it is opened, and a WEBP file knows its pixels only then:
+    their streams are returned until they are closed.
 
     Cause: a user's PIL image keeps its file in the undocumented ``image.fp`` alone,
     and damage of TIFF files is found in the file. It can go when the repairs of TIFF
@@ -156,7 +157,7 @@ def find_stream(pil_image):
     """
     if not isinstance(pil_image, ImageFile.ImageFile):
         return None
-    if pil_image.format == "ICO":
+    if pil_image.format in {"ICO", "WEBP"}:
         stream = getattr(pil_image, "fp", None)  # a pickle has lost it
         return None if stream is None or stream.closed else stream
     return (

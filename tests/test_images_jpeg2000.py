@@ -1,0 +1,84 @@
+"""JPEG 2000 files of other depths than 8 bits, whose levels Pillow shifts."""
+
+import io
+import struct
+
+import cv2
+import numpy as np
+import pytest
+from image_corpus import refuse
+from PIL import Image
+from sample_images import encode
+
+from skimgclf.images import check_images, read_image
+
+RAMP = np.linspace(0, 1, 40 * 56).reshape(40, 56)
+
+
+def write_narrow(levels, bits):
+    """Write lossless levels of fewer than 8 bits.
+
+    A file holds differences to the middle level, which its header gives by the bits.
+    """
+    middle = 128 - 2 ** (bits - 1)
+    content = bytearray(encode((levels + middle).astype(np.uint8), "JPEG2000"))
+    content[content.index(b"ihdr") + 14] = bits - 1
+    start = content.index(b"\xff\x4f\xff\x51")
+    (n_channels,) = struct.unpack_from(">H", content, start + 40)
+    for channel in range(n_channels):
+        content[start + 42 + 3 * channel] = bits - 1
+    return bytes(content)
+
+
+def write_deep(pixels):
+    return cv2.imencode(".jp2", pixels)[1].tobytes()
+
+
+@pytest.mark.parametrize("bits", [1, 2, 4, 6, 7])
+@pytest.mark.parametrize("mode", ["L", "RGB", "RGBA"])
+def test_repair_mend_levels_scales_fewer_than_eight_bits(bits, mode):
+    """White is 1: it isn't .94, as 4 bits that are shifted to 8 would give."""
+    white = 2**bits - 1
+    levels = np.rint(RAMP * white)
+    pixels = levels if mode == "L" else np.stack([levels] * 3, axis=2)
+    if mode == "RGBA":
+        pixels = np.dstack([pixels, np.full_like(levels, white)])
+    content = write_narrow(pixels, bits)
+    expected = levels / white
+    for source in [content, Image.open(io.BytesIO(content))]:
+        gray = read_image(source, image_size=RAMP.shape)[:, :, 0]
+        assert np.abs(gray - expected).max() < 0.003
+    assert check_images([content]).ok[0]
+
+
+@pytest.mark.parametrize("level", [0, 127, 65408, 65535])
+def test_repair_mend_levels_refuses_white_of_sixteen_bits_that_overflows(level):
+    """Pillow gives 0 for the brightest levels of colours, as for the darkest ones."""
+    pixels = np.full((40, 56, 3), 30_000, dtype=np.uint16)
+    content = write_deep(pixels)
+    image = read_image(content, image_size=(2, 2))
+    assert image == pytest.approx(30_000 / 65535, abs=0.003)
+    pixels[20, 20, 1] = level
+    content = write_deep(pixels)
+    for source in [content, Image.open(io.BytesIO(content))]:
+        error = refuse(source)
+        assert "reads white as black" in error.reason
+    assert "16 bits" in check_images([content]).reason[0]
+
+
+@pytest.mark.parametrize("level", [0, 30_000, 65535])
+def test_gray_jpeg_2000_of_sixteen_bits_keeps_all_levels(level):
+    pixels = np.full((40, 56), level, dtype=np.uint16)
+    image = read_image(write_deep(pixels), image_size=(2, 2))
+    assert image == pytest.approx(level / 65535, abs=1e-6)
+
+
+@pytest.mark.parametrize("bits", [10, 12])
+def test_gray_jpeg_2000_of_ten_and_twelve_bits_is_scaled_by_its_depth(bits):
+    levels = np.rint(RAMP * (2**bits - 1))
+    middle = 2**15 - 2 ** (bits - 1)
+    content = bytearray(write_deep((levels + middle).astype(np.uint16)))
+    content[content.index(b"ihdr") + 14] = bits - 1
+    content[content.index(b"\xff\x4f\xff\x51") + 42] = bits - 1
+    gray = read_image(bytes(content), image_size=RAMP.shape)[:, :, 0]
+    assert np.abs(gray - levels / (2**bits - 1)).max() < 1e-5
