@@ -2,6 +2,8 @@
 
 import io
 import struct
+import time
+import zlib
 
 import numpy as np
 import pytest
@@ -117,6 +119,43 @@ def test_tiff_of_an_old_jpeg_file_is_read_and_checked(photo, end):
     for damaged in [zeros, ended]:
         assert "strips or tiles" in refuse(damaged).reason
         assert "strips or tiles" in check_images([damaged]).reason[0]
+
+
+@pytest.mark.parametrize("planes", ["contig", "separate"])
+@pytest.mark.parametrize("bits", [8, 16])
+@pytest.mark.parametrize("compression", [8, 32946])
+def test_tiff_whose_deflated_data_are_damaged_is_refused(
+    photo, planes, bits, compression
+):
+    """Each strip has a checksum, which libtiff doesn't look at."""
+    samples = np.asarray(photo).astype(f"u{bits // 8}") * (257 if bits == 16 else 1)
+    samples = np.moveaxis(samples, 2, 0) if planes == "separate" else samples
+    stream = io.BytesIO()
+    options = {"photometric": "rgb", "planarconfig": planes, "rowsperstrip": 50}
+    tifffile.imwrite(stream, samples, compression="zlib", **options)
+    content = stream.getvalue()
+    entry = struct.pack("<HHI", 259, 3, 1) + struct.pack("<H", 8)
+    content = content.replace(entry, entry[:-2] + struct.pack("<H", compression))
+    image = read_image(content, image_size=photo.size[::-1], color_mode="rgb")
+    assert np.abs(image - np.asarray(photo) / 255).max() < 0.003
+    page = tifffile.TiffFile(io.BytesIO(content)).pages[0]
+    end = page.dataoffsets[-1] + page.databytecounts[-1]
+    flipped = bytearray(content)
+    flipped[end - 1] ^= 1
+    damages = [bytes(flipped), damage_part(content, "zeros within", 0)]
+    for damaged in damages:
+        assert "Deflate data" in refuse(damaged).reason
+        assert "Deflate data" in refuse(Image.open(io.BytesIO(damaged))).reason
+
+
+def test_tiff_of_deflated_data_is_not_unpacked_beyond_its_pixels():
+    """A megabyte of zeros can be packed into a thousand bytes."""
+    data = zlib.compress(bytes(2**28), 9)
+    options = {"bits": [8], "photometric": 1, "size": (8, 8)}
+    content = make_tiff(data, tags=[(259, 3, [8])], **options)
+    started = time.perf_counter()
+    assert (read_image(content, image_size=(2, 2)) == 0).all()
+    assert time.perf_counter() - started < 0.5
 
 
 @pytest.mark.parametrize("fill_order", [1, 2])

@@ -256,6 +256,7 @@ def _load_planes(stream, directory, max_pixels):
     n_layers = -(-directory.get(N_SAMPLES, 1) // 5)
     n_pixels = directory.get(WIDTH) * directory.get(HEIGHT) * n_layers
     _check_n_pixels(n_pixels, max_pixels)
+    check_data(stream, directory)
     image = read_planes(stream, directory)
     notes = ColourNotes(directory.find_bytes(PROFILE, stream))
     orientation = directory.get(ORIENTATION, 1)

@@ -1,10 +1,11 @@
 """Check the compressed data in the strips and tiles of TIFF files.
 
-Of data that end too early, libtiff makes gray (JPEG) or white (fax), and Pillow (13.0)
-drops its warnings.
+Of data that end too early, libtiff makes gray (JPEG) or white (fax), it skips checksums
+(Deflate), and Pillow (13.0) drops its warnings.
 """
 
 import io
+import zlib
 
 from PIL import Image, UnidentifiedImageError
 
@@ -13,14 +14,23 @@ from skimgclf.images._decoding.reasons import UnreadableImage
 from skimgclf.images._decoding.tiff_directory import (
     COMPRESSION,
     FILL_ORDER,
+    HEIGHT,
     JPEG_FILE,
     JPEG_FILE_SIZE,
     JPEG_TABLES,
+    N_SAMPLES,
+    TILE_HEIGHT,
+    TILE_WIDTH,
+    WIDTH,
     damaged,
 )
 
 # TIFF 6.0, section 11 and 22, and Adobe Photoshop TIFF Technical Notes, section "DCT".
 _GROUP_4, _OLD_JPEG, _JPEG = 4, 6, 7
+_DEFLATE = {8, 32946}
+
+# Bytes that are unpacked at a time.
+_STEP = 2**18
 
 _JPEG_END = b"\xff\xd9"
 
@@ -122,7 +132,28 @@ def _is_end(last):
     return bits % 2**_N_BITS_OF_END == _END_OF_BLOCK
 
 
-_CHECKS = {_GROUP_4: _check_faxes, _OLD_JPEG: _check_old_jpeg, _JPEG: _check_jpegs}
+def _check_deflated(stream, directory):
+    """Unpack each part, whose last bytes are a checksum (RFC 1950)."""
+    # No part needs more bytes than the image or a tile, of samples of up to 32 bits.
+    n_pixels = directory.get(WIDTH, 0) * directory.get(HEIGHT, 0)
+    tile = directory.get(TILE_WIDTH, 0) * directory.get(TILE_HEIGHT, 0)
+    n_bytes = 4 * directory.get(N_SAMPLES, 1) * max(n_pixels, tile)
+    for content in _read_parts(stream, directory):
+        unpacker, n_left = zlib.decompressobj(), n_bytes
+        try:
+            while content and n_left > 0:
+                n_left -= len(unpacker.decompress(content, _STEP)) or n_left
+                content = unpacker.unconsumed_tail
+        except zlib.error as error:
+            raise _damaged("Deflate", str(error)) from error
+
+
+_CHECKS = {
+    **dict.fromkeys(_DEFLATE, _check_deflated),
+    _GROUP_4: _check_faxes,
+    _OLD_JPEG: _check_old_jpeg,
+    _JPEG: _check_jpegs,
+}
 
 
 def _damaged(kind, what):
