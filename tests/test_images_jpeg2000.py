@@ -6,11 +6,13 @@ import struct
 import cv2
 import numpy as np
 import pytest
-from image_corpus import refuse
+from image_corpus import FULL_SIZE, refuse
 from PIL import Image
-from sample_images import encode
+from sample_images import encode, make_alpha, make_scene
+from test_images_notes import box
 
 from skimgclf.images import check_images, read_image
+from skimgclf.images._decoding.boxes import list_boxes
 
 RAMP = np.linspace(0, 1, 40 * 56).reshape(40, 56)
 
@@ -82,3 +84,79 @@ def test_gray_jpeg_2000_of_ten_and_twelve_bits_is_scaled_by_its_depth(bits):
     content[content.index(b"\xff\x4f\xff\x51") + 42] = bits - 1
     gray = read_image(bytes(content), image_size=RAMP.shape)[:, :, 0]
     assert np.abs(gray - levels / (2**bits - 1)).max() < 1e-5
+
+
+def define_channels(content, *meanings):
+    """Write other definitions of channels: number, type and colour of each."""
+    place = content.index(b"jp2h") - 4
+    size = int.from_bytes(content[place : place + 4], "big")
+    boxes = list_boxes(content[place + 8 : place + size])
+    boxes = [box(name, body) for name, body in boxes if name != b"cdef"]
+    if meanings:
+        packed = b"".join(struct.pack(">3H", *meaning) for meaning in meanings)
+        boxes.append(box(b"cdef", struct.pack(">H", len(meanings)), packed))
+    return content[:place] + box(b"jp2h", *boxes) + content[place + size :]
+
+
+COLOURS = [(0, 0, 1), (1, 0, 2), (2, 0, 3)]
+OTHER = 65535
+
+
+def encode_four():
+    return encode(np.dstack([make_scene(), make_alpha()]), "JPEG2000")
+
+
+def test_jpeg_2000_of_a_fourth_channel_that_says_nothing_is_refused():
+    """Pillow takes it for transparency; it may be infrared light."""
+    content = define_channels(encode_four())
+    for source in [content, Image.open(io.BytesIO(content))]:
+        assert "whether the last one is transparency" in refuse(source).reason
+    gray = np.dstack([make_scene()[:, :, 0], make_alpha()])
+    content = define_channels(encode(Image.fromarray(gray, "LA"), "JPEG2000"))
+    assert "2 channels" in refuse(content).reason
+
+
+def test_jpeg_2000_of_a_fourth_channel_that_is_no_transparency_is_opaque():
+    content = define_channels(encode_four(), *COLOURS, (3, OTHER, OTHER))
+    options = {"image_size": FULL_SIZE, "color_mode": "rgba", "dtype": "uint8"}
+    rgba = read_image(content, **options)
+    assert np.array_equal(rgba[:, :, :3], make_scene())
+    assert (rgba[:, :, 3] == 255).all()
+
+
+def test_jpeg_2000_of_premultiplied_transparency_is_divided_by_it():
+    alpha = np.full_like(make_alpha(), 128)
+    scene = np.rint(make_scene() * (128 / 255)).astype(np.uint8)
+    content = encode(np.dstack([scene, alpha]), "JPEG2000")
+    content = define_channels(content, *COLOURS, (3, 2, 0))
+    options = {"image_size": FULL_SIZE, "color_mode": "rgba", "dtype": "uint8"}
+    rgba = read_image(content, **options).astype(int)
+    assert np.abs(rgba[:, :, :3] - make_scene()).max() <= 2
+
+
+@pytest.mark.parametrize(
+    "meanings",
+    [
+        [(0, 0, 3), (1, 0, 2), (2, 0, 1)],
+        [(0, 0, 1), (1, 0, 1), (2, 0, 1)],
+        [(0, 1, 0), (1, 0, 1), (2, 0, 2)],
+    ],
+)
+def test_jpeg_2000_of_another_order_of_channels_is_refused(meanings):
+    """Pillow would take blue for red."""
+    content = define_channels(encode(make_scene(), "JPEG2000"), *meanings)
+    assert "in the order of red" in refuse(content).reason
+
+
+def test_jpeg_2000_that_defines_the_usual_channels_is_read():
+    scene = make_scene()
+    for image, meanings in [
+        (scene, COLOURS),
+        (scene, COLOURS[::-1]),
+        (scene[:, :, 0], [(0, 0, 1)]),
+        (scene[:, :, 0], [(0, 0, 0)]),
+    ]:
+        content = define_channels(encode(image, "JPEG2000"), *meanings)
+        options = {"image_size": FULL_SIZE, "color_mode": "rgb", "dtype": "uint8"}
+        pixels = read_image(content, **options)
+        assert np.array_equal(pixels, np.asarray(Image.fromarray(image).convert("RGB")))

@@ -20,6 +20,7 @@ from test_images_profile import (
     P3_PROFILE,
     STORED,
     convert_colour,
+    encode_srgb,
     make_cmyk_profile,
     power,
     read_colour,
@@ -370,3 +371,21 @@ def test_depth_of_the_main_image_is_noted():
         exchanged = changed[slice(*places)].translate(EXCHANGED)
         changed[slice(*places)] = exchanged
         assert count_bits(bytes(changed), "AVIF") == bits[depths[1]]
+
+
+@pytest.mark.parametrize("image_format", ["AVIF", "HEIC"])
+@pytest.mark.parametrize(
+    ("code", "expected"),
+    [
+        ((12, 1), IN_P3),
+        ((12, 2), IN_P3),
+        ((6, 6), STORED),
+        ((1, 8), encode_srgb(STORED)),
+        ((1, 4), encode_srgb(STORED**2.2)),
+        ((2, 2), STORED),
+    ],
+)
+def test_numbers_of_other_curves_are_honoured(code, expected, image_format):
+    """Cameras' curves stand for sRGB's, in wide primaries as well; others are meant."""
+    content = put_colours_first(write_main_and_alpha(image_format), (1, 13), code)
+    assert read_colour(content) == pytest.approx(expected, abs=0.02)

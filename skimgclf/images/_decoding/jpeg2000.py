@@ -1,19 +1,40 @@
-"""Mend the levels of JPEG 2000 files that don't have 8 bits.
+"""Mend what Pillow (13.0) makes of channels of JPEG 2000 files.
 
-Pillow (13.0) shifts bits instead of scaling levels: the white of 4 bits becomes 240,
-and of more than 8 bits, white overflows to black.
+It shifts bits instead of scaling levels: the white of 4 bits becomes 240, and of more
+than 8 bits, white overflows to black. It takes the fourth channel for transparency.
 """
 
 import struct
+from typing import NamedTuple
 
-from skimgclf.images._decoding.boxes import find_box
+from PIL import Image
+
+from skimgclf.images._decoding.boxes import find_box, list_boxes
 from skimgclf.images._decoding.reasons import UnreadableImage
 
 _CODE_START = b"\xff\x4f\xff\x51"
 
+# ISO/IEC 15444-1, table I.16: the types of channels.
+_COLOUR, _OPACITY, _PREMULTIPLIED_OPACITY = 0, 1, 2
 
-def read_depths(image, stream):
-    """Read the bits of each channel of a JPEG 2000 file.
+
+class Channels(NamedTuple):
+    """What a file says of its channels.
+
+    Attributes
+    ----------
+    depths : list of int
+        The bits of each.
+    meanings : list of tuple of two int
+        Type of each, and the number of its colour; empty if the file doesn't say it.
+    """
+
+    depths: list
+    meanings: list
+
+
+def read_channels(image, stream):
+    """Read what a JPEG 2000 file says of its channels.
 
     Parameters
     ----------
@@ -24,42 +45,55 @@ def read_depths(image, stream):
 
     Returns
     -------
-    depths : list of int
-        Empty for other files, and for those of 8 bits.
+    channels : Channels or None
+        None for other files.
     """
     if image.format != "JPEG2000" or stream is None:
-        return []
+        return None
     position = stream.tell()
-    # ISO/IEC 15444-1, section A.5.1: behind the number of channels, three bytes each.
     code = find_box(stream, b"jp2c", 2**16) or b""
+    header = dict(list_boxes(find_box(stream, b"jp2h") or b""))
     stream.seek(position)
     if not code.startswith(_CODE_START) or len(code) < 42:
-        return []
+        return None
+    # ISO/IEC 15444-1, section A.5.1: behind the number of channels, three bytes each.
     (n_channels,) = struct.unpack_from(">H", code, 40)
     depths = [(depth & 127) + 1 for depth in code[42 : 42 + 3 * n_channels : 3]]
-    return depths if set(depths) != {8} else []
+    # Section I.5.3.6: behind their number, the channel, its type and its colour.
+    definition = header.get(b"cdef", b"")[2:]
+    definition = definition[: len(definition) // 6 * 6]
+    meanings = [each[1:] for each in sorted(struct.iter_unpack(">3H", definition))]
+    return Channels(depths, meanings)
 
 
-def find_white(depths):
+def find_white(channels):
     """Find the value that is white in gray of more than 8 bits."""
-    return (2 ** depths[0] - 1) << (16 - depths[0]) if depths[0] <= 16 else 65535
+    depth = channels.depths[0]
+    return (2**depth - 1) << (16 - depth) if depth <= 16 else 65535
 
 
-def mend_levels(image, depths):
-    """Scale a decoded image of 8 bits from channels of other depths.
+def mend_channels(image, channels):
+    """Mend a decoded image of 8 bits.
 
     Parameters
     ----------
     image : PIL.Image.Image
-    depths : list of int
-        From `read_depths`.
+    channels : Channels
 
     Returns
     -------
     image : PIL.Image.Image
     """
-    bands = image.getbands()
-    if len(bands) != len(depths) or image.mode in {"P", "PA"}:
+    if set(channels.depths) != {8}:
+        image = mend_levels(image, channels.depths)
+    if image.mode not in {"LA", "RGB", "RGBA"}:
+        return image
+    return choose_channels(image, channels.meanings)
+
+
+def mend_levels(image, depths):
+    """Scale an image from channels of other depths than 8 bits."""
+    if len(image.getbands()) != len(depths) or image.mode in {"P", "PA"}:
         raise UnreadableImage(
             "it is a JPEG 2000 file with a palette, or with channels that aren't used, "
             f"of {max(depths)} bits: convert it to PNG"
@@ -74,3 +108,33 @@ def mend_levels(image, depths):
         white = (2**depth - 1) << (8 - depth) if depth < 8 else 255
         tables += [min(255, round(level * 255 / white)) for level in range(256)]
     return image.point(tables)
+
+
+def choose_channels(image, meanings):
+    """Keep a last channel that is transparency alone, and refuse another order."""
+    has_more = image.mode in {"LA", "RGBA"}
+    if not meanings:
+        if has_more:
+            raise UnreadableImage(
+                f"it is a JPEG 2000 file of {len(image.getbands())} channels that "
+                "doesn't say whether the last one is transparency: save it as gray or "
+                "RGB, or with a definition of channels (cdef)"
+            )
+        return image
+    colours = meanings[:-1] if has_more else meanings
+    # Gray may be associated with the whole image (0).
+    if any(
+        kind != _COLOUR or colour not in {number, number * (len(colours) > 1)}
+        for number, (kind, colour) in enumerate(colours, start=1)
+    ):
+        raise UnreadableImage(
+            "it is a JPEG 2000 file whose channels aren't in the order of red, green, "
+            "blue and transparency: convert it to PNG"
+        )
+    kind = meanings[-1][0] if has_more else _COLOUR
+    if kind == _PREMULTIPLIED_OPACITY:
+        mode = image.mode.replace("A", "a")
+        return Image.frombytes(mode, image.size, image.tobytes())
+    if has_more and kind != _OPACITY:
+        return Image.merge(image.mode[:-1], image.split()[:-1])
+    return image

@@ -22,7 +22,7 @@ from skimgclf.images._decoding.heif import (
 )
 from skimgclf.images._decoding.icon import unwrap_icon
 from skimgclf.images._decoding.jpeg import JPEG_START, read_jpeg, refuse_odd_data
-from skimgclf.images._decoding.jpeg2000 import find_white, mend_levels, read_depths
+from skimgclf.images._decoding.jpeg2000 import find_white, mend_channels, read_channels
 from skimgclf.images._decoding.notes import NOTED_FORMATS, read_notes
 from skimgclf.images._decoding.orientation import (
     orient,
@@ -284,8 +284,8 @@ def _load_opened(image, notes, stream, margins=_NO_MARGINS):
     white = read_sample_meaning(image)
     transparent = read_transparent_colour(image)
     frame_box = read_frame_box(image) or read_canvas_box(image, stream)
-    depths = read_depths(image, stream)
-    white = find_white(depths) if depths and white else white
+    channels = read_channels(image, stream)
+    white = find_white(channels) if channels and white else white
     palette = read_low_palette(image)
     # Before anything else touches the image, and never again if it fails: Pillow
     # (13.0) silently returns blank pixels at the second try.
@@ -293,8 +293,8 @@ def _load_opened(image, notes, stream, margins=_NO_MARGINS):
         image.load()
     if frame_box is not None:
         image = clear_outside(image, frame_box)
-    if depths and not white:
-        image = mend_levels(image, depths)
+    if channels and not white:
+        image = mend_channels(image, channels)
     if palette is not None:
         image = image.copy()
         image.putpalette(palette)
