@@ -9,6 +9,7 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from skimgclf._platform import after_fork
+from skimgclf.images._decoding.bmp import refuse_misread_palette
 from skimgclf.images._decoding.colour import (
     clear_outside,
     read_sample_meaning,
@@ -281,6 +282,7 @@ def _load_deep_png(image, png):
 def _load_opened(image, notes, stream, margins=_NO_MARGINS):
     # Declarations of the file are read first: images that were turned have lost them.
     file_format, mode = image.format, image.mode
+    refuse_misread_palette(image, stream)
     white = read_sample_meaning(image)
     transparent = read_transparent_colour(image)
     frame_box = read_frame_box(image) or read_canvas_box(image, stream)
