@@ -9,7 +9,7 @@ import pytest
 from image_corpus import FULL_SIZE, refuse
 from PIL import Image
 from sample_images import encode, make_alpha, make_scene
-from test_images_notes import box
+from test_images_notes import box, name_space
 
 from skimgclf.images import check_images, read_image
 from skimgclf.images._decoding.boxes import list_boxes
@@ -160,3 +160,29 @@ def test_jpeg_2000_that_defines_the_usual_channels_is_read():
         options = {"image_size": FULL_SIZE, "color_mode": "rgb", "dtype": "uint8"}
         pixels = read_image(content, **options)
         assert np.array_equal(pixels, np.asarray(Image.fromarray(image).convert("RGB")))
+
+
+PALETTE = np.array([(200, 0, 10), (0, 210, 20), (30, 40, 220)], dtype=np.uint8)
+
+
+def write_palette(indices, columns):
+    """Write a palette, and the columns of it that are red, green and blue."""
+    content = encode(indices, "JPEG2000")
+    place = content.index(b"jp2h") - 4
+    size = int.from_bytes(content[place : place + 4], "big")
+    boxes = dict(list_boxes(content[place + 8 : place + size]))
+    boxes[b"colr"] = name_space(16)
+    boxes[b"pclr"] = struct.pack(">HB3B", 3, 3, 7, 7, 7) + PALETTE.tobytes()
+    mapping = [struct.pack(">HBB", 0, 1, column) for column in columns]
+    boxes[b"cmap"] = b"".join(mapping)
+    header = box(b"jp2h", *(box(*each) for each in boxes.items()))
+    return content[:place] + header + content[place + size :]
+
+
+def test_jpeg_2000_palette_is_read_in_the_usual_order_alone():
+    indices = (np.indices((40, 56)).sum(axis=0) // 9 % 3).astype(np.uint8)
+    options = {"image_size": (40, 56), "color_mode": "rgb", "dtype": "uint8"}
+    image = read_image(write_palette(indices, [0, 1, 2]), **options)
+    assert np.array_equal(image, PALETTE[indices])
+    error = refuse(write_palette(indices, [2, 1, 0]))
+    assert "another order" in error.reason

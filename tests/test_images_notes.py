@@ -105,7 +105,10 @@ def test_jpeg_2000_in_gray_is_read():
     assert read_colour(content) * 255 == pytest.approx([51] * 3)
 
 
-@pytest.mark.parametrize(("number", "name"), [(14, "CIELab"), (21, "ROMM-RGB")])
+@pytest.mark.parametrize(
+    ("number", "name"),
+    [(14, "CIELab"), (21, "ROMM-RGB"), (0, "0 as white"), (99, "space number 99")],
+)
 def test_jpeg_2000_in_other_spaces_is_refused_by_name(number, name):
     content = write_jp2("RGB", COLOUR, name_space(number))
     assert name in refuse(content).reason

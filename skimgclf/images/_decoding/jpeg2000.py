@@ -56,6 +56,7 @@ def read_channels(image, stream):
     stream.seek(position)
     if not code.startswith(_CODE_START) or len(code) < 42:
         return None
+    _refuse_mixed_palette(header.get(b"cmap", b""))
     # ISO/IEC 15444-1, section A.5.1: behind the number of channels, three bytes each.
     (n_channels,) = struct.unpack_from(">H", code, 40)
     depths = [(depth & 127) + 1 for depth in code[42 : 42 + 3 * n_channels : 3]]
@@ -64,6 +65,20 @@ def read_channels(image, stream):
     definition = definition[: len(definition) // 6 * 6]
     meanings = [each[1:] for each in sorted(struct.iter_unpack(">3H", definition))]
     return Channels(depths, meanings)
+
+
+def _refuse_mixed_palette(mapping):
+    """Refuse a palette whose columns aren't red, green and blue in this order.
+
+    ISO/IEC 15444-1, section I.5.3.5: a channel, 1 for the palette, and the column.
+    """
+    entries = struct.iter_unpack(">HBB", mapping[: len(mapping) // 4 * 4])
+    columns = [column for _, kind, column in entries if kind == 1]
+    if columns != list(range(len(columns))):
+        raise UnreadableImage(
+            "it is a JPEG 2000 file that uses the columns of its palette in another "
+            "order, which Pillow doesn't read: convert it to PNG"
+        )
 
 
 def find_white(channels):

@@ -9,10 +9,11 @@ from skimgclf.images._decoding.boxes import find_box, list_boxes, list_main_prop
 from skimgclf.images._decoding.profile import ADOBE_RGB, ColourNotes, make_video_code
 from skimgclf.images._decoding.reasons import UnreadableImage, read_brands
 
-# ISO/IEC 15444-1 and 15444-2, table M.25: the spaces that can be read: black and
-# white, CMYK, sRGB, gray and sYCC.
-_JPEG_2000_SPACES = {0, 12, 15, 16, 17, 18}
+# ISO/IEC 15444-2, table M.25: the spaces that can be read, CMYK, black and white, sRGB,
+# gray and sYCC, and the names of others.
+_JPEG_2000_SPACES = {12, 15, 16, 17, 18}
 _JPEG_2000_NAMES = {
+    0: "black and white with 0 as white",
     **{1: "YCbCr (1)", 3: "YCbCr (2)", 4: "YCbCr (3)", 9: "PhotoYCC", 11: "CMY"},
     **{13: "YCCK", 14: "CIELab", 19: "CIEJab", 20: "e-sRGB", 21: "ROMM-RGB"},
     **{22: "YPbPr of 60 Hz", 23: "YPbPr of 50 Hz", 24: "e-sYCC"},
