@@ -18,6 +18,7 @@ from test_images_profile import (
     IN_P3,
     P3,
     P3_PROFILE,
+    SRGB,
     STORED,
     convert_colour,
     encode_srgb,
@@ -150,17 +151,23 @@ def test_profile_of_gif_that_is_cut_within_it_is_refused():
 # BMP
 
 
-def write_bmp(kind, *, ends=(0,) * 9, gammas=(0,) * 3, profile=b"", from_start=False):
+def write_bmp(
+    kind, *, ends=(0,) * 9, gammas=(0,) * 3, profile=b"", from_start=False, gray=None
+):
     """Write a BMP file with a header of version 5 ([MS-WMF], section 2.2.2.5)."""
-    pixels = bytes(COLOUR[::-1]) * 40 * 40
-    place = 124 + len(pixels) + (14 if from_start else 0)
-    header = struct.pack("<IiiHHIIiiII", 124, 40, 40, 1, 24, 0, len(pixels), *[0] * 4)
+    pixels, palette, bits, size = bytes(COLOUR[::-1]) * 40 * 40, b"", 24, (40, 40)
+    if gray is not None:
+        pixels, bits, size = gray.tobytes(), 8, gray.shape[::-1]
+        palette = b"".join(bytes([level] * 3 + [0]) for level in range(256))
+    place = 124 + len(palette) + len(pixels) + (14 if from_start else 0)
+    header = struct.pack("<IiiHHII", 124, *size, 1, bits, 0, len(pixels)) + bytes(16)
     header += bytes(16) + kind[::-1]
     header += struct.pack("<9i3I", *ends, *gammas)
     header += struct.pack("<4I", 4, place if profile else 0, len(profile), 0)
-    size = 14 + len(header) + len(pixels) + len(profile)
-    start = b"BM" + struct.pack("<IHHI", size, 0, 0, 14 + len(header))
-    return start + header + pixels + profile
+    first = 14 + len(header) + len(palette)
+    length = first + len(pixels) + len(profile)
+    start = b"BM" + struct.pack("<IHHI", length, 0, 0, first)
+    return start + header + palette + pixels + profile
 
 
 @pytest.mark.parametrize("from_start", [False, True])
@@ -181,6 +188,23 @@ def test_profile_of_bmp_that_is_broken_or_elsewhere_changes_nothing():
         write_bmp(b"MBED", profile=make_cmyk_profile()),
     ]:
         check_colour(content, STORED, abs=0.001)
+
+
+@pytest.mark.parametrize("space", ["RGB", "GRAY"])
+def test_profile_of_gray_palettes_is_honoured(space):
+    """Pillow reads a palette of grays as gray; its profile is mostly one of colours."""
+    profile = write_profile(SRGB, (1.0,), space)
+    ramp = np.tile(np.arange(256, dtype=np.uint8), (4, 1))
+    gif = add_gif_profile(encode(ramp, "GIF"), profile)
+    assert Image.open(io.BytesIO(gif)).mode == "L"
+    bmp = write_bmp(b"MBED", profile=profile, gray=ramp)
+    assert Image.open(io.BytesIO(bmp)).mode == "L"
+    expected = encode_srgb(np.arange(256) / 255)
+    for content in [gif, bmp]:
+        image = read_image(content, image_size=(4, 256))
+        assert np.abs(image[:, :, 0] - expected).max() < 0.005
+        stored = read_image(content, image_size=(4, 256), color_management=False)
+        assert np.abs(stored[:, :, 0] - np.arange(256) / 255).max() < 0.001
 
 
 def calibrate(primaries, gamma):

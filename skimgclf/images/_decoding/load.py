@@ -24,7 +24,7 @@ from skimgclf.images._decoding.heif import (
 from skimgclf.images._decoding.icon import unwrap_icon
 from skimgclf.images._decoding.jpeg import JPEG_START, read_jpeg, refuse_odd_data
 from skimgclf.images._decoding.jpeg2000 import find_white, mend_channels, read_channels
-from skimgclf.images._decoding.notes import NOTED_FORMATS, read_notes
+from skimgclf.images._decoding.notes import NOTED_FORMATS, are_of_colours, read_notes
 from skimgclf.images._decoding.orientation import (
     orient,
     orient_floats,
@@ -295,6 +295,8 @@ def _load_opened(image, notes, stream, margins=_NO_MARGINS):
         image.load()
     if frame_box is not None:
         image = clear_outside(image, frame_box)
+    if mode in {"1", "L"} and file_format in {"GIF", "BMP"} and are_of_colours(notes):
+        image, mode = image.convert("RGB"), "RGB"  # a palette of grays
     if channels and not white:
         image = mend_channels(image, channels)
     if palette is not None:

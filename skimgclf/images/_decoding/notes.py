@@ -52,6 +52,13 @@ def read_notes(image, stream):
         stream.seek(position)
 
 
+def are_of_colours(notes):
+    """Tell whether notes are on red, green and blue: Pillow may have found grays."""
+    if notes is None:
+        return False
+    return notes.profile is None or notes.profile[16:20] == b"RGB "
+
+
 def _is_adobe_rgb(image):
     """Tell whether a camera's file is in Adobe RGB, of which it writes no profile.
 
