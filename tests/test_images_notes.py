@@ -207,6 +207,18 @@ def test_profile_of_gray_palettes_is_honoured(space):
         assert np.abs(stored[:, :, 0] - np.arange(256) / 255).max() < 0.001
 
 
+def test_profile_of_gray_palettes_keeps_what_the_frame_leaves_transparent():
+    profile = write_profile(SRGB, (1.0,), "RGB")
+    ramp = np.tile(np.arange(256, dtype=np.uint8), (4, 1))
+    content = bytearray(add_gif_profile(encode(ramp, "GIF"), profile))
+    content[6:10] = struct.pack("<HH", 256, 8)  # a higher canvas
+    options = {"image_size": (8, 256), "color_mode": "rgba"}
+    image = read_image(bytes(content), **options)
+    assert (image[4:, :, 3] == 0).all()
+    expected = encode_srgb(np.arange(256) / 255)
+    assert np.abs(image[:4, :, 1] - expected).max() < 0.005
+
+
 def calibrate(primaries, gamma):
     """Give primaries and gamma as numbers of 2.30 and 16.16 bits."""
     x, y = np.array(primaries).reshape(4, 2)[:3].T

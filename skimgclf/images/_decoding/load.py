@@ -293,10 +293,10 @@ def _load_opened(image, notes, stream, margins=_NO_MARGINS):
     # (13.0) silently returns blank pixels at the second try.
     with close_if_failed(image):
         image.load()
-    if frame_box is not None:
-        image = clear_outside(image, frame_box)
     if mode in {"1", "L"} and file_format in {"GIF", "BMP"} and are_of_colours(notes):
         image, mode = image.convert("RGB"), "RGB"  # a palette of grays
+    if frame_box is not None:
+        image = clear_outside(image, frame_box)
     if channels and not white:
         image = mend_channels(image, channels)
     if palette is not None:
