@@ -1,6 +1,7 @@
 """The benchmarks' parts work, in their smallest setting; nothing here is timed."""
 
 import pathlib
+import random
 import re
 import time
 
@@ -455,3 +456,25 @@ def test_your_photos_writes_the_page_with_its_source(tmp_path):
         f"20 {name}" for name in whole + copies
     )
     assert [line for line in printed if not line.startswith("20 ")] == ["10 cat/a.jpg"]
+
+
+def test_damage_changes_a_byte_in_any_chunk_of_any_format():
+    import damage
+    from _chunks import list_chunks
+
+    (picture,) = damage.make_pictures(1)
+    for title, (image_format, options) in damage.FORMATS.items():
+        content = damage.encode(picture, image_format, options)
+        chunks = list_chunks(content)
+        assert len(chunks) >= 2 or image_format == "WEBP", title
+        ends = [0, *(end for _, end in chunks)]
+        assert all(
+            before <= start < end <= len(content)
+            for before, (start, end) in zip(ends, chunks, strict=False)
+        ), title
+        covered = sum(end - start for start, end in chunks)
+        assert covered > 0.9 * len(content), title
+        draw = random.Random(0)
+        changed = [damage.flip_byte(content, draw) for _ in range(5)]
+        assert all(len(each) == len(content) for each in changed), title
+        assert content not in changed, title

@@ -1,6 +1,7 @@
 """HEIC images, read with pillow-heif: depth, alpha, orientation and sequences."""
 
 import io
+import struct
 import sys
 
 import numpy as np
@@ -21,6 +22,7 @@ from sample_images import (
 
 from skimgclf._extras import how_to_install
 from skimgclf.images import check_images, read_image
+from skimgclf.images._decoding.boxes import list_boxes
 
 # libheif's sample values of lossless 4:4:4 differ by the rounding of YCbCr alone.
 LOSSLESS = {"quality": -1, "chroma": 444}
@@ -143,3 +145,68 @@ except Image.UnidentifiedImageError:
 """
     content = encode_heic(make_scene()[:8, :8])
     assert run_python(code, content.hex()) == "False False"
+
+
+def box(name, *parts):
+    content = b"".join(parts)
+    return struct.pack(">I4s", 8 + len(content), name) + content
+
+
+def full_box(name, *parts, flags=0):
+    return box(name, struct.pack(">I", flags), *parts)
+
+
+def write_film(scene, brand):
+    """Write a sequence of one image (ISO/IEC 14496-12, section 8) without a still."""
+    boxes = dict(list_boxes(encode_heic(scene)))
+    meta = dict(list_boxes(boxes[b"meta"][4:]))
+    properties = dict(list_boxes(dict(list_boxes(meta[b"iprp"]))[b"ipco"]))
+    sample, start = boxes[b"mdat"], box(b"ftyp", brand, bytes(4), b"msf1hevcmif1")
+    one = struct.pack(">I", 1)
+    matrix = struct.pack(">9I", 2**16, 0, 0, 0, 2**16, 0, 0, 0, 2**30)
+    entry = bytes(6) + b"\0\1" + bytes(16) + struct.pack(">HH", WIDTH, HEIGHT)
+    entry += (
+        struct.pack(">IIIH", 0x480000, 0x480000, 0, 1) + bytes(32) + b"\0\x18\xff\xff"
+    )
+    table = box(
+        b"stbl",
+        full_box(b"stsd", one, box(b"hvc1", entry, box(b"hvcC", properties[b"hvcC"]))),
+        full_box(b"stts", struct.pack(">3I", 1, 1, 100)),
+        full_box(b"stsc", struct.pack(">4I", 1, 1, 1, 1)),
+        full_box(b"stsz", struct.pack(">2I", len(sample), 1)),
+        full_box(b"stco", struct.pack(">2I", 1, len(start) + 8)),
+    )
+    places = box(b"dinf", full_box(b"dref", one, full_box(b"url ", flags=1)))
+    media = box(
+        b"mdia",
+        full_box(b"mdhd", struct.pack(">4I2H", 0, 0, 1000, 100, 0x55C4, 0)),
+        full_box(b"hdlr", bytes(4), b"pict", bytes(13)),
+        box(b"minf", full_box(b"vmhd", bytes(8), flags=1), places, table),
+    )
+    track = struct.pack(">5I", 0, 0, 1, 0, 100) + bytes(16) + matrix
+    track += struct.pack(">2I", WIDTH << 16, HEIGHT << 16)
+    movie = struct.pack(">4IIH", 0, 0, 1000, 100, 2**16, 256) + bytes(10) + matrix
+    movie = full_box(b"mvhd", movie, bytes(24), struct.pack(">I", 2))
+    track = box(b"trak", full_box(b"tkhd", track, flags=3), media)
+    return start + box(b"mdat", sample) + box(b"moov", movie, track)
+
+
+@pytest.mark.parametrize("brand", [b"msf1", b"hevc"])
+def test_heic_sequence_gives_its_still_image_or_is_refused_by_name(brand):
+    scene = make_scene()
+    film = write_film(scene[::-1], brand)
+    error = refuse(film)
+    assert "HEIC sequence without a still image" in error.reason
+    assert "ffmpeg" in error.reason
+    still = encode_heic(scene)
+    still = still[:8] + brand + still[12:]
+    for content in [still, still + film[film.index(b"moov") - 4 :]]:
+        gray = read_image(content, image_size=FULL_SIZE)[:, :, 0]
+        assert np.abs(gray - luma(scene)).max() < 0.02
+
+
+@pytest.mark.parametrize("brand", [b"miaf", b"MiHE", b"mif1", b"heim"])
+def test_heic_is_known_by_any_of_its_brands(brand):
+    content = encode_heic(make_scene())
+    content = content[:8] + brand + content[12:]
+    read_image(content, image_size=FULL_SIZE)

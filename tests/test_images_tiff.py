@@ -5,6 +5,7 @@ import io
 import itertools
 import pickle
 import struct
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -404,3 +405,25 @@ def test_tiff_turned_by_exif_in_planes_stays_turned_once():
     content = encode(store(scene, 6), "TIFF", exif=make_exif(6))
     gray = read_image(content, image_size=FULL_SIZE)[:, :, 0]
     assert np.abs(gray - luma(scene)).max() < 0.003
+
+
+def test_tiff_of_a_page_without_strips_for_all_planes_is_refused():
+    data = make_scene()[:, :, 0].astype("<u2").tobytes()
+    content = make_tiff(data, bits=[16] * 3, photometric=2, tags=[(284, 3, [2])])
+    assert "fewer strips than planes" in refuse(content).reason
+
+
+@pytest.mark.parametrize("planes", PLANES)
+def test_tiff_in_planes_takes_memory_for_its_pixels_alone(planes, tmp_path):
+    """One plane is read at a time: no second copy of all samples is made."""
+    path = tmp_path / "large.tif"
+    samples = np.zeros((700, 1000, 3), dtype=np.uint16)
+    path.write_bytes(write_tiff(samples, "rgb", (), planes))
+    read_image(path, image_size=(4, 4))
+    tracemalloc.start()
+    try:
+        read_image(path, image_size=(4, 4))
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 5 * samples.nbytes

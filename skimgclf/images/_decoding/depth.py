@@ -1,6 +1,9 @@
 """Count the bits per channel of files from which Pillow (13.0) keeps only 8."""
 
+import io
 import re
+
+from skimgclf.images._decoding.boxes import list_main_properties
 
 # Netpbm's ppm(5): kind, width, height and the largest value, between them comments.
 _PPM = re.compile(rb"P[36]" + rb"(?:\s+|#[^\n]*\n)+(\d+)" * 3 + rb"\s")
@@ -24,7 +27,9 @@ def count_bits(start, image_format):
     if image_format == "AVIF":
         # AV1 codec ISO media file format binding, section 2.3.3: high_bitdepth and
         # twelve_bit are bits 6 and 5 of the third byte.
-        flags = _byte_behind(start, b"av1C", 2)
+        main = list_main_properties(io.BytesIO(start)) or []
+        code = dict(main).get(b"av1C")
+        flags = code[2] if code and len(code) > 2 else _byte_behind(start, b"av1C", 2)
         if flags is None:
             return None
         is_high, is_twelve = flags >> 6 & 1, flags >> 5 & 1

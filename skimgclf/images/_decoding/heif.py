@@ -4,6 +4,7 @@ import numpy as np
 from PIL import Image
 
 from skimgclf._extras import how_to_install
+from skimgclf.images._decoding.boxes import find_box, list_main_properties
 from skimgclf.images._decoding.colour import straighten_alpha
 from skimgclf.images._decoding.profile import make_video_code
 from skimgclf.images._decoding.reasons import UnreadableImage, read_brands
@@ -14,13 +15,18 @@ _HEVC_BRANDS = {"heic", "heix", "heim", "heis", "hevc", "hevx", "hevm", "hevs"}
 _CONTAINER_BRANDS = {"mif1", "msf1"}
 _AVIF_BRANDS = {"avif", "avis"}
 
+_SEQUENCE = (
+    "it is a HEIC sequence without a still image, a film, which isn't read: save its "
+    "first frame as PNG or JPEG, as `ffmpeg -i` does"
+)
+
 
 def is_heif(start):
     """Tell from its first bytes whether a file is HEIC or HEIF, and not AVIF."""
     brands = read_brands(start)
-    if not brands:
+    if not brands or brands[0] in _AVIF_BRANDS:
         return False
-    if brands[0] in _HEVC_BRANDS:
+    if _HEVC_BRANDS.intersection(brands):
         return True
     return brands[0] in _CONTAINER_BRANDS and not _AVIF_BRANDS.intersection(brands)
 
@@ -50,6 +56,8 @@ def read_heif_header(file):
         )
         return heif[heif.primary_index]
     except Exception as error:
+        if list_main_properties(file) is None and find_box(file, b"moov"):
+            raise UnreadableImage(_SEQUENCE) from error
         raise _damaged(error) from error
 
 

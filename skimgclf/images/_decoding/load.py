@@ -1,7 +1,6 @@
 """Load the image of a stream with Pillow, upright and not yet converted."""
 
 import contextlib
-import struct
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -9,7 +8,11 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 from PIL.ExifTags import Base as Tag
 
-from skimgclf.images._decoding.colour import clear_outside, read_sample_meaning
+from skimgclf.images._decoding.bmp import refuse_misread_palette
+from skimgclf.images._decoding.colour import (
+    clear_outside,
+    read_sample_meaning,
+)
 from skimgclf.images._decoding.heif import (
     decode_heif,
     is_heif,
@@ -18,6 +21,8 @@ from skimgclf.images._decoding.heif import (
 )
 from skimgclf.images._decoding.icon import unwrap_icon
 from skimgclf.images._decoding.jpeg import JPEG_START, read_jpeg, refuse_odd_data
+from skimgclf.images._decoding.jpeg2000 import find_white, mend_channels, read_channels
+from skimgclf.images._decoding.notes import are_of_colours, read_notes
 from skimgclf.images._decoding.orientation import (
     orient,
     orient_floats,
@@ -28,6 +33,7 @@ from skimgclf.images._decoding.pillow_repairs import (
     close_if_failed,
     isolated,
     read_frame_box,
+    read_low_palette,
     read_transparent_colour,
 )
 from skimgclf.images._decoding.png import decode_plain, read_png
@@ -36,11 +42,7 @@ from skimgclf.images._decoding.png_deep import (
     has_deep_colours,
     read_deep_colours,
 )
-from skimgclf.images._decoding.profile import (
-    ColourNotes,
-    find_transform,
-    make_video_code,
-)
+from skimgclf.images._decoding.profile import ColourNotes, find_transform
 from skimgclf.images._decoding.reasons import (
     UnreadableImage,
     explain_start,
@@ -52,8 +54,10 @@ from skimgclf.images._decoding.tiff import (
     explain_unread,
     refuse_kind,
 )
+from skimgclf.images._decoding.tiff_data import check_data
 from skimgclf.images._decoding.tiff_directory import read_directory
 from skimgclf.images._decoding.tiff_planes import needs_planes, read_planes
+from skimgclf.images._decoding.webp import read_canvas_box
 
 # Content decides, not the extension, and nothing else may be tried: EPS would reach
 # Ghostscript. Pillow finds MPO (which many phones write as .jpg) under JPEG.
@@ -69,9 +73,6 @@ _ALLOWED_FORMATS = (
     "AVIF",
     "JPEG2000",
 )
-
-# Bytes in which an AVIF file says what its colours are.
-_AVIF_HEADER = 2**16
 
 # How often an image is decoded again when other threads change settings meanwhile.
 _MAX_TRIES = 20
@@ -209,13 +210,16 @@ def _load_once(stream, png, max_pixels, draft, strict):
         check_n_pixels(image.width * image.height, max_pixels)
         if directory is not None:
             check_directory(image, directory)
+            check_data(stream, directory)
         if png and has_deep_colours(png):
             return load_deep_png(image, png)
         notes = png.notes if png else read_notes(image, stream)
         mode = image.mode
         margins = _draft(image, notes, draft)
         # Notes are on colours, of which a draft may give the luma alone.
-        picture = load_opened(image, notes if image.mode == mode else None, margins)
+        picture = load_opened(
+            image, notes if image.mode == mode else None, stream, margins
+        )
         if png:
             png.unpack_rows()
         if strict:
@@ -238,10 +242,9 @@ def load_planes(stream, directory, max_pixels):
     n_layers = -(-directory.get(Tag.SamplesPerPixel, 1) // 5)
     n_pixels = directory.get(Tag.ImageWidth) * directory.get(Tag.ImageLength) * n_layers
     check_n_pixels(n_pixels, max_pixels)
-    stream.seek(0)
-    content = stream.read()
-    image = read_planes(content, directory)
-    notes = ColourNotes(directory.find_bytes(Tag.InterColorProfile, content))
+    check_data(stream, directory)
+    image = read_planes(stream, directory)
+    notes = ColourNotes(directory.find_bytes(Tag.InterColorProfile, stream))
     orientation = directory.get(Tag.Orientation, 1)
     if isinstance(image, np.ndarray):
         mode = {1: "I;16", 3: "RGB;16", 4: "RGBA;16"}[image.shape[2]]
@@ -262,33 +265,30 @@ def load_deep_png(image, png):
     return Picture(pixels, format="PNG", mode=mode, notes=png.notes)
 
 
-def read_notes(image, stream=None):
-    """Read what an opened image that isn't PNG says of its colours."""
-    profile = image.info.get("icc_profile")
-    if isinstance(profile, bytes):
-        return ColourNotes(profile)
-    if image.format == "AVIF" and stream is not None:
-        stream.seek(0)
-        # ISO/IEC 14496-12, section 12.1.5: the box "colr" of type "nclx".
-        _, _, code = stream.read(_AVIF_HEADER).partition(b"colrnclx")
-        if len(code) >= 4:
-            return ColourNotes(code=make_video_code(*struct.unpack_from(">2H", code)))
-    return None
-
-
-def load_opened(image, notes, margins=_NO_MARGINS):
+def load_opened(image, notes, stream, margins=_NO_MARGINS):
     """Load an image that Pillow has opened."""
     # Declarations of the file are read first: images that were turned have lost them.
     file_format, mode = image.format, image.mode
+    refuse_misread_palette(image, stream)
     white = read_sample_meaning(image)
     transparent = read_transparent_colour(image)
-    frame_box = read_frame_box(image)
+    frame_box = read_frame_box(image) or read_canvas_box(image, stream)
+    channels = read_channels(image, stream)
+    white = find_white(channels) if channels and white else white
+    palette = read_low_palette(image)
     # Before anything else touches the image, and never again if it fails: Pillow
     # (13.0) silently returns blank pixels at the second try.
     with close_if_failed(image):
         image.load()
+    if mode in {"1", "L"} and file_format in {"GIF", "BMP"} and are_of_colours(notes):
+        image, mode = image.convert("RGB"), "RGB"  # a palette of grays
     if frame_box is not None:
         image = clear_outside(image, frame_box)
+    if channels and not white:
+        image = mend_channels(image, channels)
+    if palette is not None:
+        image = image.copy()
+        image.putpalette(palette)
     image, margins = orient(image, margins, read_orientation(image))
     if transparent is not None:
         image = image.copy()
@@ -311,9 +311,9 @@ def _draft(image, notes, draft):
     return (0, 0, image.width - width, image.height - height)
 
 
-def check_n_pixels(n_pixels, limit):
-    """Refuse an image of more than `limit` pixels."""
-    if n_pixels > limit:
+def check_n_pixels(n_pixels, max_pixels):
+    """Refuse an image of more than `max_pixels` pixels."""
+    if n_pixels > max_pixels:
         raise UnreadableImage(
-            f"it has {n_pixels} pixels, more than max_pixels={limit} allows"
+            f"it has {n_pixels} pixels, more than max_pixels={max_pixels} allows"
         )

@@ -30,6 +30,10 @@ _COLOUR_SCALES = {
 }
 
 
+# TIFF 6.0, section 5: all reds, then all greens and all blues.
+_PALETTE = 320
+
+
 def read_transparent_colour(pil_image):
     """Read which colour an opened PNG file declares transparent, if Pillow errs there.
 
@@ -118,10 +122,34 @@ def read_tags(pil_image):
     return _read_attribute(pil_image, "tag_v2")
 
 
+def read_low_palette(pil_image):
+    """Return the palette of a TIFF file that gives colours in 8 bits instead of 16.
+
+    Cause: Pillow keeps the high bytes, so that all colours are black. libtiff takes a
+    palette without larger numbers than 255 for such a one. It can go when Pillow does.
+
+    Returns
+    -------
+    palette : bytes or None
+        Red, green and blue of each colour; None for other files.
+    """
+    if pil_image.format != "TIFF" or pil_image.mode not in {"P", "PA"}:
+        return None
+    colours = (read_tags(pil_image) or {}).get(_PALETTE)
+    if not colours or max(colours) > 255:
+        return None
+    n_colours = len(colours) // 3
+    triples = zip(
+        *(colours[i * n_colours :][:n_colours] for i in range(3)), strict=True
+    )
+    return b"".join(map(bytes, triples))
+
+
 def find_stream(pil_image):
     """Return the stream from which a PIL image will be decoded, or None if it was.
 
-    An icon is decoded while it is opened: its stream is returned until it is closed.
+    An icon is decoded while it is opened, and a WEBP file knows its pixels only then:
+    their streams are returned until they are closed.
 
     Cause: a user's PIL image keeps its file in the undocumented ``image.fp`` alone,
     and damage of TIFF files is found in the file. It can go when the repairs of TIFF
@@ -129,7 +157,7 @@ def find_stream(pil_image):
     """
     if not isinstance(pil_image, ImageFile.ImageFile):
         return None
-    if pil_image.format == "ICO":
+    if pil_image.format in {"ICO", "WEBP"}:
         stream = getattr(pil_image, "fp", None)  # a pickle has lost it
         return None if stream is None or stream.closed else stream
     return (

@@ -1,7 +1,7 @@
 """Convert colours to sRGB where a file says that they are others.
 
-Profiles are read and applied by littleCMS, through Pillow; of what PNG and HEIC files
-say without a profile, a profile is written here.
+Profiles are read and applied by littleCMS, through Pillow; of what files say without a
+profile, a profile is written here.
 """
 
 import functools
@@ -37,6 +37,9 @@ _CURVES = {
     **{4: (2.2,), 5: (2.8,), 8: (1.0,), 13: _SRGB_CURVE},
 }
 _SRGB_TRANSFER = 13
+# Those of cameras, and none given (2).
+_CAMERA_TRANSFERS = {1, 2, 6, 14, 15}
+_WIDE_PRIMARIES = {9, 11, 12}
 _HIGH_DYNAMIC_RANGE = {16: "PQ (SMPTE ST 2084)", 18: "HLG (ARIB STD-B67)"}
 
 # PNG specification (third edition), section 11.3.2.2: what stands for sRGB.
@@ -67,7 +70,7 @@ class ColourNotes(NamedTuple):
         Primaries, transfer function and whether all values are used (1) or those of
         video, as ITU-T H.273 counts them.
     gamma : int or None
-        The exponent of a PNG file, times 100,000.
+        The exponent of encoding, times 100,000.
     primaries : tuple of eight float or None
         x and y of red, green, blue and white.
     """
@@ -78,14 +81,25 @@ class ColourNotes(NamedTuple):
     primaries: tuple | None = None
 
 
+# Adobe RGB (1998), section 4.3: primaries, and the exponent 563 / 256.
+ADOBE_RGB = ColourNotes(
+    gamma=round(100_000 * 256 / 563),
+    primaries=(0.64, 0.33, 0.21, 0.71, 0.15, 0.06, *_D65),
+)
+
+
 def make_video_code(primaries, transfer):
     """Make a code of the numbers in a HEIC or AVIF file, or None.
 
     Decoders have converted YCbCr to all values of RGB, whatever the range was. Programs
-    write the number of BT.709, a camera's curve, also for what is meant for screens.
+    write the curves of cameras, such as BT.709, also for what is meant for screens: as
+    in Chrome, sRGB's is taken for them, and of their primaries those that are wider.
     """
-    is_meant = transfer == _SRGB_TRANSFER or transfer in _HIGH_DYNAMIC_RANGE
-    return (primaries, transfer, 1) if is_meant else None
+    if transfer in _CAMERA_TRANSFERS:
+        is_wide = primaries in _WIDE_PRIMARIES
+        return (primaries, _SRGB_TRANSFER, 1) if is_wide else None
+    is_known = transfer in _CURVES or transfer in _HIGH_DYNAMIC_RANGE
+    return (primaries, transfer, 1) if is_known else None
 
 
 def find_transform(notes, mode):

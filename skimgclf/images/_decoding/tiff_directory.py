@@ -21,7 +21,7 @@ PIXEL_TAGS = {
 }
 
 # The tags whose values are kept.
-_READ_TAGS = {*PIXEL_TAGS, Tag.NewSubfileType}
+_READ_TAGS = {*PIXEL_TAGS, Tag.NewSubfileType, Tag.JpegIFOffset, Tag.JpegIFByteCount}
 
 # TIFF 6.0, section 2: bytes of one value of each field type; 13 to 18 are BigTIFF's.
 _TYPE_SIZES = dict(
@@ -69,12 +69,30 @@ class Directory(NamedTuple):
         """Return the first value of a tag."""
         return (self.values.get(tag) or (default,))[0]
 
-    def find_bytes(self, tag, content):
-        """Return a value of several bytes out of the file's content, or None."""
+    @property
+    def parts(self):
+        """Start and number of bytes of each strip or tile."""
+        places, sizes = self.part_tags
+        starts, n_bytes = self.values.get(places, ()), self.values.get(sizes, ())
+        return list(zip(starts, n_bytes, strict=False))
+
+    @property
+    def part_tags(self):
+        """The tags of the places and of the sizes of strips or tiles."""
+        is_tiled = Tag.TileOffsets in self.values
+        return (
+            (Tag.TileOffsets, Tag.TileByteCounts)
+            if is_tiled
+            else (Tag.StripOffsets, Tag.StripByteCounts)
+        )
+
+    def find_bytes(self, tag, stream):
+        """Read a value of several bytes from the file; None if it isn't there."""
         if tag not in self.places:
             return None
         offset, n_bytes = self.places[tag]
-        return content[offset : offset + n_bytes]
+        stream.seek(offset)
+        return stream.read(n_bytes)
 
 
 def read_directory(file, page=0):

@@ -62,13 +62,12 @@ def needs_planes(directory):
     return True
 
 
-def read_planes(content, directory):
+def read_planes(stream, directory):
     """Read the samples of a file for which `needs_planes` is true.
 
     Parameters
     ----------
-    content : bytes
-        The file.
+    stream : binary file
     directory : Directory
 
     Returns
@@ -77,7 +76,6 @@ def read_planes(content, directory):
         As stored, not turned; float32 in [0, 1] for 16 bits, but for CMYK with a
         profile, of which 8 are kept.
     """
-    n_samples = directory.get(Tag.SamplesPerPixel, 1)
     if not set(directory.values.get(Tag.SampleFormat, ())) <= _UNSIGNED:
         raise UnreadableImage(SIGNED)
     if directory.get(Tag.FillOrder, 1) != 1:
@@ -90,44 +88,35 @@ def read_planes(content, directory):
             "it is a TIFF file of a compression that isn't read for its kind of "
             "samples: save it uncompressed, or with LZW or Deflate"
         )
-    _refuse_missing_parts(directory.values, len(content))
-    if directory.get(Tag.PlanarConfiguration) == 2:
-        planes = [
-            _read_plane(content, directory, number) for number in range(n_samples)
-        ]
-        samples = np.stack(planes, axis=2)
-    else:
-        samples = _read_rows(content, directory)
-    return _choose_channels(samples, directory)
+    _refuse_missing_parts(directory, stream.seek(0, io.SEEK_END))
+    is_planar = directory.get(Tag.PlanarConfiguration) == 2
+    read = _read_planes if is_planar else _read_rows
+    return _choose_channels(read(stream, directory), directory)
 
 
-def _refuse_missing_parts(values, length):
+def _refuse_missing_parts(directory, length):
     """Refuse strips outside of the file, which Pillow would look for in our copy."""
-    places, sizes = (
-        (Tag.TileOffsets, Tag.TileByteCounts)
-        if Tag.TileOffsets in values
-        else (Tag.StripOffsets, Tag.StripByteCounts)
-    )
-    parts = list(zip(values.get(places, ()), values.get(sizes, ()), strict=False))
+    parts = directory.parts
     if not parts or any(start + size > length for start, size in parts):
         raise damaged("its strips lead out of the file")
 
 
-def _read_plane(content, directory, number):
-    """Read one plane as a gray image: its own part of the strips or tiles."""
-    values = directory.values
-    places, sizes = (
-        (Tag.TileOffsets, Tag.TileByteCounts)
-        if Tag.TileOffsets in values
-        else (Tag.StripOffsets, Tag.StripByteCounts)
-    )
-    n_parts = len(values[places]) // directory.get(Tag.SamplesPerPixel)
-    own = slice(number * n_parts, (number + 1) * n_parts)
-    parts = {places: values[places][own], sizes: values[sizes][own]}
-    return _decode_gray(content, directory, parts)
+def _read_planes(stream, directory):
+    """Read each plane as a gray image: its own part of the strips or tiles."""
+    n_samples, parts = directory.get(Tag.SamplesPerPixel, 1), directory.parts
+    n_parts, samples = len(parts) // n_samples, None
+    if n_parts == 0:
+        raise damaged("it has fewer strips than planes")
+    for number in range(n_samples):
+        own = parts[number * n_parts : (number + 1) * n_parts]
+        plane = _decode_gray(stream, directory, own, {})
+        if samples is None:
+            samples = np.empty((*plane.shape, n_samples), dtype=plane.dtype)
+        samples[:, :, number] = plane
+    return samples
 
 
-def _read_rows(content, directory):
+def _read_rows(stream, directory):
     """Read samples that stand side by side as a gray image that is as much wider."""
     values, n_samples = directory.values, directory.get(Tag.SamplesPerPixel, 1)
     wider = {
@@ -135,7 +124,8 @@ def _read_rows(content, directory):
         for tag in (Tag.ImageWidth, Tag.TileWidth)
         if tag in values
     }
-    gray = _decode_gray(content, directory, {**wider, Tag.Predictor: (1,)})
+    changes = {**wider, Tag.Predictor: (1,)}
+    gray = _decode_gray(stream, directory, directory.parts, changes)
     samples = gray.reshape(len(gray), -1, n_samples)
     predictor = directory.get(Tag.Predictor, 1)
     if predictor == 2:
@@ -158,16 +148,22 @@ _KEPT = (
     Tag.ImageWidth,
     Tag.ImageLength,
     Tag.Compression,
-    Tag.StripOffsets,
     Tag.RowsPerStrip,
-    Tag.StripByteCounts,
     Tag.Predictor,
+    Tag.TileWidth,
+    Tag.TileLength,
 )
-_KEPT += (Tag.TileWidth, Tag.TileLength, Tag.TileOffsets, Tag.TileByteCounts)
+
+# Bytes in front of the strips of a copy: byte order, version, place of the directory.
+_START = 8
 
 
-def _decode_gray(content, directory, changes):
-    """Decode strips or tiles of a file with Pillow, by a directory that says gray."""
+def _decode_gray(stream, directory, parts, changes):
+    """Decode some strips or tiles with Pillow, by a directory that says gray."""
+    first, last = min(parts)[0], max(sum(part) for part in parts)
+    stream.seek(first)
+    content = stream.read(last - first)
+    end = _START + len(content)
     values = {tag: directory.values[tag] for tag in _KEPT if tag in directory.values}
     values |= {
         Tag.BitsPerSample: directory.values[Tag.BitsPerSample][:1],
@@ -175,6 +171,9 @@ def _decode_gray(content, directory, changes):
         Tag.SamplesPerPixel: (1,),
     }
     values |= changes
+    places, sizes = directory.part_tags
+    values[places] = tuple(_START + start - first for start, _ in parts)
+    values[sizes] = tuple(size for _, size in parts)
     entries, longer = [], b""
     n_bytes = 2 + 12 * len(values) + 4
     order = directory.order
@@ -183,15 +182,15 @@ def _decode_gray(content, directory, changes):
         packed = struct.pack(f"{order}{len(values[tag])}{code}", *values[tag])
         value = packed.ljust(4, b"\0")
         if len(packed) > 4:
-            place = len(content) + n_bytes + len(longer)
+            place = end + n_bytes + len(longer)
             value, longer = struct.pack(f"{order}I", place), longer + packed
         entries.append(struct.pack(f"{order}HHI", tag, kind, len(values[tag])) + value)
-    start = (b"II*\0" if order == "<" else b"MM\0*") + struct.pack(
-        f"{order}I", len(content)
-    )
+    start = b"II*\0" if order == "<" else b"MM\0*"
+    start += struct.pack(f"{order}I", end)
     count = struct.pack(f"{order}H", len(entries))
-    parts = [start, content[8:], count, *entries, b"\0\0\0\0", longer]
-    image = Image.open(io.BytesIO(b"".join(parts)), formats=["TIFF"])
+    file = io.BytesIO(b"".join([start, content, count, *entries, b"\0\0\0\0", longer]))
+    del content  # several copies of a large file would stay in memory
+    image = Image.open(file, formats=["TIFF"])
     n_pixels, _ = count_stored_pixels(image)
     if n_pixels < image.width * image.height:
         raise damaged("its strips hold only a part of the image")
@@ -228,7 +227,7 @@ def _choose_channels(samples, directory):
         elif is_associated:
             mode = mode.replace("A", "a")
         return Image.frombytes(mode, channels.shape[1::-1], channels.tobytes())
-    floats = channels.astype(np.float32) / 65535
+    floats = np.divide(channels, np.float32(65535))
     if photometric == _SEPARATED:
         floats = (1 - floats[:, :, :3]) * (1 - floats[:, :, 3:])
     return straighten_alpha(floats, is_associated)

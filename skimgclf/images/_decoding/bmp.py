@@ -1,0 +1,36 @@
+"""Refuse BMP files whose palette Pillow (13.0) takes for another number of bits."""
+
+import struct
+
+from skimgclf.images._decoding.reasons import UnreadableImage
+
+_BITS = {"1": 1, "L": 8}
+
+
+def refuse_misread_palette(image, stream):
+    """Refuse a BMP file of 4 or 8 bits that Pillow reads as 1 or 8 bits.
+
+    It does so where the palette is black and white alone, or the darkest grays.
+
+    Parameters
+    ----------
+    image : PIL.Image.Image
+        As opened.
+    stream : binary file or None
+        Its file; None if it isn't there any more. The position is kept.
+    """
+    if image.format != "BMP" or image.mode not in _BITS or stream is None:
+        return
+    position = stream.tell()
+    # [MS-WMF], sections 2.2.2.2 and 2.2.2.3: sides have two or four bytes.
+    stream.seek(14)
+    header = stream.read(16)
+    stream.seek(position)
+    is_short = header.startswith(struct.pack("<I", 12))
+    (bits,) = struct.unpack_from("<H", header, 10 if is_short else 14)
+    if bits != _BITS[image.mode]:
+        raise UnreadableImage(
+            f"it is a BMP file of {bits} bits whose palette is "
+            f"{'black and white' if image.mode == '1' else 'gray'} alone, which Pillow "
+            "mixes up: save it as PNG"
+        )

@@ -1,0 +1,171 @@
+"""Find what a file says of its colours, where Pillow (13.0) doesn't tell."""
+
+import io
+import struct
+
+from PIL import ExifTags
+
+from skimgclf.images._decoding.boxes import find_box, list_boxes, list_main_properties
+from skimgclf.images._decoding.profile import ADOBE_RGB, ColourNotes, make_video_code
+from skimgclf.images._decoding.reasons import UnreadableImage, read_brands
+
+# ISO/IEC 15444-2, table M.25: the spaces that can be read, CMYK, black and white, sRGB,
+# gray and sYCC, and the names of others.
+_JPEG_2000_SPACES = {12, 15, 16, 17, 18}
+_JPEG_2000_NAMES = {
+    0: "black and white with 0 as white",
+    **{1: "YCbCr (1)", 3: "YCbCr (2)", 4: "YCbCr (3)", 9: "PhotoYCC", 11: "CMY"},
+    **{13: "YCCK", 14: "CIELab", 19: "CIEJab", 20: "e-sRGB", 21: "ROMM-RGB"},
+    **{22: "YPbPr of 60 Hz", 23: "YPbPr of 50 Hz", 24: "e-sYCC"},
+}
+
+_GIF_PROFILE = b"ICCRGBG1"
+
+
+def read_notes(image, stream):
+    """Read what an opened image that isn't PNG says of its colours.
+
+    Parameters
+    ----------
+    image : PIL.Image.Image
+        As opened.
+    stream : binary file or None
+        Its file; None if it isn't there any more. The position is kept.
+
+    Returns
+    -------
+    notes : ColourNotes or None
+    """
+    profile = image.info.get("icc_profile")
+    if isinstance(profile, bytes):
+        return ColourNotes(profile)
+    if image.format in {"JPEG", "MPO"}:
+        return ADOBE_RGB if _is_adobe_rgb(image) else None
+    if stream is None or image.format not in _READERS:
+        return None
+    position = stream.tell()
+    try:
+        return _READERS[image.format](stream)
+    except (IndexError, struct.error):
+        return None  # damaged; whether its pixels can be read is found by others
+    finally:
+        stream.seek(position)
+
+
+def are_of_colours(notes):
+    """Tell whether notes are on red, green and blue: Pillow may have found grays."""
+    if notes is None:
+        return False
+    return notes.profile is None or notes.profile[16:20] == b"RGB "
+
+
+def _is_adobe_rgb(image):
+    """Tell whether a camera's file is in Adobe RGB, of which it writes no profile.
+
+    DCF 2.0 (JEITA CP-3461), section 5.2: the index of interoperability says so.
+    """
+    # Most files don't have it, and the directories of EXIF take time to read.
+    if b"R03\0" not in image.info.get("exif", b""):
+        return False
+    try:
+        interoperability = image.getexif().get_ifd(ExifTags.IFD.Interop)
+        return interoperability.get(ExifTags.Interop.InteropIndex) == "R03"
+    except Exception:
+        return False  # a broken EXIF block must not lose the pixels
+
+
+def _read_avif(stream):
+    # ISO/IEC 14496-12, section 12.1.5: the box "colr" of type "nclx".
+    stream.seek(0)
+    properties = None
+    if read_brands(stream.read(64))[:1] != ["avis"]:
+        properties = list_main_properties(stream)
+    if properties is None:
+        # The colours of a sequence are those of its first track.
+        _, _, code = (find_box(stream, b"moov") or b"").partition(b"colrnclx")
+        properties = [(b"colr", b"nclx" + code)] if code else []
+    for name, content in properties:
+        if name == b"colr" and content.startswith(b"nclx"):
+            code = make_video_code(*struct.unpack_from(">2H", content, 4))
+            return ColourNotes(code=code)
+    return None
+
+
+def _read_jpeg_2000(stream):
+    # ISO/IEC 15444-1, section I.5.3.3: method, precedence and approximation come
+    # first. Readers ignore all boxes "colr" but the first.
+    for name, content in list_boxes(find_box(stream, b"jp2h") or b""):
+        if name != b"colr":
+            continue
+        method = content[0]
+        if method in {2, 3}:
+            return ColourNotes(content[3:])
+        (space,) = struct.unpack_from(">I", content, 3)
+        if method == 1 and space not in _JPEG_2000_SPACES:
+            name = _JPEG_2000_NAMES.get(space, f"space number {space}")
+            raise UnreadableImage(
+                f"it is a JPEG 2000 file whose colours are {name}, which isn't read: "
+                "convert it to sRGB"
+            )
+        return None
+    return None
+
+
+def _read_gif(stream):
+    """Read the profile of a GIF file: "ICC Profiles in GIF", of ICC.1, annex B.5."""
+    stream.seek(0)
+    flags = stream.read(13)[10]
+    if flags & 128:  # a palette
+        stream.seek(3 << 1 + (flags & 7), io.SEEK_CUR)
+    while stream.read(1) == b"!":
+        stream.read(1)
+        blocks = []
+        while (size := stream.read(1)) > b"\0":
+            blocks.append(stream.read(size[0]))
+        if blocks and blocks[0].startswith(_GIF_PROFILE):
+            return ColourNotes(b"".join(blocks[1:]))
+    return None
+
+
+def _read_bmp(stream):
+    """Read the profile or the primaries behind a header of version 4 or 5."""
+    stream.seek(14)
+    header = stream.read(124)
+    n_header = int.from_bytes(header[:4], "little")
+    kind = header[56:60][::-1]  # of [MS-WMF], section 2.1.1.14
+    if n_header >= 124 and kind == b"MBED":
+        place, n_bytes = struct.unpack_from("<2I", header, 112)
+        # Some programs count from the start of the file, not of the header.
+        for start in [14 + place, place]:
+            stream.seek(start)
+            profile = stream.read(n_bytes)
+            if profile[36:40] == b"acsp":
+                return ColourNotes(profile)
+    if n_header >= 108 and kind == bytes(4):
+        return _read_calibration(header)
+    return None
+
+
+def _read_calibration(header):
+    ends = struct.unpack_from("<9i", header, 60)
+    gammas = {each / 65536 for each in struct.unpack_from("<3I", header, 96)}
+    sums = [sum(ends[start : start + 3]) for start in (0, 3, 6)]
+    gamma = gammas.pop()
+    if min(sums) <= 0 or gammas or not 0.25 <= gamma <= 4:
+        return None  # many programs leave these fields empty
+    # The white is that of sRGB, as in Chrome and Firefox. Some programs write the
+    # exponent of encoding, which is below 1.
+    x_and_y = [ends[3 * i + j] / sums[i] for i in range(3) for j in range(2)]
+    gamma = round(100_000 * min(gamma, 1 / gamma))
+    return ColourNotes(gamma=gamma, primaries=(*x_and_y, *ADOBE_RGB.primaries[6:]))
+
+
+_READERS = {
+    "AVIF": _read_avif,
+    "JPEG2000": _read_jpeg_2000,
+    "GIF": _read_gif,
+    "BMP": _read_bmp,
+}
+
+# The formats of which the file is needed.
+NOTED_FORMATS = frozenset(_READERS)

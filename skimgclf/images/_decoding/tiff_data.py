@@ -1,0 +1,152 @@
+"""Check the compressed data in the strips and tiles of TIFF files.
+
+Of data that end too early, libtiff makes gray (JPEG) or white (fax), it skips checksums
+(Deflate), and Pillow (13.0) drops its warnings.
+"""
+
+import io
+import zlib
+
+from PIL import Image, UnidentifiedImageError
+from PIL.ExifTags import Base as Tag
+
+from skimgclf.images._decoding.jpeg import JPEG_START, read_jpeg
+from skimgclf.images._decoding.reasons import UnreadableImage
+from skimgclf.images._decoding.tiff_directory import damaged
+
+# TIFF 6.0, section 11 and 22, and Adobe Photoshop TIFF Technical Notes, section "DCT".
+_GROUP_4, _OLD_JPEG, _JPEG = 4, 6, 7
+_DEFLATE = {8, 32946}
+
+# Bytes that are unpacked at a time.
+_STEP = 2**18
+
+_JPEG_END = b"\xff\xd9"
+
+# ITU-T T.6, section 2.4.1: no codes but these, at the end, have many zeros in a row.
+_END_OF_BLOCK, _N_BITS_OF_END = 0x001001, 24
+_ZEROS = bytes(3)
+
+# The bits of each byte in reverse order.
+_REVERSED = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
+
+
+def check_data(stream, directory):
+    """Refuse a TIFF file of which a strip or tile lacks data.
+
+    Parameters
+    ----------
+    stream : binary file
+        Its position is kept.
+    directory : Directory
+    """
+    check = _CHECKS.get(directory.get(Tag.Compression))
+    if check is None:
+        return
+    position = stream.tell()
+    check(stream, directory)
+    stream.seek(position)
+
+
+def _read_parts(stream, directory):
+    # Some programs write equal tiles once; others in the same place are damage, and
+    # might be more than memory holds.
+    parts = dict.fromkeys(directory.parts)
+    if sum(n_bytes for _, n_bytes in parts) > stream.seek(0, io.SEEK_END):
+        raise damaged("its strips overlap, or lead out of the file")
+    for start, n_bytes in parts:
+        stream.seek(start)
+        yield stream.read(n_bytes)
+
+
+def _check_jpegs(stream, directory):
+    """Check each part, a JPEG file whose tables may stand in the directory."""
+    tables = directory.find_bytes(Tag.JPEGTables, stream) or b""
+    tables = tables[2:-2]  # without the markers of start and end
+    for content in _read_parts(stream, directory):
+        if not content.startswith(JPEG_START):
+            raise _damaged("JPEG", "they have no start marker")
+        _check_jpeg(content[:2] + tables + content[2:])
+
+
+def _check_old_jpeg(stream, directory):
+    """Check the one JPEG file of old files, if they hold it whole."""
+    start, n_bytes = directory.get(Tag.JpegIFOffset), directory.get(Tag.JpegIFByteCount)
+    if start is None or n_bytes is None:
+        return
+    ends = [sum(part) for part in directory.parts]
+    stream.seek(start)
+    content = stream.read(max([start + n_bytes, *ends]) - start)
+    if not content.startswith(JPEG_START):
+        return
+    # Some programs leave the end marker out.
+    if _JPEG_END not in content[-64:] and not content.endswith(_ZEROS):
+        content += _JPEG_END
+    _check_jpeg(content)
+
+
+def _check_jpeg(content):
+    try:
+        stream = read_jpeg(io.BytesIO(content))
+    except UnreadableImage as error:
+        raise _damaged("JPEG", str(error)) from error
+    try:
+        image = Image.open(stream, formats=["JPEG"])
+    except (UnidentifiedImageError, OSError):
+        return  # of a kind that Pillow reads in TIFF files alone
+    # The data are unpacked whole, and few pixels are made of them.
+    image.draft("L", (1, 1))
+    try:
+        image.load()
+    except OSError as error:
+        raise _damaged("JPEG", "they end too early") from error
+
+
+def _check_faxes(stream, directory):
+    is_reversed = directory.get(Tag.FillOrder) == 2
+    for content in _read_parts(stream, directory):
+        if is_reversed:
+            content = content.translate(_REVERSED)
+        data = content.rstrip(b"\0")
+        # Zeros behind the end are padding.
+        is_ended = len(content) - len(data) < len(_ZEROS) or _is_end(data[-4:])
+        if _ZEROS in data or not is_ended:
+            raise _damaged("fax", "there are zeros in place of them")
+
+
+def _is_end(last):
+    """Tell whether the last bytes of data are the code of an end, before zeros."""
+    bits = int.from_bytes(last, "big")
+    bits //= bits & -bits or 1  # up to the last one
+    return bits % 2**_N_BITS_OF_END == _END_OF_BLOCK
+
+
+def _check_deflated(stream, directory):
+    """Unpack each part, whose last bytes are a checksum (RFC 1950)."""
+    # No part needs more bytes than the image or a tile, of samples of up to 32 bits.
+    n_pixels = directory.get(Tag.ImageWidth, 0) * directory.get(Tag.ImageLength, 0)
+    tile = directory.get(Tag.TileWidth, 0) * directory.get(Tag.TileLength, 0)
+    n_bytes = 4 * directory.get(Tag.SamplesPerPixel, 1) * max(n_pixels, tile)
+    for content in _read_parts(stream, directory):
+        unpacker, n_left = zlib.decompressobj(), n_bytes
+        try:
+            while content and n_left > 0:
+                n_left -= len(unpacker.decompress(content, _STEP)) or n_left
+                content = unpacker.unconsumed_tail
+        except zlib.error as error:
+            raise _damaged("Deflate", str(error)) from error
+
+
+_CHECKS = {
+    **dict.fromkeys(_DEFLATE, _check_deflated),
+    _GROUP_4: _check_faxes,
+    _OLD_JPEG: _check_old_jpeg,
+    _JPEG: _check_jpegs,
+}
+
+
+def _damaged(kind, what):
+    return UnreadableImage(
+        f"the {kind} data in one of its strips or tiles are damaged or cut short: "
+        f"{what}"
+    )
