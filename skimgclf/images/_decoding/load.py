@@ -311,9 +311,9 @@ def _draft(image, notes, draft):
     return (0, 0, image.width - width, image.height - height)
 
 
-def check_n_pixels(n_pixels, max_pixels):
-    """Refuse an image of more than `max_pixels` pixels."""
-    if n_pixels > max_pixels:
+def check_n_pixels(n_pixels, limit):
+    """Refuse an image of more than `limit` pixels."""
+    if n_pixels > limit:
         raise UnreadableImage(
-            f"it has {n_pixels} pixels, more than max_pixels={max_pixels} allows"
+            f"it has {n_pixels} pixels, more than max_pixels={limit} allows"
         )

@@ -36,72 +36,72 @@ _CHECKED = {"TIFF", "PNG", "JPEG", "MPO"}
 _lock = threading.Lock()
 
 
-def load_pil_image(image, max_pixels):
-    """Load a PIL image that the user gave."""
+def load_pil_image(pil_image, limit):
+    """Load a PIL image that the user gave, of at most `limit` pixels."""
     # One lock for all: a lazily opened image that stands in two cells can't be loaded
     # by two threads at once.
-    with _lock, isolated(max_pixels):
-        check_n_pixels(image.width * image.height, max_pixels)
-        icon = _find_icon(image, max_pixels) if image.format == "ICO" else None
+    with _lock, isolated(limit):
+        check_n_pixels(pil_image.width * pil_image.height, limit)
+        icon = _find_icon(pil_image, limit) if pil_image.format == "ICO" else None
         if icon is None:
-            return _load_unwrapped(image, max_pixels)
-    return load_stream(icon, max_pixels)
+            return _load_unwrapped(pil_image, limit)
+    return load_stream(icon, limit)
 
 
-def _load_unwrapped(image, max_pixels):
-    has_file = image.format in _CHECKED | NOTED_FORMATS | {"WEBP"}
-    stream = find_stream(image) if has_file else None
-    notes = read_notes(image, stream)
-    if read_canvas_box(image, stream):
+def _load_unwrapped(pil_image, limit):
+    has_file = pil_image.format in _CHECKED | NOTED_FORMATS | {"WEBP"}
+    stream = find_stream(pil_image) if has_file else None
+    notes = read_notes(pil_image, stream)
+    if read_canvas_box(pil_image, stream):
         # Once it is decoded, nothing tells its frame any more: a copy is.
         stream.seek(0)
-        image = Image.open(stream, formats=["WEBP"])
-    if stream is None or image.format not in _CHECKED:
-        return load_opened(image, notes, stream)
-    is_first = image.tell() == 0  # a pickle, which has no stream, can't tell
-    if image.format == "TIFF":
-        directory = read_directory(stream, image.tell())
+        pil_image = Image.open(stream, formats=["WEBP"])
+    if stream is None or pil_image.format not in _CHECKED:
+        return load_opened(pil_image, notes, stream)
+    is_first = pil_image.tell() == 0  # a pickle, which has no stream, can't tell
+    if pil_image.format == "TIFF":
+        directory = read_directory(stream, pil_image.tell())
         refuse_kind(directory)
         if needs_planes(directory):
-            return load_planes(stream, directory, max_pixels)
-        check_directory(image, directory)
+            return load_planes(stream, directory, limit)
+        check_directory(pil_image, directory)
         check_data(stream, directory)
-    if image.format == "MPO" and not is_first:
-        stream = cut_out_frame(image, stream)
-        image = Image.open(stream, formats=["JPEG"])
-        notes = read_notes(image, None)
+    if pil_image.format == "MPO" and not is_first:
+        stream = cut_out_frame(pil_image, stream)
+        pil_image = Image.open(stream, formats=["JPEG"])
+        notes = read_notes(pil_image, None)
     png = read_png(stream)
     if png is None:
-        with decoding_from(read_jpeg(stream), image):
-            return load_opened(image, notes, stream)
+        with decoding_from(read_jpeg(stream), pil_image):
+            return load_opened(pil_image, notes, stream)
     if has_deep_colours(png):
         if is_first:
-            return load_deep_png(image, png)
+            return load_deep_png(pil_image, png)
         if png.transparent:
             raise UnreadableImage(
                 "it is a later frame of a PNG animation with a transparent colour of "
                 "16 bits, which Pillow mixes up: save the frame as a file of its own"
             )
     png.unpack_rows()
-    return load_opened(image, png.notes, stream)
+    return load_opened(pil_image, png.notes, stream)
 
 
-def _find_icon(image, max_pixels):
+def _find_icon(pil_image, limit):
     """Return the PNG file within an opened icon, or None.
 
     Pillow (13.0) forgets what such a file says of its colours and its transparency. An
     icon that the user has changed since has only its own pixels.
     """
-    stream = find_stream(image)
-    icon = None if stream is None else unwrap_icon(stream, image.size)[0]
+    stream = find_stream(pil_image)
+    icon = None if stream is None else unwrap_icon(stream, pil_image.size)[0]
     png = None if icon is None or icon is stream else read_png(icon)
     if png is None:
         return None
-    check_n_pixels(png.n_pixels, max_pixels)
+    check_n_pixels(png.n_pixels, limit)
     png.unpack_rows()
     stored = Image.open(png.stream, formats=["PNG"])
-    is_same = (stored.mode, stored.size) == (image.mode, image.size)
-    return icon if is_same and stored.tobytes() == image.tobytes() else None
+    is_same = (stored.mode, stored.size) == (pil_image.mode, pil_image.size)
+    return icon if is_same and stored.tobytes() == pil_image.tobytes() else None
 
 
 def _renew_lock():
