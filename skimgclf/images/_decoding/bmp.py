@@ -7,30 +7,30 @@ from skimgclf.images._decoding.reasons import UnreadableImage
 _BITS = {"1": 1, "L": 8}
 
 
-def refuse_misread_palette(image, stream):
+def refuse_misread_palette(pil_image, file):
     """Refuse a BMP file of 4 or 8 bits that Pillow reads as 1 or 8 bits.
 
     It does so where the palette is black and white alone, or the darkest grays.
 
     Parameters
     ----------
-    image : PIL.Image.Image
+    pil_image : PIL.Image.Image
         As opened.
-    stream : binary file or None
+    file : binary file or None
         Its file; None if it isn't there any more. The position is kept.
     """
-    if image.format != "BMP" or image.mode not in _BITS or stream is None:
+    if pil_image.format != "BMP" or pil_image.mode not in _BITS or file is None:
         return
-    position = stream.tell()
+    position = file.tell()
     # [MS-WMF], sections 2.2.2.2 and 2.2.2.3: sides have two or four bytes.
-    stream.seek(14)
-    header = stream.read(16)
-    stream.seek(position)
+    file.seek(14)
+    header = file.read(16)
+    file.seek(position)
     is_short = header.startswith(struct.pack("<I", 12))
     (bits,) = struct.unpack_from("<H", header, 10 if is_short else 14)
-    if bits != _BITS[image.mode]:
+    if bits != _BITS[pil_image.mode]:
+        colours = "black and white" if pil_image.mode == "1" else "gray"
         raise UnreadableImage(
-            f"it is a BMP file of {bits} bits whose palette is "
-            f"{'black and white' if image.mode == '1' else 'gray'} alone, which Pillow "
-            "mixes up: save it as PNG"
+            f"it is a BMP file of {bits} bits whose palette is {colours} alone, which "
+            "Pillow mixes up: save it as PNG"
         )

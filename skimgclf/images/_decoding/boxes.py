@@ -6,17 +6,17 @@ Each begins with its length and its name (ISO/IEC 14496-12, section 4.2; ISO/IEC
 
 import io
 
-# Bounds for damaged files: boxes at the top of a file, and bytes read of one.
+# Bounds for damaged files: boxes at the top of a stream, and bytes read of one.
 _MOST_BOXES = 1000
 _MOST_BYTES = 2**22
 
 
-def find_box(file, name, n_bytes=_MOST_BYTES):
-    """Return the content of the first box of a name at the top of a file, or None.
+def find_box(stream, name, n_bytes=_MOST_BYTES):
+    """Return the content of the first box of a name at the top of a stream, or None.
 
     Parameters
     ----------
-    file : binary file
+    stream : binary file
     name : bytes
     n_bytes : int, default=4 MiB
         The most bytes to read.
@@ -25,19 +25,19 @@ def find_box(file, name, n_bytes=_MOST_BYTES):
     -------
     content : bytes or None
     """
-    file.seek(0)
+    stream.seek(0)
     for _ in range(_MOST_BOXES):
-        header = file.read(8)
+        header = stream.read(8)
         if len(header) < 8:
             return None
         length = int.from_bytes(header[:4], "big")
         if length == 1:
-            length = int.from_bytes(file.read(8), "big") - 8
+            length = int.from_bytes(stream.read(8), "big") - 8
         if header[4:] == name:
-            return file.read(max(0, min(length - 8, n_bytes) if length else n_bytes))
+            return stream.read(max(0, min(length - 8, n_bytes) if length else n_bytes))
         if length < 8:  # the last box, up to the end of the file
             return None
-        file.seek(length - 8, io.SEEK_CUR)
+        stream.seek(length - 8, io.SEEK_CUR)
     return None
 
 
@@ -58,21 +58,21 @@ def list_boxes(content):
     return boxes
 
 
-def list_main_properties(file):
-    """List the properties of the main image of an AVIF file.
+def list_main_properties(stream):
+    """List the properties of the main image of an AVIF stream.
 
     Those of thumbnails and of transparency stand in the same list, in any order.
 
     Parameters
     ----------
-    file : binary file
+    stream : binary file
 
     Returns
     -------
     properties : list of (bytes, bytes) or None
         Name and content of each; None if the file doesn't name its main image.
     """
-    meta = find_box(file, b"meta")
+    meta = find_box(stream, b"meta")
     if meta is None:
         return None
     parts = dict(list_boxes(meta[4:]))

@@ -33,14 +33,14 @@ class Channels(NamedTuple):
     meanings: list
 
 
-def read_channels(image, stream):
+def read_channels(pil_image, file):
     """Read what a JPEG 2000 file says of its channels.
 
     Parameters
     ----------
-    image : PIL.Image.Image
+    pil_image : PIL.Image.Image
         As opened.
-    stream : binary file or None
+    file : binary file or None
         Its file; None if it isn't there any more. The position is kept.
 
     Returns
@@ -48,12 +48,12 @@ def read_channels(image, stream):
     channels : Channels or None
         None for other files.
     """
-    if image.format != "JPEG2000" or stream is None:
+    if pil_image.format != "JPEG2000" or file is None:
         return None
-    position = stream.tell()
-    code = find_box(stream, b"jp2c", 2**16) or b""
-    header = dict(list_boxes(find_box(stream, b"jp2h") or b""))
-    stream.seek(position)
+    position = file.tell()
+    code = find_box(file, b"jp2c", 2**16) or b""
+    header = dict(list_boxes(find_box(file, b"jp2h") or b""))
+    file.seek(position)
     if not code.startswith(_CODE_START) or len(code) < 42:
         return None
     _refuse_mixed_palette(header.get(b"cmap", b""))
@@ -87,34 +87,34 @@ def find_white(channels):
     return (2**depth - 1) << (16 - depth) if depth <= 16 else 65535
 
 
-def mend_channels(image, channels):
+def mend_channels(pil_image, channels):
     """Mend a decoded image of 8 bits.
 
     Parameters
     ----------
-    image : PIL.Image.Image
+    pil_image : PIL.Image.Image
     channels : Channels
 
     Returns
     -------
-    image : PIL.Image.Image
+    pil_image : PIL.Image.Image
     """
     if set(channels.depths) != {8}:
-        image = mend_levels(image, channels.depths)
-    if image.mode not in {"LA", "RGB", "RGBA"}:
-        return image
-    return choose_channels(image, channels.meanings)
+        pil_image = mend_levels(pil_image, channels.depths)
+    if pil_image.mode not in {"LA", "RGB", "RGBA"}:
+        return pil_image
+    return choose_channels(pil_image, channels.meanings)
 
 
-def mend_levels(image, depths):
+def mend_levels(pil_image, depths):
     """Scale an image from channels of other depths than 8 bits."""
-    if len(image.getbands()) != len(depths) or image.mode in {"P", "PA"}:
+    if len(pil_image.getbands()) != len(depths) or pil_image.mode in {"P", "PA"}:
         raise UnreadableImage(
             "it is a JPEG 2000 file with a palette, or with channels that aren't used, "
             f"of {max(depths)} bits: convert it to PNG"
         )
     tables = []
-    for depth, band in zip(depths, image.split(), strict=True):
+    for depth, band in zip(depths, pil_image.split(), strict=True):
         if depth > 8 and band.getextrema()[0] == 0:
             raise UnreadableImage(
                 f"it is a JPEG 2000 file with {depth} bits a channel, of which Pillow "
@@ -122,20 +122,20 @@ def mend_levels(image, depths):
             )
         white = (2**depth - 1) << (8 - depth) if depth < 8 else 255
         tables += [min(255, round(level * 255 / white)) for level in range(256)]
-    return image.point(tables)
+    return pil_image.point(tables)
 
 
-def choose_channels(image, meanings):
+def choose_channels(pil_image, meanings):
     """Keep a last channel that is transparency alone, and refuse another order."""
-    has_more = image.mode in {"LA", "RGBA"}
+    has_more = pil_image.mode in {"LA", "RGBA"}
     if not meanings:
         if has_more:
             raise UnreadableImage(
-                f"it is a JPEG 2000 file of {len(image.getbands())} channels that "
+                f"it is a JPEG 2000 file of {len(pil_image.getbands())} channels that "
                 "doesn't say whether the last one is transparency: save it as gray or "
                 "RGB, or with a definition of channels (cdef)"
             )
-        return image
+        return pil_image
     colours = meanings[:-1] if has_more else meanings
     # Gray may be associated with the whole image (0).
     if any(
@@ -148,8 +148,8 @@ def choose_channels(image, meanings):
         )
     kind = meanings[-1][0] if has_more else _COLOUR
     if kind == _PREMULTIPLIED_OPACITY:
-        mode = image.mode.replace("A", "a")
-        return Image.frombytes(mode, image.size, image.tobytes())
+        mode = pil_image.mode.replace("A", "a")
+        return Image.frombytes(mode, pil_image.size, pil_image.tobytes())
     if has_more and kind != _OPACITY:
-        return Image.merge(image.mode[:-1], image.split()[:-1])
-    return image
+        return Image.merge(pil_image.mode[:-1], pil_image.split()[:-1])
+    return pil_image

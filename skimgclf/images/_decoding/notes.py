@@ -22,34 +22,34 @@ _JPEG_2000_NAMES = {
 _GIF_PROFILE = b"ICCRGBG1"
 
 
-def read_notes(image, stream):
+def read_notes(pil_image, file):
     """Read what an opened image that isn't PNG says of its colours.
 
     Parameters
     ----------
-    image : PIL.Image.Image
+    pil_image : PIL.Image.Image
         As opened.
-    stream : binary file or None
+    file : binary file or None
         Its file; None if it isn't there any more. The position is kept.
 
     Returns
     -------
     notes : ColourNotes or None
     """
-    profile = image.info.get("icc_profile")
+    profile = pil_image.info.get("icc_profile")
     if isinstance(profile, bytes):
         return ColourNotes(profile)
-    if image.format in {"JPEG", "MPO"}:
-        return ADOBE_RGB if _is_adobe_rgb(image) else None
-    if stream is None or image.format not in _READERS:
+    if pil_image.format in {"JPEG", "MPO"}:
+        return ADOBE_RGB if _is_adobe_rgb(pil_image) else None
+    if file is None or pil_image.format not in _READERS:
         return None
-    position = stream.tell()
+    position = file.tell()
     try:
-        return _READERS[image.format](stream)
+        return _READERS[pil_image.format](file)
     except (IndexError, struct.error):
         return None  # damaged; whether its pixels can be read is found by others
     finally:
-        stream.seek(position)
+        file.seek(position)
 
 
 def are_of_colours(notes):
@@ -59,30 +59,30 @@ def are_of_colours(notes):
     return notes.profile is None or notes.profile[16:20] == b"RGB "
 
 
-def _is_adobe_rgb(image):
+def _is_adobe_rgb(pil_image):
     """Tell whether a camera's file is in Adobe RGB, of which it writes no profile.
 
     DCF 2.0 (JEITA CP-3461), section 5.2: the index of interoperability says so.
     """
     # Most files don't have it, and the directories of EXIF take time to read.
-    if b"R03\0" not in image.info.get("exif", b""):
+    if b"R03\0" not in pil_image.info.get("exif", b""):
         return False
     try:
-        interoperability = image.getexif().get_ifd(ExifTags.IFD.Interop)
+        interoperability = pil_image.getexif().get_ifd(ExifTags.IFD.Interop)
         return interoperability.get(ExifTags.Interop.InteropIndex) == "R03"
     except Exception:
         return False  # a broken EXIF block must not lose the pixels
 
 
-def _read_avif(stream):
+def _read_avif(file):
     # ISO/IEC 14496-12, section 12.1.5: the box "colr" of type "nclx".
-    stream.seek(0)
+    file.seek(0)
     properties = None
-    if read_brands(stream.read(64))[:1] != ["avis"]:
-        properties = list_main_properties(stream)
+    if read_brands(file.read(64))[:1] != ["avis"]:
+        properties = list_main_properties(file)
     if properties is None:
         # The colours of a sequence are those of its first track.
-        _, _, code = (find_box(stream, b"moov") or b"").partition(b"colrnclx")
+        _, _, code = (find_box(file, b"moov") or b"").partition(b"colrnclx")
         properties = [(b"colr", b"nclx" + code)] if code else []
     for name, content in properties:
         if name == b"colr" and content.startswith(b"nclx"):
@@ -91,10 +91,10 @@ def _read_avif(stream):
     return None
 
 
-def _read_jpeg_2000(stream):
+def _read_jpeg_2000(file):
     # ISO/IEC 15444-1, section I.5.3.3: method, precedence and approximation come
     # first. Readers ignore all boxes "colr" but the first.
-    for name, content in list_boxes(find_box(stream, b"jp2h") or b""):
+    for name, content in list_boxes(find_box(file, b"jp2h") or b""):
         if name != b"colr":
             continue
         method = content[0]
@@ -111,34 +111,34 @@ def _read_jpeg_2000(stream):
     return None
 
 
-def _read_gif(stream):
+def _read_gif(file):
     """Read the profile of a GIF file: "ICC Profiles in GIF", of ICC.1, annex B.5."""
-    stream.seek(0)
-    flags = stream.read(13)[10]
+    file.seek(0)
+    flags = file.read(13)[10]
     if flags & 128:  # a palette
-        stream.seek(3 << 1 + (flags & 7), io.SEEK_CUR)
-    while stream.read(1) == b"!":
-        stream.read(1)
+        file.seek(3 << 1 + (flags & 7), io.SEEK_CUR)
+    while file.read(1) == b"!":
+        file.read(1)
         blocks = []
-        while (size := stream.read(1)) > b"\0":
-            blocks.append(stream.read(size[0]))
+        while (size := file.read(1)) > b"\0":
+            blocks.append(file.read(size[0]))
         if blocks and blocks[0].startswith(_GIF_PROFILE):
             return ColourNotes(b"".join(blocks[1:]))
     return None
 
 
-def _read_bmp(stream):
+def _read_bmp(file):
     """Read the profile or the primaries behind a header of version 4 or 5."""
-    stream.seek(14)
-    header = stream.read(124)
+    file.seek(14)
+    header = file.read(124)
     n_header = int.from_bytes(header[:4], "little")
     kind = header[56:60][::-1]  # of [MS-WMF], section 2.1.1.14
     if n_header >= 124 and kind == b"MBED":
         place, n_bytes = struct.unpack_from("<2I", header, 112)
         # Some programs count from the start of the file, not of the header.
         for start in [14 + place, place]:
-            stream.seek(start)
-            profile = stream.read(n_bytes)
+            file.seek(start)
+            profile = file.read(n_bytes)
             if profile[36:40] == b"acsp":
                 return ColourNotes(profile)
     if n_header >= 108 and kind == bytes(4):

@@ -31,52 +31,52 @@ _ZEROS = bytes(3)
 _REVERSED = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
 
 
-def check_data(stream, directory):
+def check_data(file, directory):
     """Refuse a TIFF file of which a strip or tile lacks data.
 
     Parameters
     ----------
-    stream : binary file
+    file : binary file
         Its position is kept.
     directory : Directory
     """
     check = _CHECKS.get(directory.get(Tag.Compression))
     if check is None:
         return
-    position = stream.tell()
-    check(stream, directory)
-    stream.seek(position)
+    position = file.tell()
+    check(file, directory)
+    file.seek(position)
 
 
-def _read_parts(stream, directory):
+def _read_parts(file, directory):
     # Some programs write equal tiles once; others in the same place are damage, and
     # might be more than memory holds.
     parts = dict.fromkeys(directory.parts)
-    if sum(n_bytes for _, n_bytes in parts) > stream.seek(0, io.SEEK_END):
+    if sum(n_bytes for _, n_bytes in parts) > file.seek(0, io.SEEK_END):
         raise damaged("its strips overlap, or lead out of the file")
     for start, n_bytes in parts:
-        stream.seek(start)
-        yield stream.read(n_bytes)
+        file.seek(start)
+        yield file.read(n_bytes)
 
 
-def _check_jpegs(stream, directory):
+def _check_jpegs(file, directory):
     """Check each part, a JPEG file whose tables may stand in the directory."""
-    tables = directory.find_bytes(Tag.JPEGTables, stream) or b""
+    tables = directory.find_bytes(Tag.JPEGTables, file) or b""
     tables = tables[2:-2]  # without the markers of start and end
-    for content in _read_parts(stream, directory):
+    for content in _read_parts(file, directory):
         if not content.startswith(JPEG_START):
             raise _damaged("JPEG", "they have no start marker")
         _check_jpeg(content[:2] + tables + content[2:])
 
 
-def _check_old_jpeg(stream, directory):
+def _check_old_jpeg(file, directory):
     """Check the one JPEG file of old files, if they hold it whole."""
     start, n_bytes = directory.get(Tag.JpegIFOffset), directory.get(Tag.JpegIFByteCount)
     if start is None or n_bytes is None:
         return
     ends = [sum(part) for part in directory.parts]
-    stream.seek(start)
-    content = stream.read(max([start + n_bytes, *ends]) - start)
+    file.seek(start)
+    content = file.read(max([start + n_bytes, *ends]) - start)
     if not content.startswith(JPEG_START):
         return
     # Some programs leave the end marker out.
@@ -87,11 +87,11 @@ def _check_old_jpeg(stream, directory):
 
 def _check_jpeg(content):
     try:
-        stream = read_jpeg(io.BytesIO(content))
+        file = read_jpeg(io.BytesIO(content))
     except UnreadableImage as error:
         raise _damaged("JPEG", str(error)) from error
     try:
-        image = Image.open(stream, formats=["JPEG"])
+        image = Image.open(file, formats=["JPEG"])
     except (UnidentifiedImageError, OSError):
         return  # of a kind that Pillow reads in TIFF files alone
     # The data are unpacked whole, and few pixels are made of them.
@@ -102,9 +102,9 @@ def _check_jpeg(content):
         raise _damaged("JPEG", "they end too early") from error
 
 
-def _check_faxes(stream, directory):
+def _check_faxes(file, directory):
     is_reversed = directory.get(Tag.FillOrder) == 2
-    for content in _read_parts(stream, directory):
+    for content in _read_parts(file, directory):
         if is_reversed:
             content = content.translate(_REVERSED)
         data = content.rstrip(b"\0")
@@ -121,13 +121,13 @@ def _is_end(last):
     return bits % 2**_N_BITS_OF_END == _END_OF_BLOCK
 
 
-def _check_deflated(stream, directory):
+def _check_deflated(file, directory):
     """Unpack each part, whose last bytes are a checksum (RFC 1950)."""
     # No part needs more bytes than the image or a tile, of samples of up to 32 bits.
     n_pixels = directory.get(Tag.ImageWidth, 0) * directory.get(Tag.ImageLength, 0)
     tile = directory.get(Tag.TileWidth, 0) * directory.get(Tag.TileLength, 0)
     n_bytes = 4 * directory.get(Tag.SamplesPerPixel, 1) * max(n_pixels, tile)
-    for content in _read_parts(stream, directory):
+    for content in _read_parts(file, directory):
         unpacker, n_left = zlib.decompressobj(), n_bytes
         try:
             while content and n_left > 0:

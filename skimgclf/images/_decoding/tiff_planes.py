@@ -62,12 +62,12 @@ def needs_planes(directory):
     return True
 
 
-def read_planes(stream, directory):
+def read_planes(file, directory):
     """Read the samples of a file for which `needs_planes` is true.
 
     Parameters
     ----------
-    stream : binary file
+    file : binary file
     directory : Directory
 
     Returns
@@ -88,10 +88,10 @@ def read_planes(stream, directory):
             "it is a TIFF file of a compression that isn't read for its kind of "
             "samples: save it uncompressed, or with LZW or Deflate"
         )
-    _refuse_missing_parts(directory, stream.seek(0, io.SEEK_END))
+    _refuse_missing_parts(directory, file.seek(0, io.SEEK_END))
     is_planar = directory.get(Tag.PlanarConfiguration) == 2
     read = _read_planes if is_planar else _read_rows
-    return _choose_channels(read(stream, directory), directory)
+    return _choose_channels(read(file, directory), directory)
 
 
 def _refuse_missing_parts(directory, length):
@@ -101,7 +101,7 @@ def _refuse_missing_parts(directory, length):
         raise damaged("its strips lead out of the file")
 
 
-def _read_planes(stream, directory):
+def _read_planes(file, directory):
     """Read each plane as a gray image: its own part of the strips or tiles."""
     n_samples, parts = directory.get(Tag.SamplesPerPixel, 1), directory.parts
     n_parts, samples = len(parts) // n_samples, None
@@ -109,14 +109,14 @@ def _read_planes(stream, directory):
         raise damaged("it has fewer strips than planes")
     for number in range(n_samples):
         own = parts[number * n_parts : (number + 1) * n_parts]
-        plane = _decode_gray(stream, directory, own, {})
+        plane = _decode_gray(file, directory, own, {})
         if samples is None:
             samples = np.empty((*plane.shape, n_samples), dtype=plane.dtype)
         samples[:, :, number] = plane
     return samples
 
 
-def _read_rows(stream, directory):
+def _read_rows(file, directory):
     """Read samples that stand side by side as a gray image that is as much wider."""
     values, n_samples = directory.values, directory.get(Tag.SamplesPerPixel, 1)
     wider = {
@@ -125,7 +125,7 @@ def _read_rows(stream, directory):
         if tag in values
     }
     changes = {**wider, Tag.Predictor: (1,)}
-    gray = _decode_gray(stream, directory, directory.parts, changes)
+    gray = _decode_gray(file, directory, directory.parts, changes)
     samples = gray.reshape(len(gray), -1, n_samples)
     predictor = directory.get(Tag.Predictor, 1)
     if predictor == 2:
@@ -158,11 +158,11 @@ _KEPT = (
 _START = 8
 
 
-def _decode_gray(stream, directory, parts, changes):
+def _decode_gray(file, directory, parts, changes):
     """Decode some strips or tiles with Pillow, by a directory that says gray."""
     first, last = min(parts)[0], max(sum(part) for part in parts)
-    stream.seek(first)
-    content = stream.read(last - first)
+    file.seek(first)
+    content = file.read(last - first)
     end = _START + len(content)
     values = {tag: directory.values[tag] for tag in _KEPT if tag in directory.values}
     values |= {

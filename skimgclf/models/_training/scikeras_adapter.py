@@ -123,18 +123,7 @@ def train_network(blueprint, plan, batches, validation_batches=None, *, seed):
         trainer.fit(batches, None, validation_data=validation_batches)
         refuse_divergence(trainer.model_)
         forget_kernels(rarely=trainer.is_shared)
-        if trainer.is_kept:
-            holder = _hold_copy(trainer.model_, blueprint, plan.settings)
-        else:
-            holder = NetworkHolder(trainer.model_)
-    return holder, _history_of(trainer)
-
-
-def _hold_copy(network, blueprint, settings):
-    optimizer = network.optimizer
-    parts = pack_network(network, blueprint, optimizer)
-    optimizer = copy_without_schedule(optimizer)
-    return NetworkHolder(packed=PackedNetwork(*parts, blueprint, optimizer, settings))
+        return trainer.hold_network(), _history_of(trainer)
 
 
 def resume_training(
@@ -251,6 +240,19 @@ class _Trainer(KerasClassifier):
         if self.blueprint is None or not set(map(type, self.callbacks)) <= _HARMLESS:
             return None
         return describe_program(self.model_, self.blueprint)
+
+    def hold_network(self):
+        """Hold the trained network, or a copy of one that stands in for others."""
+        network = self.model_
+        if not self.is_kept:
+            return NetworkHolder(network)
+        description, arrays = pack_network(network, self.blueprint, network.optimizer)
+        optimizer = copy_without_schedule(network.optimizer)
+        return NetworkHolder(
+            packed=PackedNetwork(
+                description, arrays, self.blueprint, optimizer, self.settings
+            )
+        )
 
     def resume(self, network, *, keep_optimizer):
         """Go on with a network, as `initialize` starts with a new one."""
