@@ -6,13 +6,13 @@ Each begins with its length and its name (ISO/IEC 14496-12, section 4.2; ISO/IEC
 
 import io
 
-# Bounds for damaged files: boxes at the top of a stream, and bytes read of one.
+# Bounds for damaged files: boxes at the top of a file, and bytes read of one.
 _MOST_BOXES = 1000
 _MOST_BYTES = 2**22
 
 
 def find_box(stream, name, n_bytes=_MOST_BYTES):
-    """Return the content of the first box of a name at the top of a stream, or None.
+    """Return the content of the first box of a name at the top of a file, or None.
 
     Parameters
     ----------
@@ -59,7 +59,7 @@ def list_boxes(content):
 
 
 def list_main_properties(stream):
-    """List the properties of the main image of an AVIF stream.
+    """List the properties of the main image of an AVIF file.
 
     Those of thumbnails and of transparency stand in the same list, in any order.
 
