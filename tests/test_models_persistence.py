@@ -127,6 +127,15 @@ def test_the_optimizer_is_kept_with_warm_start_only(digits, architecture):
     assert 3 * n_bytes < len(pickle.dumps(fitted)) < 3 * n_bytes + around
 
 
+def test_the_optimizer_of_a_network_that_was_not_built_yet_is_kept_alike(digits):
+    fitted = KerasImageClassifier(hidden_layer_sizes=(2000,), epochs=1).fit(*digits)
+    n_bytes = 4 * sum(weights.size for weights in fitted._training.holder.list_weights())
+    assert n_bytes < len(pickle.dumps(fitted)) < n_bytes + 4000
+    fitted.set_params(warm_start=True)
+    assert 3 * n_bytes < len(pickle.dumps(fitted)) < 3 * n_bytes + 4000
+    assert fitted._training.holder.packed is not None
+
+
 @pytest.mark.parametrize("fitted", ["dense"], indirect=True)
 def test_a_pickle_under_another_float_type_predicts_the_same(fitted, digits):
     expected, packed = fitted.predict_proba(digits[0]), pickle.dumps(fitted)

@@ -282,6 +282,29 @@ def test_few_programs_are_kept_and_nothing_of_a_fit(digits):
     assert network() is None
 
 
+def test_each_fit_builds_one_network(digits, monkeypatch):
+    built, build = [], scikeras_adapter.build_network
+
+    def note(**blueprint):
+        built.append(blueprint)
+        return build(**blueprint)
+
+    monkeypatch.setattr(scikeras_adapter, "build_network", note)
+    for n_fits in (1, 2):
+        quick().fit(*digits).predict(digits[0])
+        assert len(built) == n_fits
+
+
+def test_a_kept_network_is_not_the_users(digits):
+    first = quick().fit(*digits)
+    (kept,) = shared_programs._stand_ins.values()
+    assert first.model_ is not kept
+    expected = first.predict_proba(digits[0])
+    quick(random_state=1).fit(*digits)
+    np.testing.assert_array_equal(first.predict_proba(digits[0]), expected)
+    np.testing.assert_allclose(first.model_(digits[0]), expected, atol=1e-6)
+
+
 def test_large_networks_are_not_kept(digits, monkeypatch):
     monkeypatch.setattr(shared_programs, "_N_PARAMETERS", 100)
     quick().fit(*digits)
