@@ -128,8 +128,8 @@ def test_the_optimizer_is_kept_with_warm_start_only(digits, architecture):
 
 
 def test_the_optimizer_of_a_network_that_was_not_built_yet_is_kept_alike(digits):
-    fitted = KerasImageClassifier(hidden_layer_sizes=(2000,), epochs=1).fit(*digits)
-    n_bytes = 4 * sum(weights.size for weights in fitted._training.holder.list_weights())
+    fitted = KerasImageClassifier(hidden_layer_sizes=(400,), epochs=1).fit(*digits)
+    n_bytes = 4 * sum(each.size for each in fitted._training.holder.list_weights())
     assert n_bytes < len(pickle.dumps(fitted)) < n_bytes + 4000
     fitted.set_params(warm_start=True)
     assert 3 * n_bytes < len(pickle.dumps(fitted)) < 3 * n_bytes + 4000

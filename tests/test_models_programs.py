@@ -1,5 +1,7 @@
 """Fits that share a traced program: the same numbers as from one of their own."""
 
+import concurrent.futures
+import copy
 import gc
 import threading
 import weakref
@@ -10,6 +12,7 @@ import pytest
 from sklearn.base import clone
 
 from skimgclf import KerasImageClassifier
+from skimgclf.models import _state
 from skimgclf.models._training import scikeras_adapter, shared_programs
 from skimgclf.models._training.schedule import list_variables
 
@@ -289,7 +292,8 @@ def test_each_fit_builds_one_network(digits, monkeypatch):
         built.append(blueprint)
         return build(**blueprint)
 
-    monkeypatch.setattr(scikeras_adapter, "build_network", note)
+    for module in (scikeras_adapter, _state):
+        monkeypatch.setattr(module, "build_network", note)
     for n_fits in (1, 2):
         quick().fit(*digits).predict(digits[0])
         assert len(built) == n_fits
@@ -303,6 +307,39 @@ def test_a_kept_network_is_not_the_users(digits):
     quick(random_state=1).fit(*digits)
     np.testing.assert_array_equal(first.predict_proba(digits[0]), expected)
     np.testing.assert_allclose(first.model_(digits[0]), expected, atol=1e-6)
+
+
+def test_a_network_is_built_once_whatever_uses_it_first(digits):
+    fitted = quick(warm_start=True).fit(*digits)
+    with concurrent.futures.ThreadPoolExecutor() as pool:
+        networks = list(pool.map(lambda _: fitted.model_, range(4)))
+    assert all(network is networks[0] for network in networks)
+
+
+def test_shallow_copies_of_a_fit_train_apart(digits):
+    fitted = quick(warm_start=True).fit(*digits)
+    copied = copy.copy(fitted)
+    expected = clone(fitted).fit(*digits).fit(*digits)
+    for each in (fitted, copied):
+        assert_equal_fits(each.fit(*digits), expected)
+
+
+def test_a_kept_network_counts_as_trained(digits):
+    first = quick().fit(*digits)
+
+    def build(image_shape):
+        network = first.model_
+        return keras.Model(network.inputs, network.layers[-2].output)
+
+    with pytest.raises(ValueError, match="weights that an earlier fit has trained"):
+        quick(architecture=build).fit(*digits)
+
+
+@pytest.mark.parametrize("n_fits", [1, 2])
+def test_a_network_keeps_the_loss_of_its_fit(digits, n_fits):
+    for _ in range(n_fits):
+        fitted = quick(label_smoothing=0.1).fit(*digits)
+    assert fitted.model_.loss == "categorical_crossentropy"
 
 
 def test_large_networks_are_not_kept(digits, monkeypatch):

@@ -14,7 +14,7 @@ from skimgclf.models._grad_cam import make_grad_cam
 from skimgclf.models._predict import Predictor, average_flipped, predict_in_batches
 from skimgclf.models._state import needs_tensorflow, pack_state, unpack_state
 from skimgclf.models._training.optimizer_copy import pack_optimizer
-from skimgclf.models._training.rollback import adopt, detach, undone_on_failure
+from skimgclf.models._training.rollback import detach, undone_on_failure
 
 
 class KerasImageClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
@@ -346,12 +346,12 @@ default=None
 
         validation = (X_val, y_val, sample_weight_val)
         task = FitTask(self, X, y, sample_weight)
-        task.start(count_epochs(TABLE.read(self), vars(self).get("_training")))
-        reporter = EpochReporter(task)
-        with undone_on_failure(self, is_further=self.warm_start):
+        with undone_on_failure(self, is_further=self.warm_start) as adopt:
+            task.start(count_epochs(TABLE.read(self), vars(self).get("_training")))
+            reporter = EpochReporter(task)
             learner = detach(self)
             learner._fit(X, y, sample_weight, validation=validation, reporter=reporter)
-            adopt(self, learner)
+            adopt(learner)
             task.end()
         return self
 
@@ -380,10 +380,10 @@ default=None
         ValueError
             If a parameter or the data are invalid.
         """
-        with undone_on_failure(self, is_further=True):
+        with undone_on_failure(self, is_further=True) as adopt:
             learner = detach(self)
             learner._fit(X, y, sample_weight, classes=classes, is_partial=True)
-            adopt(self, learner)
+            adopt(learner)
         return self
 
     def predict(self, X):

@@ -36,7 +36,7 @@ from skimgclf.models._networks.pretrained import WEIGHTS, BackboneSource, load_b
 from skimgclf.models._predict import predict_in_batches
 from skimgclf.models._start import keras, tensorflow
 from skimgclf.models._state import PackedNetwork, pack_network
-from skimgclf.models._training.rollback import adopt, detach, undone_on_failure
+from skimgclf.models._training.rollback import detach, undone_on_failure
 
 TABLE = ParameterTable(
     "ImageEmbedder",
@@ -179,8 +179,8 @@ class ImageEmbedder(
         task.start(0)
         learner = detach(self)
         learner._fit(X)
-        with undone_on_failure(self):
-            adopt(self, learner)
+        with undone_on_failure(self) as adopt:
+            adopt(learner)
             task.end()
         return self
 
@@ -206,8 +206,8 @@ class ImageEmbedder(
         features = learner._embed(images, task)
         # scikit-learn keeps the state of its callbacks in attributes of the estimator.
         vars(learner).update({**vars(self), **vars(learner)})
-        with undone_on_failure(self):
-            adopt(self, learner)
+        with undone_on_failure(self) as adopt:
+            adopt(learner)
             task.end()
         return features
 

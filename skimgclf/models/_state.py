@@ -13,10 +13,15 @@ import numpy as np
 
 from skimgclf.models._dense import is_dense
 from skimgclf.models._networks.architectures import build_network
-from skimgclf.models._networks.kinds import Kind, kind_of
+from skimgclf.models._networks.kinds import is_rebuilt_by_name
 from skimgclf.models._start import keras
+from skimgclf.models._training.loss import HARD_LOSS
 from skimgclf.models._training.optimizer import compile_network, copy_without_schedule
-from skimgclf.models._training.optimizer_copy import pack_optimizer, unpack_optimizer
+from skimgclf.models._training.optimizer_copy import (
+    copy_optimizer,
+    pack_optimizer,
+    unpack_optimizer,
+)
 from skimgclf.models._training.schedule import list_variables
 from skimgclf.models._training.seeds import seeded
 from skimgclf.models._training.trained import NetworkHolder, Training
@@ -36,6 +41,8 @@ class PackedNetwork:
         A new one, like the optimizer that was packed but without a RateSchedule.
     settings : OptimizerSettings or None
         The settings that the optimizer was made from.
+    loss : str, default="sparse_categorical_crossentropy"
+        Keras' name of the loss to compile the network with.
     """
 
     description: dict
@@ -43,6 +50,7 @@ class PackedNetwork:
     blueprint: dict | None = None
     optimizer: object = None
     settings: object = None
+    loss: str = HARD_LOSS
 
     def __post_init__(self):
         saved_in = self.description.get("format")
@@ -78,7 +86,9 @@ class PackedNetwork:
         network : keras.Model
             Compiled if there is an optimizer.
         """
-        description, optimizer = self.description, self.optimizer
+        description = self.description
+        # One that serves this network only, however often it is built.
+        optimizer = self.optimizer and copy_optimizer(self.optimizer)
         with seeded(0):  # the weights drawn here are replaced
             if description["config"] is None:
                 network = _rebuild(description["dtype_policy"], self.blueprint)
@@ -86,7 +96,7 @@ class PackedNetwork:
                 network = keras.models.model_from_json(description["config"])
             self._assign("network", network.variables)
             if optimizer is not None:
-                compile_network(network, optimizer, self.settings)
+                compile_network(network, optimizer, self.settings, loss=self.loss)
                 self._assign("optimizer", list_variables(optimizer))
         return network
 
@@ -137,7 +147,7 @@ def pack_network(network, blueprint=None, optimizer=None):
     ValueError
         If Keras can't build the network again from its configuration.
     """
-    is_named = is_rebuilt_by_name(blueprint)
+    is_named = blueprint is not None and is_rebuilt_by_name(blueprint["architecture"])
     description = {
         "format": _FORMAT,
         "keras": keras.__version__,
@@ -164,6 +174,53 @@ def pack_network(network, blueprint=None, optimizer=None):
     return description, arrays
 
 
+def pack_compiled(network, blueprint, settings):
+    """Turn a network and what its optimizer has learnt into plain data and arrays.
+
+    Parameters
+    ----------
+    network : keras.Model
+        Trained; perhaps without an optimizer, as a network that was loaded.
+    blueprint : dict
+        The arguments of `build_network` that made it.
+    settings : OptimizerSettings
+        The settings that the optimizer was made from.
+
+    Returns
+    -------
+    packed : PackedNetwork
+    """
+    optimizer = getattr(network, "optimizer", None)
+    description, arrays = pack_network(network, blueprint, optimizer)
+    if optimizer is None:
+        return PackedNetwork(description, arrays, blueprint)
+    optimizer = copy_without_schedule(optimizer)
+    return PackedNetwork(
+        description, arrays, blueprint, optimizer, settings, network.loss
+    )
+
+
+def pack_training(training, *, with_optimizer):
+    """Turn the network of a training into plain data and arrays.
+
+    Parameters
+    ----------
+    training : Training
+        Its network may not have been built yet.
+    with_optimizer : bool
+        Whether to keep what the optimizer has learnt.
+
+    Returns
+    -------
+    packed : PackedNetwork
+    """
+    packed = training.holder.packed
+    if packed is None:
+        network, settings = training.network, training.settings
+        packed = pack_compiled(network, training.blueprint, settings)
+    return packed if with_optimizer else packed.without_optimizer()
+
+
 def pack_state(state, *, with_optimizer):
     """Turn the attributes of a classifier into ones that can be pickled.
 
@@ -184,26 +241,19 @@ def pack_state(state, *, with_optimizer):
     if "_training" not in state:
         return packed
     training = packed.pop("_training")
-    settings, before = training.settings, training.holder.packed
+    settings = training.settings
     # One object stays one, since a training goes on with the same optimizer only.
     is_same = settings.optimizer is state.get("optimizer")
     used = given if is_same else pack_optimizer(settings.optimizer)
-    if before is None:
-        network = training.network
-        optimizer = getattr(network, "optimizer", None) if with_optimizer else None
-        parts = pack_network(network, training.blueprint, optimizer)
-        optimizer = optimizer and copy_without_schedule(optimizer)
-    else:
-        before = before if with_optimizer else before.without_optimizer()
-        parts, optimizer = (before.description, before.arrays), before.optimizer
+    network = pack_training(training, with_optimizer=with_optimizer)
     packed["_packed"] = {
         "training": {
             **vars(training),
             "holder": None,
             "settings": dataclasses.replace(settings, optimizer=used),
         },
-        "network": parts,
-        "optimizer": pack_optimizer(optimizer),
+        "network": (network.description, network.arrays),
+        "optimizer": pack_optimizer(network.optimizer),
     }
     del packed["_predictor"]
     return packed
@@ -259,12 +309,6 @@ def needs_tensorflow(packed):
             return True
         optimizers += [training["settings"].optimizer, parts["optimizer"]]
     return not all(each is None or isinstance(each, str) for each in optimizers)
-
-
-def is_rebuilt_by_name(blueprint):
-    """Tell whether a blueprint is all that is needed to build a network again."""
-    named = Kind.BUILT_IN, Kind.NAMED_BACKBONE
-    return blueprint is not None and kind_of(blueprint["architecture"]) in named
 
 
 def _describe(network):

@@ -18,10 +18,10 @@ from skimgclf.models._classifier import KerasImageClassifier
 from skimgclf.models._dense import is_dense
 from skimgclf.models._networks.architectures import fill_in_sizes
 from skimgclf.models._networks.augmentation import plan_augmentation
-from skimgclf.models._networks.kinds import Kind, kind_of
+from skimgclf.models._networks.kinds import Kind, is_rebuilt_by_name, kind_of
 from skimgclf.models._networks.sizes import count_weights
-from skimgclf.models._state import PackedNetwork, is_rebuilt_by_name, pack_network
-from skimgclf.models._training.optimizer import OptimizerSettings, copy_without_schedule
+from skimgclf.models._state import PackedNetwork, pack_training
+from skimgclf.models._training.optimizer import OptimizerSettings
 from skimgclf.models._training.trained import NetworkHolder, Training
 from skimgclf.saving._keras_objects import build_object, describe_object
 from skimgclf.saving._learnt import check_classes, check_feature_names
@@ -118,15 +118,13 @@ def describe_classifier(classifier, *, include_optimizer=False):
             "set_params(callbacks=None), which changes nothing about what was learnt"
         )
         raise TABLE.error("callbacks", expected, parameters["callbacks"])
-    training, optimizer = classifier._training, None
-    if include_optimizer:
-        optimizer = getattr(training.network, "optimizer", None)
-        if optimizer is None:
-            raise ValueError(
-                "include_optimizer=True, but this classifier has no optimizer: it was "
-                "loaded from a file that holds none."
-            )
-    network, arrays = pack_network(training.network, training.blueprint, optimizer)
+    training = classifier._training
+    packed = pack_training(training, with_optimizer=include_optimizer)
+    if include_optimizer and packed.optimizer is None:
+        raise ValueError(
+            "include_optimizer=True, but this classifier has no optimizer: it was "
+            "loaded from a file that holds none."
+        )
     learnt = {
         "best_iter": training.best_iter,
         "blueprint": _describe_parameters(training.blueprint),
@@ -134,17 +132,16 @@ def describe_classifier(classifier, *, include_optimizer=False):
         "feature_names": vars(classifier).get("feature_names_in_"),
         "history": training.history,
         "image_shape": tuple(map(int, classifier.image_shape_)),
-        "network": network,
-        "network_optimizer": _describe_keras(
-            "optimizer", optimizer and copy_without_schedule(optimizer)
-        ),
+        "network": packed.description,
+        "network_optimizer": _describe_keras("optimizer", packed.optimizer),
         "order": training.order.bit_generator.state,
         "settings": {
             name: _describe_keras(name, value)
             for name, value in vars(training.settings).items()
         },
     }
-    return _describe_parameters({**parameters, "callbacks": None}), learnt, arrays
+    described = _describe_parameters({**parameters, "callbacks": None})
+    return described, learnt, packed.arrays
 
 
 def restore_classifier(parameters, learnt, arrays, *, trusted):
@@ -274,9 +271,10 @@ def _restore_network(learnt, blueprint, settings, arrays, trusted):
     check_keys("network", description, {"config", "dtype_policy", "format", "keras"})
     if description["dtype_policy"] not in _DTYPE_POLICIES:
         raise ValueError(f"unknown dtype policy {description['dtype_policy']!r}")
-    if is_rebuilt_by_name(blueprint) != (description["config"] is None):
+    is_named = is_rebuilt_by_name(blueprint["architecture"])
+    if is_named != (description["config"] is None):
         raise ValueError("the configuration of the network doesn't fit the blueprint")
-    if is_rebuilt_by_name(blueprint):
+    if is_named:
         _check_size(blueprint, arrays)
     elif not trusted:
         raise UntrustedNetworkError(repr(blueprint["architecture"]))

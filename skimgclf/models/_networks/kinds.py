@@ -65,3 +65,8 @@ def kind_of(architecture):
     is_class = isinstance(architecture, type)
     is_model = not is_class and isinstance(architecture, keras.Model)
     return Kind.MODEL if is_model else Kind.FUNCTION
+
+
+def is_rebuilt_by_name(architecture):
+    """Tell whether a network can be built again from the name of its architecture."""
+    return kind_of(architecture) in (Kind.BUILT_IN, Kind.NAMED_BACKBONE)

@@ -19,12 +19,6 @@ def detach(estimator):
     return learner
 
 
-def adopt(estimator, learner):
-    """Take over all attributes of the trained estimator."""
-    # In one step: another thread sees all old attributes or all new ones.
-    estimator.__dict__ = vars(learner)
-
-
 @contextlib.contextmanager
 def undone_on_failure(estimator, *, is_further=False):
     """Undo all changes of an estimator when the context fails or is interrupted.
@@ -35,11 +29,23 @@ def undone_on_failure(estimator, *, is_further=False):
     Parameters
     ----------
     estimator : KerasImageClassifier or ImageEmbedder
-        Takes over what was learnt in the context.
+        Learns something in the context.
     is_further : bool, default=False
         Whether the network that it has, if any, is trained further. Other threads
         predict with the network as it was, and wait with a further training.
+
+    Yields
+    ------
+    adopt : callable
+        Takes the trained estimator, of which the estimator takes over all attributes.
     """
+    adopted = []
+
+    def adopt(learner):
+        # In one step: another thread sees all old attributes or all new ones.
+        estimator.__dict__ = vars(learner)
+        adopted.append(vars(learner))
+
     with contextlib.ExitStack() as stack:
         if is_further:
             stack.enter_context(alone())
@@ -48,10 +54,12 @@ def undone_on_failure(estimator, *, is_further=False):
             stack.enter_context(before["_predictor"].held())
             stack.enter_context(_restored_on_failure(before["_training"].network))
         try:
-            yield
+            yield adopt
             hear_interrupt()
         except BaseException:
-            estimator.__dict__ = before
+            # Another thread may have fitted it meanwhile.
+            if adopted and vars(estimator) is adopted[0]:
+                estimator.__dict__ = before
             raise
 
 

@@ -35,7 +35,7 @@ from scikeras.wrappers import KerasClassifier
 from skimgclf.models._networks.architectures import build_network
 from skimgclf.models._repairs import forget_kernels, read_step, refuse_renamed
 from skimgclf.models._start import keras
-from skimgclf.models._state import PackedNetwork, pack_network
+from skimgclf.models._state import pack_compiled
 from skimgclf.models._training.callbacks import (
     EpochPrinter,
     EpochReporter,
@@ -48,7 +48,6 @@ from skimgclf.models._training.optimizer import (
     OptimizerSettings,
     as_float,
     compile_network,
-    copy_without_schedule,
 )
 from skimgclf.models._training.optimizer_copy import copy_optimizer
 from skimgclf.models._training.schedule import find_schedule
@@ -246,13 +245,8 @@ class _Trainer(KerasClassifier):
         network = self.model_
         if not self.is_kept:
             return NetworkHolder(network)
-        description, arrays = pack_network(network, self.blueprint, network.optimizer)
-        optimizer = copy_without_schedule(network.optimizer)
-        return NetworkHolder(
-            packed=PackedNetwork(
-                description, arrays, self.blueprint, optimizer, self.settings
-            )
-        )
+        packed = pack_compiled(network, self.blueprint, self.settings)
+        return NetworkHolder(packed=packed, on_build=_note_trained)
 
     def resume(self, network, *, keep_optimizer):
         """Go on with a network, as `initialize` starts with a new one."""
@@ -302,6 +296,10 @@ def refuse_trained_weights(network):
             "layers in each call, return keras.models.clone_model(...) of yours, or "
             "freeze what is shared with trainable=False."
         )
+    _note_trained(network)
+
+
+def _note_trained(network):
     for variable in network.trainable_variables:
         _trained[id(variable)] = variable
 

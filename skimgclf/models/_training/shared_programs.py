@@ -17,6 +17,7 @@ import json
 
 import numpy as np
 
+from skimgclf.models._networks.kinds import is_rebuilt_by_name
 from skimgclf.models._repairs import read_decayed, read_rate
 from skimgclf.models._start import keras, tensorflow
 from skimgclf.models._training.loss import HARD_LOSS
@@ -89,6 +90,8 @@ def describe_program(network, blueprint):
     rate = read_rate(optimizer)
     if (
         not (isinstance(rate, float) or find_schedule(optimizer))
+        # A file may be another network tomorrow, and a function another one each time.
+        or not is_rebuilt_by_name(blueprint["architecture"])
         or _draws_while_traced(blueprint)
         or network.count_params() > _N_PARAMETERS
         or tensorflow.distribute.has_strategy()

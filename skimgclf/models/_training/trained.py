@@ -1,12 +1,12 @@
 """Hold the result of a training."""
 
 import dataclasses
-import threading
 
 import numpy as np
 
 from skimgclf.models._fork_guard import use_tensorflow
 from skimgclf.models._training.optimizer import OptimizerSettings
+from skimgclf.models._training.seeds import alone
 
 
 class NetworkHolder:
@@ -18,6 +18,8 @@ class NetworkHolder:
         The network.
     packed : PackedNetwork, default=None
         In place of a network.
+    on_build : callable, default=None
+        Gets the network that is built from `packed`.
 
     Attributes
     ----------
@@ -25,20 +27,24 @@ class NetworkHolder:
         None as soon as the network is built, since it may be trained further then.
     """
 
-    def __init__(self, network=None, *, packed=None):
-        self._network, self.packed = network, packed
-        self._lock = threading.Lock()
+    def __init__(self, network=None, *, packed=None, on_build=None):
+        self._network, self.packed, self._on_build = network, packed, on_build
 
     @property
     def network(self):
         """The network, built at first use."""
-        packed = self.packed
-        if packed is not None:
-            network = packed.unpack()
-            with self._lock:  # of two threads that build it, one is first
-                if self.packed is not None:
-                    self._network, self.packed = network, None
+        if self.packed is not None:
+            with alone():  # of two threads that need it, one builds it
+                self._build()
         return self._network
+
+    def _build(self):
+        if self.packed is None:
+            return
+        self._network = self.packed.unpack()
+        if self._on_build is not None:
+            self._on_build(self._network)
+        self.packed = None
 
     @property
     def dtype_policy(self):
