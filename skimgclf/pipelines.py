@@ -99,7 +99,8 @@ def make_image_pipeline(
     image_size : tuple of two int, default=None
         Height and width that images are resized to, in pixels. None for (28, 28) with
         "textbook" and "digits", (64, 64) with "photos" and (224, 224) with
-        "few_photos".
+        "few_photos", which recognizes less in smaller images, also where yours are
+        smaller.
     cache : str or os.PathLike, default=None
         A directory on a local disk in which decoded images are kept, and the features
         of "few_photos".
