@@ -364,10 +364,11 @@ def test_boxes_of_damaged_files_end():
 # JPEG
 
 
-def make_interoperability(index):
+def make_interoperability(index, colour_space=65535):
     exif = Image.Exif()
-    exif[ExifTags.Base.ColorSpace] = 65535
-    exif.get_ifd(ExifTags.IFD.Exif)[ExifTags.IFD.Interop] = {1: index}
+    directory = exif.get_ifd(ExifTags.IFD.Exif)
+    directory[ExifTags.Base.ColorSpace] = colour_space
+    directory[ExifTags.IFD.Interop] = {1: index}
     return exif
 
 
@@ -383,6 +384,14 @@ def test_cameras_adobe_rgb_without_a_profile_is_honoured(index, image_format):
     gray = read_image(content, image_size=(2, 2))
     expected = (IN_ADOBE if index == "R03" else STORED) @ [0.299, 0.587, 0.114]
     assert gray == pytest.approx(expected, abs=0.008)
+
+
+@pytest.mark.parametrize("image_format", ["JPEG", "MPO"])
+def test_srgb_in_exif_counts_more_than_cameras_adobe_rgb(image_format):
+    """Programs that convert a photo to sRGB may keep the index of its camera."""
+    image = Image.new("RGB", (40, 40), COLOUR)
+    options = {"quality": 100, "exif": make_interoperability("R03", 1)}
+    check_colour(encode(image, image_format, **options), STORED, abs=0.008)
 
 
 def test_cameras_profile_counts_more_than_exif():

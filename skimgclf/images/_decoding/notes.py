@@ -19,6 +19,9 @@ _JPEG_2000_NAMES = {
     **{22: "YPbPr of 60 Hz", 23: "YPbPr of 50 Hz", 24: "e-sYCC"},
 }
 
+# Exif 2.32, tag ColorSpace.
+_SRGB = 1
+
 _GIF_PROFILE = b"ICCRGBG1"
 
 
@@ -68,7 +71,11 @@ def _is_adobe_rgb(pil_image):
     if b"R03\0" not in pil_image.info.get("exif", b""):
         return False
     try:
-        interoperability = pil_image.getexif().get_ifd(ExifTags.IFD.Interop)
+        exif = pil_image.getexif()
+        # Programs that convert photos to sRGB mostly leave the index as it was.
+        if exif.get_ifd(ExifTags.IFD.Exif).get(ExifTags.Base.ColorSpace) == _SRGB:
+            return False
+        interoperability = exif.get_ifd(ExifTags.IFD.Interop)
         return interoperability.get(ExifTags.Interop.InteropIndex) == "R03"
     except Exception:
         return False  # a broken EXIF block must not lose the pixels

@@ -23,6 +23,9 @@ _STEP = 2**18
 
 _JPEG_END = b"\xff\xd9"
 
+# Some programs fill JPEG files up to whole blocks, of up to 32 pixels a side.
+_FEW_PIXELS = 64 * 64
+
 # ITU-T T.6, section 2.4.1: no codes but these, at the end, have many zeros in a row.
 _END_OF_BLOCK, _N_BITS_OF_END = 0x001001, 24
 _ZEROS = bytes(3)
@@ -44,8 +47,10 @@ def check_data(file, directory):
     if check is None:
         return
     position = file.tell()
-    check(file, directory)
-    file.seek(position)
+    try:
+        check(file, directory)
+    finally:
+        file.seek(position)
 
 
 def _read_parts(file, directory):
@@ -66,7 +71,7 @@ def _check_jpegs(file, directory):
     for content in _read_parts(file, directory):
         if not content.startswith(JPEG_START):
             raise _damaged("JPEG", "they have no start marker")
-        _check_jpeg(content[:2] + tables + content[2:])
+        _check_jpeg(content[:2] + tables + content[2:], _bound_pixels(directory))
 
 
 def _check_old_jpeg(file, directory):
@@ -82,10 +87,17 @@ def _check_old_jpeg(file, directory):
     # Some programs leave the end marker out.
     if _JPEG_END not in content[-64:] and not content.endswith(_ZEROS):
         content += _JPEG_END
-    _check_jpeg(content)
+    _check_jpeg(content, _bound_pixels(directory))
 
 
-def _check_jpeg(content):
+def _bound_pixels(directory):
+    """Bound the pixels of a JPEG file in a strip or tile, which may be padded."""
+    n_pixels = directory.get(Tag.ImageWidth, 0) * directory.get(Tag.ImageLength, 0)
+    tile = directory.get(Tag.TileWidth, 0) * directory.get(Tag.TileLength, 0)
+    return max(4 * n_pixels, 4 * tile, _FEW_PIXELS)
+
+
+def _check_jpeg(content, n_most):
     try:
         file = read_jpeg(io.BytesIO(content))
     except UnreadableImage as error:
@@ -94,6 +106,8 @@ def _check_jpeg(content):
         image = Image.open(file, formats=["JPEG"])
     except (UnidentifiedImageError, OSError):
         return  # of a kind that Pillow reads in TIFF files alone
+    if image.width * image.height > n_most:
+        raise _damaged("JPEG", "they hold more pixels than the image")
     # The data are unpacked whole, and few pixels are made of them.
     image.draft("L", (1, 1))
     try:
@@ -123,18 +137,35 @@ def _is_end(last):
 
 def _check_deflated(file, directory):
     """Unpack each part, whose last bytes are a checksum (RFC 1950)."""
-    # No part needs more bytes than the image or a tile, of samples of up to 32 bits.
-    n_pixels = directory.get(Tag.ImageWidth, 0) * directory.get(Tag.ImageLength, 0)
-    tile = directory.get(Tag.TileWidth, 0) * directory.get(Tag.TileLength, 0)
-    n_bytes = 4 * directory.get(Tag.SamplesPerPixel, 1) * max(n_pixels, tile)
+    n_bytes = _bound_bytes(directory)
     for content in _read_parts(file, directory):
-        unpacker, n_left = zlib.decompressobj(), n_bytes
         try:
-            while content and n_left > 0:
-                n_left -= len(unpacker.decompress(content, _STEP)) or n_left
-                content = unpacker.unconsumed_tail
+            is_ended = not content or _unpack(content, n_bytes)
         except zlib.error as error:
             raise _damaged("Deflate", str(error)) from error
+        # Zeros in place of data may be codes of pixels up to the end.
+        if not is_ended:
+            raise _damaged("Deflate", "they end too early")
+
+
+def _unpack(content, n_left):
+    """Unpack a stream, and tell whether it ends or holds more than `n_left` bytes."""
+    unpacker = zlib.decompressobj()
+    while content and n_left >= 0:
+        n_left -= len(unpacker.decompress(content, min(_STEP, n_left + 1)))
+        content = unpacker.unconsumed_tail
+    if not content:
+        unpacker.flush()
+    return bool(content) or unpacker.eof
+
+
+def _bound_bytes(directory):
+    """Bound the bytes that a strip or tile of samples of up to 32 bits can need."""
+    height = directory.get(Tag.ImageLength, 0)
+    n_rows = min(directory.get(Tag.RowsPerStrip) or height, height)
+    strip = directory.get(Tag.ImageWidth, 0) * n_rows
+    tile = directory.get(Tag.TileWidth, 0) * directory.get(Tag.TileLength, 0)
+    return 4 * directory.get(Tag.SamplesPerPixel, 1) * max(strip, tile)
 
 
 _CHECKS = {
