@@ -3,6 +3,7 @@
 import io
 import re
 import struct
+import tracemalloc
 
 import numpy as np
 import pillow_heif
@@ -28,7 +29,7 @@ from test_images_profile import (
 )
 
 from skimgclf.images import check_images, read_image
-from skimgclf.images._decoding.boxes import find_box, list_boxes
+from skimgclf.images._decoding.boxes import find_box, list_boxes, list_main_properties
 from skimgclf.images._decoding.depth import count_bits
 from skimgclf.images._decoding.profile import write_profile
 
@@ -188,6 +189,22 @@ def test_profile_of_bmp_that_is_broken_or_elsewhere_changes_nothing():
         write_bmp(b"MBED", profile=make_cmyk_profile()),
     ]:
         check_colour(content, STORED, abs=0.001)
+
+
+def test_profile_of_bmp_takes_no_more_memory_than_its_file(tmp_path):
+    """Its header may give any number of bytes."""
+    content = bytearray(write_bmp(b"MBED", profile=ADOBE_PROFILE))
+    struct.pack_into("<I", content, 14 + 116, 2**32 - 1)
+    path = tmp_path / "a.bmp"
+    path.write_bytes(content)
+    tracemalloc.start()
+    try:
+        with Image.open(path) as opened:
+            assert read_colour(opened) == pytest.approx(IN_ADOBE, abs=0.005)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 2**26
 
 
 @pytest.mark.parametrize("space", ["RGB", "GRAY"])
@@ -357,8 +374,19 @@ def test_boxes_of_damaged_files_end():
     long = struct.pack(">I4sQ", 1, b"meta", 19) + b"abc"
     assert find_box(io.BytesIO(header + long), b"meta") == b"abc"
     assert list_boxes(long) == [(b"meta", b"abc")]
+    for length in [0, 8, 15, 2**62, 2**63 + 7, 2**64 - 1]:
+        bad = struct.pack(">I4sQ", 1, b"free", length) + b"abc"
+        assert find_box(io.BytesIO(header + bad), b"meta") is None
     many = box(b"free") * 100_000 + box(b"meta", b"abc")
     assert find_box(io.BytesIO(many), b"meta") is None
+
+
+def test_box_of_no_properties_is_damage_like_any_other():
+    """Its version and number of entries are read only where it holds them."""
+    for content in [b"", b"\0", bytes(4), bytes(7)]:
+        properties = box(b"iprp", box(b"ipco"), box(b"ipma", content))
+        meta = box(b"meta", bytes(4), box(b"pitm", bytes(4) + b"\0\1"), properties)
+        assert list_main_properties(io.BytesIO(meta)) == []
 
 
 # JPEG

@@ -3,6 +3,7 @@
 import io
 import struct
 import time
+import tracemalloc
 import zlib
 
 import numpy as np
@@ -139,6 +140,22 @@ def test_tiff_of_jpeg_data_larger_than_its_image_are_not_unpacked(compression):
             read_image(bytes(content), image_size=(8, 8))
         else:
             assert "more pixels than" in refuse(bytes(content)).reason
+
+
+def test_tiff_of_an_old_jpeg_file_takes_no_more_memory_than_its_file(photo, tmp_path):
+    content = bytearray(write_old_jpeg(photo))
+    entry = content.index(struct.pack("<HHI", 514, 4, 1))
+    struct.pack_into("<I", content, entry + 8, 2**32 - 1)
+    path = tmp_path / "a.tif"
+    path.write_bytes(content)
+    tracemalloc.start()
+    try:
+        with path.open("rb") as file:
+            check_data(file, read_directory(file))
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 2**26
 
 
 @pytest.mark.parametrize("planes", ["contig", "separate"])

@@ -51,9 +51,11 @@ def read_channels(pil_image, file):
     if pil_image.format != "JPEG2000" or file is None:
         return None
     position = file.tell()
-    code = find_box(file, b"jp2c", 2**16) or b""
-    header = dict(list_boxes(find_box(file, b"jp2h") or b""))
-    file.seek(position)
+    try:
+        code = find_box(file, b"jp2c", 2**16) or b""
+        header = dict(list_boxes(find_box(file, b"jp2h") or b""))
+    finally:
+        file.seek(position)
     if not code.startswith(_CODE_START) or len(code) < 42:
         return None
     _refuse_mixed_palette(header.get(b"cmap", b""))

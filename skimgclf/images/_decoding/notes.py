@@ -19,6 +19,9 @@ _JPEG_2000_NAMES = {
     **{22: "YPbPr of 60 Hz", 23: "YPbPr of 50 Hz", 24: "e-sYCC"},
 }
 
+# A damaged header may give any number of bytes of a profile, which `read` reserves.
+_MOST_BYTES = 2**24
+
 # Exif 2.32, tag ColorSpace.
 _SRGB = 1
 
@@ -145,7 +148,7 @@ def _read_bmp(file):
         # Some programs count from the start of the file, not of the header.
         for start in [14 + place, place]:
             file.seek(start)
-            profile = file.read(n_bytes)
+            profile = file.read(min(n_bytes, _MOST_BYTES))
             if profile[36:40] == b"acsp":
                 return ColourNotes(profile)
     if n_header >= 108 and kind == bytes(4):

@@ -57,10 +57,11 @@ def _read_parts(file, directory):
     # Some programs write equal tiles once; others in the same place are damage, and
     # might be more than memory holds.
     parts = dict.fromkeys(directory.parts)
-    if sum(n_bytes for _, n_bytes in parts) > file.seek(0, io.SEEK_END):
+    length = file.seek(0, io.SEEK_END)
+    if sum(n_bytes for _, n_bytes in parts) > length:
         raise damaged("its strips overlap, or lead out of the file")
     for start, n_bytes in parts:
-        file.seek(start)
+        file.seek(min(start, length))
         yield file.read(n_bytes)
 
 
@@ -79,9 +80,11 @@ def _check_old_jpeg(file, directory):
     start, n_bytes = directory.get(Tag.JpegIFOffset), directory.get(Tag.JpegIFByteCount)
     if start is None or n_bytes is None:
         return
-    ends = [sum(part) for part in directory.parts]
+    length = file.seek(0, io.SEEK_END)
+    start = min(start, length)
+    end = max([start + n_bytes, *map(sum, directory.parts)])
     file.seek(start)
-    content = file.read(max([start + n_bytes, *ends]) - start)
+    content = file.read(min(end, length) - start)
     if not content.startswith(JPEG_START):
         return
     # Some programs leave the end marker out.
