@@ -116,6 +116,9 @@ def test_jpeg_2000_in_other_spaces_is_refused_by_name(number, name):
     assert name in refuse(content).reason
     assert name in refuse(Image.open(io.BytesIO(content))).reason
     assert name in check_images([content]).reason[0]
+    for source in [content, Image.open(io.BytesIO(content))]:
+        stored = read_colour(source, color_management=False)
+        assert stored == pytest.approx(STORED, abs=0.005)
 
 
 # GIF
@@ -141,6 +144,21 @@ def test_profile_of_gif_is_honoured(n_frames):
         check_colour(add_gif_profile(plain, P3_PROFILE, *before), IN_P3, abs=0.008)
     for broken in [b"", b"no profile", P3_PROFILE[:200]]:
         check_colour(add_gif_profile(plain, broken), STORED, abs=0.001)
+
+
+@pytest.mark.parametrize(
+    ("before", "is_found"),
+    [
+        (b"!\xfe\1a\0" * 20, True),
+        (b"!\xfe\1a\0" * 2000, False),
+        (b"!\xfe" + b"\1a" * 5000 + b"\0", True),
+        (b"!\xfe" + b"\1!" * 100_000 + b"\0", False),
+    ],
+)
+def test_profile_of_gif_is_looked_for_in_its_first_blocks(before, is_found):
+    plain = encode(Image.new("RGB", (40, 40), COLOUR), "GIF")
+    content = add_gif_profile(plain, P3_PROFILE, before)
+    check_colour(content, IN_P3 if is_found else STORED, abs=0.008)
 
 
 def test_profile_of_gif_that_is_cut_within_it_is_refused():

@@ -270,6 +270,43 @@ def test_tiff_of_fax_data_with_padding_is_read(level, n_zeros):
     assert (read_image(content, image_size=(2, 2)) == level).all()
 
 
+@pytest.mark.parametrize("n_zeros", [0, 2, 3, 15, 16])
+def test_tiff_of_fax_data_without_an_end_is_read_where_padding_is_short(photo, n_zeros):
+    page = photo.convert("L").point(lambda level: 255 * (level > 128), "1")
+    content = encode(page, "TIFF", compression="group4", strip_size=10**6)
+    data = tifffile.TiffFile(io.BytesIO(content)).pages[0]
+    start, n_bytes = data.dataoffsets[0], data.databytecounts[0]
+    fax = content[start : start + n_bytes]
+    bits = f"{int.from_bytes(fax, 'big'):0{8 * len(fax)}b}"
+    bits = bits[: bits.rindex("000000000001" * 2)]
+    bits += "1" * (-len(bits) % 8)
+    fax = int(bits, 2).to_bytes(len(bits) // 8, "big") + bytes(n_zeros)
+    options = {"bits": [1], "photometric": 1, "size": page.size}
+    content = make_tiff(fax, tags=[(259, 3, [4])], **options)
+    if n_zeros == 16:
+        assert "fax data" in refuse(content).reason
+    else:
+        image = read_image(content, image_size=photo.size[::-1])
+        assert np.array_equal(image[:, :, 0], np.asarray(page, dtype="f4"))
+
+
+@pytest.mark.parametrize("mode", ["L", "RGB", "CMYK"])
+def test_tiff_of_jpeg_data_without_an_end_marker_is_read(photo, mode):
+    """As libtiff does; data that end too early are refused all the same."""
+    content = write_jpeg(photo.convert(mode), strip_size=10**7)
+    (n_bytes,) = tifffile.TiffFile(io.BytesIO(content)).pages[0].databytecounts
+    options = {"image_size": photo.size[::-1]}
+    for n_left in [n_bytes - 2, n_bytes // 2]:
+        entry = struct.pack("<HHII", 279, 4, 1, n_bytes)
+        assert entry in content
+        shorter = content.replace(entry, entry[:-4] + struct.pack("<I", n_left))
+        if n_left == n_bytes - 2:
+            image = read_image(shorter, **options)
+            assert np.array_equal(image, read_image(content, **options))
+        else:
+            assert "JPEG data" in refuse(shorter).reason
+
+
 def test_tiff_whose_strips_overlap_is_refused_soon(photo):
     """A small file could make them more than memory holds."""
     jpeg = encode(photo, "JPEG")

@@ -30,6 +30,9 @@ _FEW_PIXELS = 64 * 64
 _END_OF_BLOCK, _N_BITS_OF_END = 0x001001, 24
 _ZEROS = bytes(3)
 
+# Strips may start at multiples of 16 bytes.
+_N_PADDING = 16
+
 # The bits of each byte in reverse order.
 _REVERSED = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
 
@@ -87,9 +90,6 @@ def _check_old_jpeg(file, directory):
     content = file.read(min(end, length) - start)
     if not content.startswith(JPEG_START):
         return
-    # Some programs leave the end marker out.
-    if _JPEG_END not in content[-64:] and not content.endswith(_ZEROS):
-        content += _JPEG_END
     _check_jpeg(content, _bound_pixels(directory))
 
 
@@ -101,6 +101,9 @@ def _bound_pixels(directory):
 
 
 def _check_jpeg(content, n_most):
+    # Some programs leave the end marker out.
+    if _JPEG_END not in content[-64:] and not content.endswith(_ZEROS):
+        content += _JPEG_END
     try:
         file = read_jpeg(io.BytesIO(content))
     except UnreadableImage as error:
@@ -125,8 +128,8 @@ def _check_faxes(file, directory):
         if is_reversed:
             content = content.translate(_REVERSED)
         data = content.rstrip(b"\0")
-        # Zeros behind the end are padding.
-        is_ended = len(content) - len(data) < len(_ZEROS) or _is_end(data[-4:])
+        # Some programs leave the code of the end out, but not zeros behind it.
+        is_ended = len(content) - len(data) < _N_PADDING or _is_end(data[-4:])
         if _ZEROS in data or not is_ended:
             raise _damaged("fax", "there are zeros in place of them")
 
