@@ -37,7 +37,7 @@ _CURVES = {
     **{4: (2.2,), 5: (2.8,), 8: (1.0,), 13: _SRGB_CURVE},
 }
 _SRGB_TRANSFER = 13
-# Those of cameras, and none given (2).
+# Transfer functions of cameras; 2 is "unspecified".
 _CAMERA_TRANSFERS = {1, 2, 6, 14, 15}
 _WIDE_PRIMARIES = {9, 11, 12}
 _HIGH_DYNAMIC_RANGE = {16: "PQ (SMPTE ST 2084)", 18: "HLG (ARIB STD-B67)"}

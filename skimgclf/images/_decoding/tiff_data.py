@@ -26,7 +26,8 @@ _JPEG_END = b"\xff\xd9"
 # Some programs fill JPEG files up to whole blocks, of up to 32 pixels a side.
 _FEW_PIXELS = 64 * 64
 
-# ITU-T T.6, section 2.4.1: no codes but these, at the end, have many zeros in a row.
+# ITU-T T.6, section 2.4.1: EOFB, two codes of 11 zeros and a one, is the only one with
+# so many zeros.
 _END_OF_BLOCK, _N_BITS_OF_END = 0x001001, 24
 _ZEROS = bytes(3)
 
@@ -107,7 +108,8 @@ def _check_jpeg(content, n_most):
     try:
         file = read_jpeg(io.BytesIO(content))
     except UnreadableImage as error:
-        raise _damaged("JPEG", str(error)) from error
+        # In front of it stands that a JPEG file is damaged, or cut short.
+        raise _damaged("JPEG", str(error).rpartition(": ")[2]) from error
     try:
         image = Image.open(file, formats=["JPEG"])
     except (UnidentifiedImageError, OSError):
