@@ -18,7 +18,8 @@ _LINES = re.compile(
 
 _SENTENCES = [
     "**Right with few photos.** Trained on 50 photos of each of the ten classes of "
-    'CIFAR-10 (32x32 pixels, one draw), `make_image_pipeline("few_photos")` gets '
+    "CIFAR-10 (32x32 pixels, one random choice of photos), "
+    '`make_image_pipeline("few_photos")` gets '
     "{few_photos:.0f} % of other photos right; without the pretrained network, "
     '`"photos"` gets {photos:.0f} %, and '
     "the network of TensorFlow's tutorial {tutorial:.0f} %. Training takes "

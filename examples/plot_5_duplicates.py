@@ -11,8 +11,8 @@ tells how well the network remembers, not how well it recognises.
 # A folder with copies
 # --------------------
 #
-# Fifteen pieces of each of six photos of scikit-image's, and every file four times,
-# under different names.
+# Fifteen pieces of each of six photos of scikit-image's, cut from a grid so that none
+# overlaps another, and every file four times, under different names.
 
 import shutil
 import tempfile
@@ -38,8 +38,10 @@ random = np.random.default_rng(0)
 folder = Path(tempfile.mkdtemp())
 for label, photo in PHOTOS.items():
     (folder / label).mkdir()
-    for i in range(15):
-        top, left = random.integers(np.subtract(photo.shape[:2], SIZE))
+    n_rows, n_columns = np.array(photo.shape[:2]) // SIZE
+    cells = random.choice(n_rows * n_columns, size=15, replace=False)
+    for i, cell in enumerate(cells):
+        top, left = SIZE * np.array(divmod(cell, n_columns))
         piece = photo[top : top + SIZE, left : left + SIZE]
         path = folder / label / f"{label}_{i:02}.png"
         Image.fromarray(piece).save(path)

@@ -99,7 +99,8 @@ def make_image_pipeline(
     image_size : tuple of two int, default=None
         Height and width that images are resized to, in pixels. None for (28, 28) with
         "textbook" and "digits", (64, 64) with "photos" and (224, 224) with
-        "few_photos".
+        "few_photos", which recognizes less in smaller images, also where yours are
+        smaller.
     cache : str or os.PathLike, default=None
         A directory on a local disk in which decoded images are kept, and the features
         of "few_photos".
@@ -129,7 +130,8 @@ def make_image_pipeline(
     InvalidParameterError
         If `kind` is none of these.
     TypeError
-        If KerasImageClassifier has no parameter of a given name.
+        If KerasImageClassifier has no parameter of a given name. Those of the loader
+        are set on the pipeline: ``set_params(load__background="gray")``.
 
     See Also
     --------
@@ -151,6 +153,7 @@ def make_image_pipeline(
     ['load', 'classify']
     """
     _TABLE.check({"kind": kind})
+    _refuse_loader_parameters(classifier_parameters)
     given = {
         "load": {"cache": cache, "n_jobs": n_jobs, "verbose": verbose},
         "embed": {"cache": cache},
@@ -170,6 +173,16 @@ def make_image_pipeline(
         for name, parameters in chosen.items()
     ]
     return Pipeline(steps)
+
+
+def _refuse_loader_parameters(given):
+    """Refuse parameters of the loader, and say where to set them."""
+    own = set(ImageLoader().get_params()) - set(KerasImageClassifier().get_params())
+    for name in sorted(own.intersection(given)):
+        raise TypeError(
+            f"{name!r} is a parameter of the loader, which make_image_pipeline doesn't "
+            f"take: call set_params(load__{name}=...) on the pipeline."
+        )
 
 
 def _choose_steps(kind, classifier_parameters):

@@ -125,6 +125,16 @@ def test_options_reach_the_step_that_has_the_parameter(typed):
     assert make_pipeline(*typed.split()).get_params()[name] == value
 
 
+@pytest.mark.parametrize(
+    ("command", "default"), [("fit", "raise"), ("evaluate", "ignore")]
+)
+def test_help_says_what_on_bad_does_and_its_default(run_command, command, default):
+    _, out, _ = run_command(command, "--help")
+    told = " ".join(out.split("--on-bad ")[-1].split())
+    assert "ignore doesn't look" in told
+    assert told.index(f"(default: {default})") > told.index("drop leaves them out")
+
+
 def test_help_lists_every_option(run_command):
     _, out, _ = run_command("fit", "--help")
     assert [each.flag for each in FIT if each.flag not in out] == []

@@ -94,6 +94,17 @@ def test_csv_every_problem_is_listed_with_its_line(write):
         assert expected in problem
 
 
+@pytest.mark.parametrize("on_bad", ["ignore", "drop"])
+def test_csv_a_row_without_an_image_is_to_be_removed_whatever_on_bad_is(write, on_bad):
+    csv = write("id,label\na.png,cat\nx.png,dog\n", *IMAGES)
+    with pytest.raises(DatasetError, match="remove rows without an image") as caught:
+        load_image_csv(csv, on_bad=on_bad)
+    assert "on_bad='drop' leaves out damaged files only" in str(caught.value)
+    with pytest.raises(DatasetError) as caught:
+        load_image_csv(write("id,label\na.png,\nb.png,dog\n", *IMAGES))
+    assert "remove rows" not in str(caught.value)
+
+
 def test_csv_error_lists_ten_problems_and_holds_all(write):
     rows = "".join(f"x{number}.png,cat\n" for number in range(25))
     with pytest.raises(DatasetError) as caught:

@@ -226,6 +226,12 @@ def test_misspelt_parameters_are_refused():
         make_image_pipeline("photos", epoch=3)
 
 
+@pytest.mark.parametrize("name", ["background", "color_mode", "dtype"])
+def test_parameters_of_the_loader_are_refused_with_the_place_to_set_them(name):
+    with pytest.raises(TypeError, match=rf"set_params\(load__{name}=\.\.\.\) on the"):
+        make_image_pipeline("photos", **{name: "gray"})
+
+
 def test_the_shell_has_the_same_kinds():
     for kind in _KINDS:
         options = ["fit", "x", "--kind", kind, "--output", "m"]

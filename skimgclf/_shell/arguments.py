@@ -254,7 +254,7 @@ def _add_fit(commands):
         _add_all(group, chosen)
     _add_reading(fit)
     _add_tables_and_folders(fit)
-    ON_BAD.add_to(fit, default="raise")
+    _add_on_bad(fit, "raise")
 
 
 def _add_predict(commands):
@@ -298,7 +298,11 @@ def _add_evaluate(commands):
     _add_data(evaluate)
     _add_reading(evaluate)
     _add_tables_and_folders(evaluate)
-    ON_BAD.add_to(evaluate, default="ignore")
+    _add_on_bad(evaluate, "ignore")
+
+
+def _add_on_bad(command, default):
+    ON_BAD.add_to(command, default=default, help=f"{ON_BAD.help} (default: {default})")
 
 
 def _add_check(commands):

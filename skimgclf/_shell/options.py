@@ -269,7 +269,8 @@ FOLDER = [
 ON_BAD = Option(
     "on_bad",
     names_of("ignore", "raise", "drop"),
-    "whether unreadable images end the job before it starts, or are left out",
+    "images that can't be read: raise ends the job before it starts, drop leaves them "
+    "out, ignore doesn't look, so that one ends the job when it is reached",
 )
 RUN = [
     Option(

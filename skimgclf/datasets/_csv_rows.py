@@ -116,6 +116,11 @@ class Selection:
             summary += (
                 f" (none of the images is found from {image_dir!r}: check image_dir)"
             )
+        elif self._n_missing:
+            summary += (
+                " (remove rows without an image: "
+                "on_bad='drop' leaves out damaged files only)"
+            )
         if self._n_unlabelled == n_rows > 0:
             summary += " (no row has a label: label_column=None reads such a table)"
         by_line = sorted(self.problems, key=itemgetter(0))
