@@ -3,6 +3,7 @@
 import io
 import itertools
 import os
+import re
 import sys
 import time
 import zipfile
@@ -11,6 +12,8 @@ import aiohttp
 import fsspec
 import numpy as np
 import pytest
+from fsspec.archive import AbstractArchiveFileSystem
+from fsspec.implementations.memory import MemoryFileSystem
 from loopback_server import LoopbackServer
 from PIL import Image
 
@@ -205,6 +208,32 @@ def test_folder_in_a_folder_that_cannot_be_listed_is_an_error(place):
     place.server.handlers["/train/cat/a/"] = lambda handler: handler.send_error(403)
     with pytest.raises(DatasetError, match="can't be listed: the server answers 403"):
         load_image_folder(root)
+
+
+@pytest.mark.parametrize(
+    ("root", "folder"),
+    [
+        ("{server}/train", "{server}/train/cat/a"),
+        ("memory://train", "memory://train/cat/a"),
+        ("zip://train::{folder}/a.zip", "zip://train/cat/a::{folder}/a.zip"),
+    ],
+)
+def test_folder_in_a_folder_that_cannot_be_listed_is_named(
+    place, monkeypatch, root, folder
+):
+    """A page may have links to folders that are gone."""
+    place.server.handlers["/train/cat/a/"] = lambda handler: handler.send_error(404)
+    for cls in [MemoryFileSystem, AbstractArchiveFileSystem]:
+
+        def list_others(self, path, detail=True, ls=cls.ls, **options):
+            if path.rstrip("/").endswith("cat/a"):
+                raise FileNotFoundError(path)
+            return ls(self, path, detail=detail, **options)
+
+        monkeypatch.setattr(cls, "ls", list_others)
+    match = f"The folder '{re.escape(place(folder))}/?' can't be listed: there is no"
+    with pytest.raises(DatasetError, match=match):
+        load_image_folder(place(root))
 
 
 def test_table_behind_a_url_that_cannot_be_read_is_named(place):

@@ -116,6 +116,26 @@ def test_jpeg_2000_of_a_fourth_channel_that_says_nothing_is_refused():
     assert "2 channels" in refuse(content).reason
 
 
+@pytest.mark.parametrize("mode", ["LA", "RGBA"])
+def test_jpeg_2000_of_a_fourth_channel_is_read_as_its_error_says(mode):
+    pixels = np.dstack([make_scene(), make_alpha()])
+    pixels = pixels if mode == "RGBA" else pixels[:, :, 2:]
+    content = define_channels(encode(Image.fromarray(pixels, mode), "JPEG2000"))
+    reason = refuse(content).reason
+    assert "PIL.Image.open(path).copy()" in reason
+    assert f"PIL.Image.open(path).convert({mode[:-1]!r})" in reason
+    options = {"image_size": FULL_SIZE, "color_mode": "rgba", "dtype": "uint8"}
+    colours = np.broadcast_to(pixels[:, :, :-1], make_scene().shape)
+    opened = Image.open(io.BytesIO(content))
+    rgba = read_image(opened.copy(), **options)
+    shown = rgba[:, :, 3] > 0
+    assert np.array_equal(rgba[:, :, 3], make_alpha())
+    assert np.array_equal(rgba[shown][:, :3], colours[shown])
+    rgba = read_image(opened.convert(mode[:-1]), **options)
+    assert np.array_equal(rgba[:, :, :3], colours)
+    assert (rgba[:, :, 3] == 255).all()
+
+
 def test_jpeg_2000_of_a_fourth_channel_that_is_no_transparency_is_opaque():
     content = define_channels(encode_four(), *COLOURS, (3, OTHER, OTHER))
     options = {"image_size": FULL_SIZE, "color_mode": "rgba", "dtype": "uint8"}

@@ -3,6 +3,7 @@
 import io
 import re
 import struct
+import tracemalloc
 
 import numpy as np
 import pillow_heif
@@ -28,7 +29,7 @@ from test_images_profile import (
 )
 
 from skimgclf.images import check_images, read_image
-from skimgclf.images._decoding.boxes import find_box, list_boxes
+from skimgclf.images._decoding.boxes import find_box, list_boxes, list_main_properties
 from skimgclf.images._decoding.depth import count_bits
 from skimgclf.images._decoding.profile import write_profile
 
@@ -115,6 +116,9 @@ def test_jpeg_2000_in_other_spaces_is_refused_by_name(number, name):
     assert name in refuse(content).reason
     assert name in refuse(Image.open(io.BytesIO(content))).reason
     assert name in check_images([content]).reason[0]
+    for source in [content, Image.open(io.BytesIO(content))]:
+        stored = read_colour(source, color_management=False)
+        assert stored == pytest.approx(STORED, abs=0.005)
 
 
 # GIF
@@ -140,6 +144,21 @@ def test_profile_of_gif_is_honoured(n_frames):
         check_colour(add_gif_profile(plain, P3_PROFILE, *before), IN_P3, abs=0.008)
     for broken in [b"", b"no profile", P3_PROFILE[:200]]:
         check_colour(add_gif_profile(plain, broken), STORED, abs=0.001)
+
+
+@pytest.mark.parametrize(
+    ("before", "is_found"),
+    [
+        (b"!\xfe\1a\0" * 20, True),
+        (b"!\xfe\1a\0" * 2000, False),
+        (b"!\xfe" + b"\1a" * 5000 + b"\0", True),
+        (b"!\xfe" + b"\1!" * 100_000 + b"\0", False),
+    ],
+)
+def test_profile_of_gif_is_looked_for_in_its_first_blocks(before, is_found):
+    plain = encode(Image.new("RGB", (40, 40), COLOUR), "GIF")
+    content = add_gif_profile(plain, P3_PROFILE, before)
+    check_colour(content, IN_P3 if is_found else STORED, abs=0.008)
 
 
 def test_profile_of_gif_that_is_cut_within_it_is_refused():
@@ -188,6 +207,22 @@ def test_profile_of_bmp_that_is_broken_or_elsewhere_changes_nothing():
         write_bmp(b"MBED", profile=make_cmyk_profile()),
     ]:
         check_colour(content, STORED, abs=0.001)
+
+
+def test_profile_of_bmp_takes_no_more_memory_than_its_file(tmp_path):
+    """Its header may give any number of bytes."""
+    content = bytearray(write_bmp(b"MBED", profile=ADOBE_PROFILE))
+    struct.pack_into("<I", content, 14 + 116, 2**32 - 1)
+    path = tmp_path / "a.bmp"
+    path.write_bytes(content)
+    tracemalloc.start()
+    try:
+        with Image.open(path) as opened:
+            assert read_colour(opened) == pytest.approx(IN_ADOBE, abs=0.005)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 2**26
 
 
 @pytest.mark.parametrize("space", ["RGB", "GRAY"])
@@ -357,17 +392,29 @@ def test_boxes_of_damaged_files_end():
     long = struct.pack(">I4sQ", 1, b"meta", 19) + b"abc"
     assert find_box(io.BytesIO(header + long), b"meta") == b"abc"
     assert list_boxes(long) == [(b"meta", b"abc")]
+    for length in [0, 8, 15, 2**62, 2**63 + 7, 2**64 - 1]:
+        bad = struct.pack(">I4sQ", 1, b"free", length) + b"abc"
+        assert find_box(io.BytesIO(header + bad), b"meta") is None
     many = box(b"free") * 100_000 + box(b"meta", b"abc")
     assert find_box(io.BytesIO(many), b"meta") is None
+
+
+def test_box_of_no_properties_is_damage_like_any_other():
+    """Its version and number of entries are read only where it holds them."""
+    for content in [b"", b"\0", bytes(4), bytes(7)]:
+        properties = box(b"iprp", box(b"ipco"), box(b"ipma", content))
+        meta = box(b"meta", bytes(4), box(b"pitm", bytes(4) + b"\0\1"), properties)
+        assert list_main_properties(io.BytesIO(meta)) == []
 
 
 # JPEG
 
 
-def make_interoperability(index):
+def make_interoperability(index, colour_space=65535):
     exif = Image.Exif()
-    exif[ExifTags.Base.ColorSpace] = 65535
-    exif.get_ifd(ExifTags.IFD.Exif)[ExifTags.IFD.Interop] = {1: index}
+    directory = exif.get_ifd(ExifTags.IFD.Exif)
+    directory[ExifTags.Base.ColorSpace] = colour_space
+    directory[ExifTags.IFD.Interop] = {1: index}
     return exif
 
 
@@ -383,6 +430,14 @@ def test_cameras_adobe_rgb_without_a_profile_is_honoured(index, image_format):
     gray = read_image(content, image_size=(2, 2))
     expected = (IN_ADOBE if index == "R03" else STORED) @ [0.299, 0.587, 0.114]
     assert gray == pytest.approx(expected, abs=0.008)
+
+
+@pytest.mark.parametrize("image_format", ["JPEG", "MPO"])
+def test_srgb_in_exif_counts_more_than_cameras_adobe_rgb(image_format):
+    """Programs that convert a photo to sRGB may keep the index of its camera."""
+    image = Image.new("RGB", (40, 40), COLOUR)
+    options = {"quality": 100, "exif": make_interoperability("R03", 1)}
+    check_colour(encode(image, image_format, **options), STORED, abs=0.008)
 
 
 def test_cameras_profile_counts_more_than_exif():

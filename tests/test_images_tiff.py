@@ -5,6 +5,7 @@ import io
 import itertools
 import pickle
 import struct
+import time
 import tracemalloc
 
 import numpy as np
@@ -411,6 +412,45 @@ def test_tiff_of_a_page_without_strips_for_all_planes_is_refused():
     data = make_scene()[:, :, 0].astype("<u2").tobytes()
     content = make_tiff(data, bits=[16] * 3, photometric=2, tags=[(284, 3, [2])])
     assert "fewer strips than planes" in refuse(content).reason
+
+
+def test_tiff_reads_the_planes_of_its_colours_alone():
+    """Of planes that aren't used, a small file can have thousands."""
+    scene = np.moveaxis(make_scene(), 2, 0)
+    others = np.zeros((500, HEIGHT, WIDTH), dtype=np.uint8)
+    content = write_tiff(
+        np.moveaxis(np.concatenate([scene, others]), 0, 2),
+        "rgb",
+        ("unspecified",) * len(others),
+        "separate",
+    )
+    options = {"image_size": FULL_SIZE, "color_mode": "rgb", "dtype": "uint8"}
+    read_image(content, **options)
+    started = time.thread_time()
+    tracemalloc.start()
+    try:
+        image = read_image(content, **options)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert np.array_equal(image, make_scene())
+    assert peak < others.nbytes // 4
+    assert time.thread_time() - started < 0.2
+
+
+@pytest.mark.parametrize("tag", [256, 259, 273, 513])
+def test_tiff_directory_that_names_a_tag_twice_is_refused(tag):
+    """Which of both counts is a matter of the program, and reading all takes long."""
+    tags = [(513, 4, [1]), (1000, 4, [1]), (1001, 4, [1])]
+    options = {"bits": [8], "photometric": 1, "tags": tags}
+    content = make_tiff(make_scene()[:, :, 0].tobytes(), **options)
+    place = content.index(struct.pack("<HHI", 1001, 4, 1))
+    for other in [1000, tag]:
+        changed = content[:place] + struct.pack("<H", other) + content[place + 2 :]
+        if other == tag:
+            assert f"tag {tag} stands in it twice" in refuse(changed).reason
+        else:
+            read_image(changed, image_size=(8, 8))
 
 
 @pytest.mark.parametrize("planes", PLANES)

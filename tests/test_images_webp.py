@@ -9,6 +9,7 @@ from PIL import Image
 from sample_images import encode
 
 from skimgclf.images import read_image
+from skimgclf.images._decoding.webp import read_canvas_box
 
 BLUE = (0, 0, 255)
 
@@ -65,6 +66,18 @@ def test_webp_whose_frame_fills_the_canvas_is_opaque():
     options = {"image_size": (10, 20), "dtype": "uint8", "color_mode": "rgba"}
     for source in [content, Image.open(io.BytesIO(content))]:
         assert (read_image(source, **options) == (*BLUE, 255)).all()
+
+
+@pytest.mark.parametrize(("n_chunks", "box"), [(50, (4, 2, 14, 8)), (100_000, None)])
+def test_webp_of_more_chunks_than_a_file_needs_is_not_searched_to_its_end(
+    n_chunks, box
+):
+    content = make_webp((4, 2, 14, 8))
+    opened = Image.open(io.BytesIO(content))
+    place = content.index(b"ANIM")
+    chunks = chunk(b"none", b"") * n_chunks
+    stream = io.BytesIO(content[:place] + chunks + content[place:])
+    assert read_canvas_box(opened, stream) == box
 
 
 def test_webp_later_frames_of_a_pil_image_are_as_pillow_makes_them():

@@ -155,10 +155,11 @@ def list_files(root, url_reader):
                 found = _walk(place.fs, place.path)
     except ImportError:
         raise
-    except FileNotFoundError as error:
-        raise _refuse(root, "there is no such folder", is_web) from error
+    except _FolderError as error:
+        folder, cause = join_url(root, str(error)), error.__cause__
+        raise _refuse(folder, _explain(cause), is_web) from cause
     except Exception as error:
-        raise _refuse(root, explain_url_error(error), is_web) from error
+        raise _refuse(root, _explain(error), is_web) from error
     # Some file systems start their paths with a slash, some don't.
     start = start.lstrip("/")
     paths = [path.lstrip("/").removeprefix(start) for path in found]
@@ -183,7 +184,7 @@ def _walk(fs, root):
         depth = folder.strip("/").count("/") - root.strip("/").count("/")
         if depth > _MAX_DEPTH or n_folders > _MAX_FOLDERS:
             raise _refuse_endless(folder)
-        for entry in fs.ls(folder, detail=True):
+        for entry in _list_folder(fs, folder, root):
             path = entry["name"]
             # A folder's own entry, and links up, lead in a circle.
             if path.rstrip("/") == folder.rstrip("/") or ".." in path.split("/"):
@@ -192,6 +193,27 @@ def _walk(fs, root):
         if len(files) > _MAX_FILES:
             raise _refuse_endless(folder)
     return files
+
+
+def _list_folder(fs, folder, root):
+    """List a folder; an error of one below another names it."""
+    try:
+        return fs.ls(folder, detail=True)
+    except (ImportError, _EndlessError):
+        raise
+    except Exception as error:
+        below = folder.strip("/").removeprefix(root.strip("/")).lstrip("/")
+        if not below:
+            raise
+        raise _FolderError(below) from error
+
+
+class _FolderError(Exception):
+    """The path of a folder below another one, which can't be listed for its cause."""
+
+
+class _EndlessError(OSError):
+    """A listing that may have no end."""
 
 
 class _LinkPages:
@@ -222,9 +244,9 @@ class _LinkPages:
             names.add(_resolve_link(folder, match[1] or match[2] or b""))
             if len(names) > _MAX_FILES:
                 raise _refuse_endless(folder)
-        kinds = {True: "directory", False: "file"}
         return [
-            {"name": name, "type": kinds[name.endswith("/")]} for name in sorted(names)
+            {"name": name, "type": "directory" if name.endswith("/") else "file"}
+            for name in sorted(names)
         ]
 
 
@@ -241,7 +263,7 @@ def _resolve_link(folder, link):
 
 
 def _refuse_endless(folder):
-    return OSError(
+    return _EndlessError(
         f"at {folder!r} there are more than {_MAX_DEPTH} folders in each other, "
         f"{_MAX_FOLDERS:,} folders, {_MAX_FILES:,} files or {_MAX_PAGES:,} bytes of "
         "links: the listing may have no end"
@@ -283,6 +305,12 @@ def parent_url(url):
         return f"{head}::{parent_url(rest)}"
     protocol, _, path = head.partition("://")
     return f"{protocol}://{posixpath.dirname(path)}" + (f"::{rest}" if rest else "")
+
+
+def _explain(error):
+    if isinstance(error, FileNotFoundError):
+        return "there is no such folder"
+    return explain_url_error(error)
 
 
 def _refuse(root, why, is_web):

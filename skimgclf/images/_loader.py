@@ -83,7 +83,8 @@ default="bilinear"
         Images with more pixels are refused before they are decoded.
     color_management : bool, default=True
         Whether to convert colours to sRGB where the file says that they are others (by
-        an ICC profile, as iPhones and cameras write them, or as PNG files say it).
+        an ICC profile, as iPhones and cameras write them, or in the way of their
+        format, such as chunks of PNG).
         False gives the numbers as they are stored.
     storage_options : dict, default=None
         Options of fsspec for URLs, by their names, as ``fsspec.open`` takes them:

@@ -6,8 +6,10 @@ Each begins with its length and its name (ISO/IEC 14496-12, section 4.2; ISO/IEC
 
 import io
 
-# Bounds for damaged files: boxes at the top of a file, and bytes read of one.
+# Bounds for damaged files: boxes at the top of a file, bytes read of one, and lengths
+# that all systems can seek by.
 _MOST_BOXES = 1000
+_MOST_LENGTH = 2**62
 _MOST_BYTES = 2**22
 
 
@@ -31,11 +33,14 @@ def find_box(stream, name, n_bytes=_MOST_BYTES):
         if len(header) < 8:
             return None
         length = int.from_bytes(header[:4], "big")
+        is_last = length == 0  # up to the end of the file
         if length == 1:
             length = int.from_bytes(stream.read(8), "big") - 8
+        if not is_last and not 8 <= length < _MOST_LENGTH:
+            return None
         if header[4:] == name:
-            return stream.read(max(0, min(length - 8, n_bytes) if length else n_bytes))
-        if length < 8:  # the last box, up to the end of the file
+            return stream.read(n_bytes if is_last else min(length - 8, n_bytes))
+        if is_last:
             return None
         stream.seek(length - 8, io.SEEK_CUR)
     return None
@@ -95,6 +100,8 @@ def list_main_properties(stream):
 
 def _find_places(content, image):
     """Find the places, from 1, of the properties of an image in a box "ipma"."""
+    if len(content) < 8:
+        return []
     n_id = 4 if content[0] else 2
     n_place = 2 if content[3] & 1 else 1
     start = 8

@@ -22,7 +22,7 @@ _EIGHT_BIT_MODES = {"1", "L", "P", "RGB", "RGBX", "CMYK", "YCbCr", "LAB", "HSV"}
 # TIFF 6.0, sections 8 and 19: values of PhotometricInterpretation and SampleFormat.
 _WHITE_IS_ZERO, _SIGNED = 0, 2
 
-# The reason against such samples.
+# Why signed samples are refused.
 SIGNED = (
     "its pixels are signed integers, which have no natural white: scale it to unsigned "
     "8 or 16 bits first"

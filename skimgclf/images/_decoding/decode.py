@@ -88,7 +88,7 @@ default="bilinear"
         Images with more pixels are refused before they are decoded.
     color_management : bool, default=True
         Whether to convert colours to sRGB where the file says that they are others, by
-        an ICC profile or as PNG and HEIC files say it. False gives the numbers as they
+        an ICC profile or in the way of their format. False gives the numbers as they
         are stored.
     storage_options : dict, default=None
         Options of fsspec for URLs, by their names (see `ImageLoader`).

@@ -10,7 +10,7 @@ from skimgclf.images._decoding.profile import make_video_code
 from skimgclf.images._decoding.reasons import UnreadableImage, read_brands
 
 # ISO/IEC 23008-12, annex B, and ISO/IEC 14496-12: an HEVC image, a collection or a
-# sequence of them. The last two stand for any codec, AV1 included.
+# sequence of them; mif1 and msf1 stand for any codec, AV1 included.
 _HEVC_BRANDS = {"heic", "heix", "heim", "heis", "hevc", "hevx", "hevm", "hevs"}
 _CONTAINER_BRANDS = {"mif1", "msf1"}
 _AVIF_BRANDS = {"avif", "avis"}

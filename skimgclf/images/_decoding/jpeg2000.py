@@ -51,9 +51,11 @@ def read_channels(pil_image, file):
     if pil_image.format != "JPEG2000" or file is None:
         return None
     position = file.tell()
-    code = find_box(file, b"jp2c", 2**16) or b""
-    header = dict(list_boxes(find_box(file, b"jp2h") or b""))
-    file.seek(position)
+    try:
+        code = find_box(file, b"jp2c", 2**16) or b""
+        header = dict(list_boxes(find_box(file, b"jp2h") or b""))
+    finally:
+        file.seek(position)
     if not code.startswith(_CODE_START) or len(code) < 42:
         return None
     _refuse_mixed_palette(header.get(b"cmap", b""))
@@ -132,8 +134,9 @@ def choose_channels(pil_image, meanings):
         if has_more:
             raise UnreadableImage(
                 f"it is a JPEG 2000 file of {len(pil_image.getbands())} channels that "
-                "doesn't say whether the last one is transparency: save it as gray or "
-                "RGB, or with a definition of channels (cdef)"
+                "doesn't say whether the last one is transparency: if it is, pass "
+                "PIL.Image.open(path).copy(), and if it isn't, "
+                f"PIL.Image.open(path).convert({pil_image.mode[:-1]!r})"
             )
         return pil_image
     colours = meanings[:-1] if has_more else meanings

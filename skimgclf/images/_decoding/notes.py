@@ -7,7 +7,7 @@ from PIL import ExifTags
 
 from skimgclf.images._decoding.boxes import find_box, list_boxes, list_main_properties
 from skimgclf.images._decoding.profile import ADOBE_RGB, ColourNotes, make_video_code
-from skimgclf.images._decoding.reasons import UnreadableImage, read_brands
+from skimgclf.images._decoding.reasons import read_brands
 
 # ISO/IEC 15444-2, table M.25: the spaces that can be read, CMYK, black and white, sRGB,
 # gray and sYCC, and the names of others.
@@ -19,7 +19,17 @@ _JPEG_2000_NAMES = {
     **{22: "YPbPr of 60 Hz", 23: "YPbPr of 50 Hz", 24: "e-sYCC"},
 }
 
+# A damaged header may give any number of bytes of a profile, which `read` reserves.
+_MOST_BYTES = 2**24
+
+# Exif 2.32, tag ColorSpace.
+_SRGB = 1
+
 _GIF_PROFILE = b"ICCRGBG1"
+
+# Bounds for damaged GIF files; a profile of 16 MiB has as many blocks.
+_MOST_EXTENSIONS = 1000
+_MOST_BLOCKS = 2**16
 
 
 def read_notes(pil_image, file):
@@ -68,7 +78,11 @@ def _is_adobe_rgb(pil_image):
     if b"R03\0" not in pil_image.info.get("exif", b""):
         return False
     try:
-        interoperability = pil_image.getexif().get_ifd(ExifTags.IFD.Interop)
+        exif = pil_image.getexif()
+        # Programs that convert photos to sRGB mostly leave the index as it was.
+        if exif.get_ifd(ExifTags.IFD.Exif).get(ExifTags.Base.ColorSpace) == _SRGB:
+            return False
+        interoperability = exif.get_ifd(ExifTags.IFD.Interop)
         return interoperability.get(ExifTags.Interop.InteropIndex) == "R03"
     except Exception:
         return False  # a broken EXIF block must not lose the pixels
@@ -103,10 +117,12 @@ def _read_jpeg_2000(file):
         (space,) = struct.unpack_from(">I", content, 3)
         if method == 1 and space not in _JPEG_2000_SPACES:
             name = _JPEG_2000_NAMES.get(space, f"space number {space}")
-            raise UnreadableImage(
+            reason = (
                 f"it is a JPEG 2000 file whose colours are {name}, which isn't read: "
-                "convert it to sRGB"
+                "convert it to sRGB, or take the numbers as they are by "
+                "color_management=False"
             )
+            return ColourNotes(unread=reason)
         return None
     return None
 
@@ -117,14 +133,32 @@ def _read_gif(file):
     flags = file.read(13)[10]
     if flags & 128:  # a palette
         file.seek(3 << 1 + (flags & 7), io.SEEK_CUR)
-    while file.read(1) == b"!":
+    for _ in range(_MOST_EXTENSIONS):
+        if file.read(1) != b"!":
+            return None
         file.read(1)
-        blocks = []
-        while (size := file.read(1)) > b"\0":
-            blocks.append(file.read(size[0]))
+        blocks = _read_gif_blocks(file)
         if blocks and blocks[0].startswith(_GIF_PROFILE):
             return ColourNotes(b"".join(blocks[1:]))
     return None
+
+
+def _read_gif_blocks(file):
+    """Read the blocks of a GIF file's extension; of one without a profile, the first.
+
+    All blocks are passed over, and a file with too many of them to its end.
+    """
+    blocks = []
+    for _ in range(_MOST_BLOCKS):
+        size = file.read(1)
+        if size in {b"", b"\0"}:
+            return blocks
+        if not blocks or blocks[0].startswith(_GIF_PROFILE):
+            blocks.append(file.read(size[0]))
+        else:
+            file.seek(size[0], io.SEEK_CUR)
+    file.seek(0, io.SEEK_END)
+    return []
 
 
 def _read_bmp(file):
@@ -138,7 +172,7 @@ def _read_bmp(file):
         # Some programs count from the start of the file, not of the header.
         for start in [14 + place, place]:
             file.seek(start)
-            profile = file.read(n_bytes)
+            profile = file.read(min(n_bytes, _MOST_BYTES))
             if profile[36:40] == b"acsp":
                 return ColourNotes(profile)
     if n_header >= 108 and kind == bytes(4):

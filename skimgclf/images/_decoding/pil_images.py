@@ -53,7 +53,8 @@ def _load_unwrapped(pil_image, limit):
     stream = find_stream(pil_image) if has_file else None
     notes = read_notes(pil_image, stream)
     if read_canvas_box(pil_image, stream):
-        # Once it is decoded, nothing tells its frame any more: a copy is.
+        # Decoding discards the file, which alone says where the first frame lies: so a
+        # second image is opened and decoded.
         stream.seek(0)
         pil_image = Image.open(stream, formats=["WEBP"])
     if stream is None or pil_image.format not in _CHECKED:

@@ -13,6 +13,7 @@ from contextlib import contextmanager
 
 import PIL
 from PIL import Image, ImageFile
+from PIL.ExifTags import Base as Tag
 
 from skimgclf._platform import after_fork
 from skimgclf.images._decoding.reasons import UnreadableImage
@@ -28,10 +29,6 @@ _COLOUR_SCALES = {
     ("L", "L;4"): lambda value: value * 17,
     ("RGB", "RGB"): None,
 }
-
-
-# TIFF 6.0, section 5: all reds, then all greens and all blues.
-_PALETTE = 320
 
 
 def read_transparent_colour(pil_image):
@@ -126,7 +123,8 @@ def read_low_palette(pil_image):
     """Return the palette of a TIFF file that gives colours in 8 bits instead of 16.
 
     Cause: Pillow keeps the high bytes, so that all colours are black. libtiff takes a
-    palette without larger numbers than 255 for such a one. It can go when Pillow does.
+    palette without larger numbers than 255 for such a one. It can go when Pillow reads
+    such palettes.
 
     Returns
     -------
@@ -135,7 +133,8 @@ def read_low_palette(pil_image):
     """
     if pil_image.format != "TIFF" or pil_image.mode not in {"P", "PA"}:
         return None
-    colours = (read_tags(pil_image) or {}).get(_PALETTE)
+    # TIFF 6.0, section 5: all reds, then all greens and all blues.
+    colours = (read_tags(pil_image) or {}).get(Tag.ColorMap)
     if not colours or max(colours) > 255:
         return None
     n_colours = len(colours) // 3
@@ -148,8 +147,8 @@ def read_low_palette(pil_image):
 def find_stream(pil_image):
     """Return the stream from which a PIL image will be decoded, or None if it was.
 
-    An icon is decoded while it is opened, and a WEBP file knows its pixels only then:
-    their streams are returned until they are closed.
+    An icon is decoded while it is opened, and Pillow lists no tiles of a WEBP file
+    before `load`: their streams are returned until they are closed.
 
     Cause: a user's PIL image keeps its file in the undocumented ``image.fp`` alone,
     and damage of TIFF files is found in the file. It can go when the repairs of TIFF

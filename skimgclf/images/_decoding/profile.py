@@ -37,7 +37,7 @@ _CURVES = {
     **{4: (2.2,), 5: (2.8,), 8: (1.0,), 13: _SRGB_CURVE},
 }
 _SRGB_TRANSFER = 13
-# Those of cameras, and none given (2).
+# Transfer functions of cameras; 2 is "unspecified".
 _CAMERA_TRANSFERS = {1, 2, 6, 14, 15}
 _WIDE_PRIMARIES = {9, 11, 12}
 _HIGH_DYNAMIC_RANGE = {16: "PQ (SMPTE ST 2084)", 18: "HLG (ARIB STD-B67)"}
@@ -73,12 +73,15 @@ class ColourNotes(NamedTuple):
         The exponent of encoding, times 100,000.
     primaries : tuple of eight float or None
         x and y of red, green, blue and white.
+    unread : str or None
+        Why the colours can't be converted, where the file is refused for it.
     """
 
     profile: bytes | None = None
     code: tuple | None = None
     gamma: int | None = None
     primaries: tuple | None = None
+    unread: str | None = None
 
 
 # Adobe RGB (1998), section 4.3: primaries, and the exponent 563 / 256.
@@ -119,6 +122,8 @@ def find_transform(notes, mode):
     """
     if notes is None or not any(part is not None for part in notes):
         return None
+    if notes.unread is not None:
+        raise UnreadableImage(notes.unread)
     space = "RGB"
     if mode == "CMYK":
         space = "CMYK"

@@ -23,9 +23,16 @@ _STEP = 2**18
 
 _JPEG_END = b"\xff\xd9"
 
-# ITU-T T.6, section 2.4.1: no codes but these, at the end, have many zeros in a row.
+# Some programs fill JPEG files up to whole blocks, of up to 32 pixels a side.
+_FEW_PIXELS = 64 * 64
+
+# ITU-T T.6, section 2.4.1: EOFB, two codes of 11 zeros and a one, is the only one with
+# so many zeros.
 _END_OF_BLOCK, _N_BITS_OF_END = 0x001001, 24
 _ZEROS = bytes(3)
+
+# Strips may start at multiples of 16 bytes.
+_N_PADDING = 16
 
 # The bits of each byte in reverse order.
 _REVERSED = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
@@ -44,18 +51,21 @@ def check_data(file, directory):
     if check is None:
         return
     position = file.tell()
-    check(file, directory)
-    file.seek(position)
+    try:
+        check(file, directory)
+    finally:
+        file.seek(position)
 
 
 def _read_parts(file, directory):
     # Some programs write equal tiles once; others in the same place are damage, and
     # might be more than memory holds.
     parts = dict.fromkeys(directory.parts)
-    if sum(n_bytes for _, n_bytes in parts) > file.seek(0, io.SEEK_END):
+    length = file.seek(0, io.SEEK_END)
+    if sum(n_bytes for _, n_bytes in parts) > length:
         raise damaged("its strips overlap, or lead out of the file")
     for start, n_bytes in parts:
-        file.seek(start)
+        file.seek(min(start, length))
         yield file.read(n_bytes)
 
 
@@ -66,7 +76,7 @@ def _check_jpegs(file, directory):
     for content in _read_parts(file, directory):
         if not content.startswith(JPEG_START):
             raise _damaged("JPEG", "they have no start marker")
-        _check_jpeg(content[:2] + tables + content[2:])
+        _check_jpeg(content[:2] + tables + content[2:], _bound_pixels(directory))
 
 
 def _check_old_jpeg(file, directory):
@@ -74,26 +84,38 @@ def _check_old_jpeg(file, directory):
     start, n_bytes = directory.get(Tag.JpegIFOffset), directory.get(Tag.JpegIFByteCount)
     if start is None or n_bytes is None:
         return
-    ends = [sum(part) for part in directory.parts]
+    length = file.seek(0, io.SEEK_END)
+    start = min(start, length)
+    end = max([start + n_bytes, *map(sum, directory.parts)])
     file.seek(start)
-    content = file.read(max([start + n_bytes, *ends]) - start)
+    content = file.read(min(end, length) - start)
     if not content.startswith(JPEG_START):
         return
+    _check_jpeg(content, _bound_pixels(directory))
+
+
+def _bound_pixels(directory):
+    """Bound the pixels of a JPEG file in a strip or tile, which may be padded."""
+    n_pixels = directory.get(Tag.ImageWidth, 0) * directory.get(Tag.ImageLength, 0)
+    tile = directory.get(Tag.TileWidth, 0) * directory.get(Tag.TileLength, 0)
+    return max(4 * n_pixels, 4 * tile, _FEW_PIXELS)
+
+
+def _check_jpeg(content, n_most):
     # Some programs leave the end marker out.
     if _JPEG_END not in content[-64:] and not content.endswith(_ZEROS):
         content += _JPEG_END
-    _check_jpeg(content)
-
-
-def _check_jpeg(content):
     try:
         file = read_jpeg(io.BytesIO(content))
     except UnreadableImage as error:
-        raise _damaged("JPEG", str(error)) from error
+        # In front of it stands that a JPEG file is damaged, or cut short.
+        raise _damaged("JPEG", str(error).rpartition(": ")[2]) from error
     try:
         image = Image.open(file, formats=["JPEG"])
     except (UnidentifiedImageError, OSError):
         return  # of a kind that Pillow reads in TIFF files alone
+    if image.width * image.height > n_most:
+        raise _damaged("JPEG", "they hold more pixels than the image")
     # The data are unpacked whole, and few pixels are made of them.
     image.draft("L", (1, 1))
     try:
@@ -108,8 +130,8 @@ def _check_faxes(file, directory):
         if is_reversed:
             content = content.translate(_REVERSED)
         data = content.rstrip(b"\0")
-        # Zeros behind the end are padding.
-        is_ended = len(content) - len(data) < len(_ZEROS) or _is_end(data[-4:])
+        # Some programs leave the code of the end out, but not zeros behind it.
+        is_ended = len(content) - len(data) < _N_PADDING or _is_end(data[-4:])
         if _ZEROS in data or not is_ended:
             raise _damaged("fax", "there are zeros in place of them")
 
@@ -123,18 +145,35 @@ def _is_end(last):
 
 def _check_deflated(file, directory):
     """Unpack each part, whose last bytes are a checksum (RFC 1950)."""
-    # No part needs more bytes than the image or a tile, of samples of up to 32 bits.
-    n_pixels = directory.get(Tag.ImageWidth, 0) * directory.get(Tag.ImageLength, 0)
-    tile = directory.get(Tag.TileWidth, 0) * directory.get(Tag.TileLength, 0)
-    n_bytes = 4 * directory.get(Tag.SamplesPerPixel, 1) * max(n_pixels, tile)
+    n_bytes = _bound_bytes(directory)
     for content in _read_parts(file, directory):
-        unpacker, n_left = zlib.decompressobj(), n_bytes
         try:
-            while content and n_left > 0:
-                n_left -= len(unpacker.decompress(content, _STEP)) or n_left
-                content = unpacker.unconsumed_tail
+            is_ended = not content or _unpack(content, n_bytes)
         except zlib.error as error:
             raise _damaged("Deflate", str(error)) from error
+        # Zeros in place of data may be codes of pixels up to the end.
+        if not is_ended:
+            raise _damaged("Deflate", "they end too early")
+
+
+def _unpack(content, n_left):
+    """Unpack a stream, and tell whether it ends or holds more than `n_left` bytes."""
+    unpacker = zlib.decompressobj()
+    while content and n_left >= 0:
+        n_left -= len(unpacker.decompress(content, min(_STEP, n_left + 1)))
+        content = unpacker.unconsumed_tail
+    if not content:
+        unpacker.flush()
+    return bool(content) or unpacker.eof
+
+
+def _bound_bytes(directory):
+    """Bound the bytes that a strip or tile of samples of up to 32 bits can need."""
+    height = directory.get(Tag.ImageLength, 0)
+    n_rows = min(directory.get(Tag.RowsPerStrip) or height, height)
+    strip = directory.get(Tag.ImageWidth, 0) * n_rows
+    tile = directory.get(Tag.TileWidth, 0) * directory.get(Tag.TileLength, 0)
+    return 4 * directory.get(Tag.SamplesPerPixel, 1) * max(strip, tile)
 
 
 _CHECKS = {

@@ -127,6 +127,8 @@ def _read_directory(stream, page, length):
     first = _find_directory(stream, page, start, order, layout)
     values, places = {}, {}
     for tag, kind, n_values, value in _read_entries(stream, first, order, layout):
+        if tag in values and tag in _READ_TAGS:
+            raise damaged(f"tag {tag} stands in it twice")
         n_bytes = _TYPE_SIZES.get(kind, 1) * n_values
         if n_bytes > layout.inline:
             offset = int.from_bytes(value, _BYTE_ORDERS[order])

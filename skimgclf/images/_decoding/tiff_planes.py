@@ -91,7 +91,8 @@ def read_planes(file, directory):
     _refuse_missing_parts(directory, file.seek(0, io.SEEK_END))
     is_planar = directory.get(Tag.PlanarConfiguration) == 2
     read = _read_planes if is_planar else _read_rows
-    return _choose_channels(read(file, directory), directory)
+    channels, alpha = _choose_channels(directory)
+    return _scale_channels(read(file, directory, channels), directory, alpha)
 
 
 def _refuse_missing_parts(directory, length):
@@ -101,22 +102,22 @@ def _refuse_missing_parts(directory, length):
         raise damaged("its strips lead out of the file")
 
 
-def _read_planes(file, directory):
-    """Read each plane as a gray image: its own part of the strips or tiles."""
+def _read_planes(file, directory, channels):
+    """Read some planes as gray images: each has its own part of the strips or tiles."""
     n_samples, parts = directory.get(Tag.SamplesPerPixel, 1), directory.parts
     n_parts, samples = len(parts) // n_samples, None
     if n_parts == 0:
         raise damaged("it has fewer strips than planes")
-    for number in range(n_samples):
+    for place, number in enumerate(channels):
         own = parts[number * n_parts : (number + 1) * n_parts]
         plane = _decode_gray(file, directory, own, {})
         if samples is None:
-            samples = np.empty((*plane.shape, n_samples), dtype=plane.dtype)
-        samples[:, :, number] = plane
+            samples = np.empty((*plane.shape, len(channels)), dtype=plane.dtype)
+        samples[:, :, place] = plane
     return samples
 
 
-def _read_rows(file, directory):
+def _read_rows(file, directory, channels):
     """Read samples that stand side by side as a gray image that is as much wider."""
     values, n_samples = directory.values, directory.get(Tag.SamplesPerPixel, 1)
     wider = {
@@ -134,7 +135,9 @@ def _read_rows(file, directory):
         )
     elif predictor != 1:
         raise UnreadableImage("its pixels are predicted as floating-point numbers are")
-    return samples
+    if channels[-1] < len(channels):  # the first ones, without a copy
+        return samples[:, :, : len(channels)]
+    return samples[:, :, channels]
 
 
 def _add_differences(samples, tile_width):
@@ -198,26 +201,28 @@ def _decode_gray(file, directory, parts, changes):
     return np.array(image, dtype=np.uint8 if image.mode == "L" else np.uint16)
 
 
-def _choose_channels(samples, directory):
-    """Keep the colours and the alpha of all samples, and scale them."""
+def _choose_channels(directory):
+    """Choose the samples that are colours or alpha, and tell the kind of alpha."""
     photometric = directory.get(Tag.PhotometricInterpretation)
     n_colours = _N_COLOURS[photometric]
-    if samples.shape[2] < n_colours:
+    n_samples = directory.get(Tag.SamplesPerPixel, 1)
+    if n_samples < n_colours:
         raise damaged("it has too few samples a pixel")
-    colours, alpha = samples[:, :, :n_colours], None
-    for number, meaning in enumerate(directory.values.get(Tag.ExtraSamples, ())):
-        if (
-            meaning in {_ASSOCIATED, _UNASSOCIATED}
-            and n_colours + number < samples.shape[2]
-        ):
-            alpha = samples[:, :, n_colours + number :][:, :, :1]
-            break
+    channels = [*range(n_colours)]
+    meanings = directory.values.get(Tag.ExtraSamples, ())[: n_samples - n_colours]
+    if photometric != _SEPARATED:
+        for number, meaning in enumerate(meanings, start=n_colours):
+            if meaning in {_ASSOCIATED, _UNASSOCIATED}:
+                return [*channels, number], meaning
+    return channels, None
+
+
+def _scale_channels(channels, directory, alpha):
+    """Make pixels of colours, and of an alpha of a kind, if there is one."""
+    photometric = directory.get(Tag.PhotometricInterpretation)
+    is_associated = alpha == _ASSOCIATED
     if photometric == _WHITE_IS_ZERO:
-        colours = ~colours
-    if photometric == _SEPARATED:
-        alpha = None
-    is_associated = alpha is not None and meaning == _ASSOCIATED
-    channels = colours if alpha is None else np.concatenate([colours, alpha], axis=2)
+        channels = np.dstack([~channels[:, :, :1], channels[:, :, 1:]])
     if photometric == _SEPARATED and Tag.InterColorProfile in directory.places:
         channels = _keep_eight_bits(channels)
     if channels.dtype == np.uint8:

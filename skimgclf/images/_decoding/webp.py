@@ -3,6 +3,9 @@
 import io
 import struct
 
+# In front of a frame are a few; a damaged file may hold millions of empty ones.
+_MOST_CHUNKS = 1000
+
 
 def read_canvas_box(opened, file):
     """Return the part of the canvas that the first frame of a WEBP file fills.
@@ -37,7 +40,12 @@ def _read_frame_box(file):
     """Read the box of the first chunk "ANMF" (WebP container, section "Animation")."""
     file.seek(0)
     start = file.read(12)
-    while start.startswith(b"RIFF") and len(header := file.read(8)) == 8:
+    if not start.startswith(b"RIFF"):
+        return None
+    for _ in range(_MOST_CHUNKS):
+        header = file.read(8)
+        if len(header) < 8:
+            return None
         name, n_bytes = struct.unpack("<4sI", header)
         if name == b"ANMF":
             fields = file.read(12)
