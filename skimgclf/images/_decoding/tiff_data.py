@@ -130,7 +130,7 @@ def _check_faxes(file, directory):
         if is_reversed:
             content = content.translate(_REVERSED)
         data = content.rstrip(b"\0")
-        # Some programs leave the code of the end out, but not zeros behind it.
+        # Some programs leave the code of the end out, and pad data with a few zeros.
         is_ended = len(content) - len(data) < _N_PADDING or _is_end(data[-4:])
         if _ZEROS in data or not is_ended:
             raise _damaged("fax", "there are zeros in place of them")
