@@ -174,8 +174,8 @@ def pack_network(network, blueprint=None, optimizer=None):
     return description, arrays
 
 
-def pack_compiled(network, blueprint, settings):
-    """Turn a network and what its optimizer has learnt into plain data and arrays.
+def pack_trained(network, blueprint, settings, *, with_optimizer=True):
+    """Turn a trained network into plain data and arrays.
 
     Parameters
     ----------
@@ -185,12 +185,14 @@ def pack_compiled(network, blueprint, settings):
         The arguments of `build_network` that made it.
     settings : OptimizerSettings
         The settings that the optimizer was made from.
+    with_optimizer : bool, default=True
+        Whether to keep what the optimizer has learnt.
 
     Returns
     -------
     packed : PackedNetwork
     """
-    optimizer = getattr(network, "optimizer", None)
+    optimizer = getattr(network, "optimizer", None) if with_optimizer else None
     description, arrays = pack_network(network, blueprint, optimizer)
     if optimizer is None:
         return PackedNetwork(description, arrays, blueprint)
@@ -215,10 +217,14 @@ def pack_training(training, *, with_optimizer):
     packed : PackedNetwork
     """
     packed = training.holder.packed
-    if packed is None:
-        network, settings = training.network, training.settings
-        packed = pack_compiled(network, training.blueprint, settings)
-    return packed if with_optimizer else packed.without_optimizer()
+    if packed is not None:
+        return packed if with_optimizer else packed.without_optimizer()
+    return pack_trained(
+        training.network,
+        training.blueprint,
+        training.settings,
+        with_optimizer=with_optimizer,
+    )
 
 
 def pack_state(state, *, with_optimizer):

@@ -35,7 +35,7 @@ from scikeras.wrappers import KerasClassifier
 from skimgclf.models._networks.architectures import build_network
 from skimgclf.models._repairs import forget_kernels, read_step, refuse_renamed
 from skimgclf.models._start import keras
-from skimgclf.models._state import pack_compiled
+from skimgclf.models._state import pack_trained
 from skimgclf.models._training.callbacks import (
     EpochPrinter,
     EpochReporter,
@@ -245,7 +245,7 @@ class _Trainer(KerasClassifier):
         network = self.model_
         if not self.is_kept:
             return NetworkHolder(network)
-        packed = pack_compiled(network, self.blueprint, self.settings)
+        packed = pack_trained(network, self.blueprint, self.settings)
         return NetworkHolder(packed=packed, on_build=_note_trained)
 
     def resume(self, network, *, keep_optimizer):
