@@ -2,6 +2,7 @@
 
 import struct
 
+from skimgclf.images._decoding.open import keeping_position
 from skimgclf.images._decoding.reasons import UnreadableImage
 
 _BITS = {"1": 1, "L": 8}
@@ -21,11 +22,10 @@ def refuse_misread_palette(pil_image, file):
     """
     if pil_image.format != "BMP" or pil_image.mode not in _BITS or file is None:
         return
-    position = file.tell()
+    with keeping_position(file):
+        file.seek(14)
+        header = file.read(16)
     # [MS-WMF], sections 2.2.2.2 and 2.2.2.3: sides have two or four bytes.
-    file.seek(14)
-    header = file.read(16)
-    file.seek(position)
     is_short = header.startswith(struct.pack("<I", 12))
     (bits,) = struct.unpack_from("<H", header, 10 if is_short else 14)
     if bits != _BITS[pil_image.mode]:

@@ -10,6 +10,7 @@ from typing import NamedTuple
 from PIL import Image
 
 from skimgclf.images._decoding.boxes import find_box, list_boxes
+from skimgclf.images._decoding.open import keeping_position
 from skimgclf.images._decoding.reasons import UnreadableImage
 
 _CODE_START = b"\xff\x4f\xff\x51"
@@ -50,12 +51,9 @@ def read_channels(pil_image, file):
     """
     if pil_image.format != "JPEG2000" or file is None:
         return None
-    position = file.tell()
-    try:
+    with keeping_position(file):
         code = find_box(file, b"jp2c", 2**16) or b""
         header = dict(list_boxes(find_box(file, b"jp2h") or b""))
-    finally:
-        file.seek(position)
     if not code.startswith(_CODE_START) or len(code) < 42:
         return None
     _refuse_mixed_palette(header.get(b"cmap", b""))

@@ -6,6 +6,7 @@ import struct
 from PIL import ExifTags
 
 from skimgclf.images._decoding.boxes import find_box, list_boxes, list_main_properties
+from skimgclf.images._decoding.open import keeping_position
 from skimgclf.images._decoding.profile import ADOBE_RGB, ColourNotes, make_video_code
 from skimgclf.images._decoding.reasons import read_brands
 
@@ -53,13 +54,11 @@ def read_notes(pil_image, file):
         return ADOBE_RGB if _is_adobe_rgb(pil_image) else None
     if file is None or pil_image.format not in _READERS:
         return None
-    position = file.tell()
-    try:
-        return _READERS[pil_image.format](file)
-    except (IndexError, struct.error):
-        return None  # damaged; whether its pixels can be read is found by others
-    finally:
-        file.seek(position)
+    with keeping_position(file):
+        try:
+            return _READERS[pil_image.format](file)
+        except (IndexError, struct.error):
+            return None  # damaged; whether its pixels can be read is found by others
 
 
 def are_of_colours(notes):

@@ -49,6 +49,16 @@ def open_source(source, url_reader):
         yield stream
 
 
+@contextmanager
+def keeping_position(stream):
+    """Return to the position of a stream after it was read elsewhere."""
+    position = stream.tell()
+    try:
+        yield
+    finally:
+        stream.seek(position)
+
+
 def find_file(source):
     """Return the path on this machine that a source means, or None for a URL."""
     if is_url(source):

@@ -11,6 +11,7 @@ from PIL import Image, UnidentifiedImageError
 from PIL.ExifTags import Base as Tag
 
 from skimgclf.images._decoding.jpeg import JPEG_START, read_jpeg
+from skimgclf.images._decoding.open import keeping_position
 from skimgclf.images._decoding.reasons import UnreadableImage
 from skimgclf.images._decoding.tiff_directory import damaged
 
@@ -50,11 +51,8 @@ def check_data(file, directory):
     check = _CHECKS.get(directory.get(Tag.Compression))
     if check is None:
         return
-    position = file.tell()
-    try:
+    with keeping_position(file):
         check(file, directory)
-    finally:
-        file.seek(position)
 
 
 def _read_parts(file, directory):

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from PIL.ExifTags import Base as Tag
 
+from skimgclf.images._decoding.open import keeping_position
 from skimgclf.images._decoding.reasons import UnreadableImage
 
 # The tags without which pixels would be read wrongly.
@@ -109,13 +110,11 @@ def read_directory(file, page=0):
     -------
     directory : Directory
     """
-    position = file.tell()
-    try:
-        return _read_directory(file, page, file.seek(0, os.SEEK_END))
-    except (struct.error, OverflowError) as error:
-        raise damaged("it is cut short") from error
-    finally:
-        file.seek(position)
+    with keeping_position(file):
+        try:
+            return _read_directory(file, page, file.seek(0, os.SEEK_END))
+        except (struct.error, OverflowError) as error:
+            raise damaged("it is cut short") from error
 
 
 def _read_directory(stream, page, length):

@@ -3,6 +3,8 @@
 import io
 import struct
 
+from skimgclf.images._decoding.open import keeping_position
+
 # In front of a frame are a few; a damaged file may hold millions of empty ones.
 _MOST_CHUNKS = 1000
 
@@ -28,11 +30,8 @@ def read_canvas_box(opened, file):
     """
     if opened.format != "WEBP" or file is None or opened.tell() != 0:
         return None
-    position = file.tell()
-    try:
+    with keeping_position(file):
         box = _read_frame_box(file)
-    finally:
-        file.seek(position)
     return None if box == (0, 0, *opened.size) else box
 
 
