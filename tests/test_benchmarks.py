@@ -22,7 +22,7 @@ def test_loading_contestants_load_the_same_photographs(tmp_path):
 
     paths = make_photos(tmp_path / "crops", "crops", 3)
     reference = loading.load_fully(paths)
-    contestants = loading.choose_contestants(reduction=4)
+    contestants = loading.choose_contestants("crops")
     assert len(contestants) >= 6
     for load in contestants.values():
         images = load(paths)

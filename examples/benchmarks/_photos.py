@@ -11,12 +11,13 @@ What a JPEG costs to decode depends on its detail, hence three kinds:
   photograph has, as telephones take in poor light.
 
 All are written as baseline JPEG with 4:2:0 subsampling, as cameras and web pages do.
+Crops are also written as cameras write Adobe RGB, as PNG in colour, and as icons.
 """
 
 import os
 
 import numpy as np
-from PIL import Image
+from PIL import ExifTags, Image
 from sklearn.datasets import load_sample_images
 
 QUALITY = 85
@@ -31,8 +32,9 @@ def make_photos(folder, kind, n_files, *, n_distinct=None, seed=0):
     ----------
     folder : str
         Where to make them; must not exist.
-    kind : {"crops", "mosaics", "enlargements", "icons"}
-        Icons are crops reduced to 28x28, as gray PNG.
+    kind : {"crops", "mosaics", "enlargements", "adobe", "pictures", "icons"}
+        "adobe" are crops that say that they are in Adobe RGB, "pictures" crops as PNG,
+        "icons" crops reduced to 28x28, as gray PNG.
     n_files : int
         How many files to write.
     n_distinct : int, default=None
@@ -48,14 +50,15 @@ def make_photos(folder, kind, n_files, *, n_distinct=None, seed=0):
     random = np.random.default_rng(seed)
     photos = [_continue(photo, kind) for photo in load_sample_images().images]
     n_distinct = min(n_distinct or n_files, n_files)
-    ending = "png" if kind == "icons" else "jpg"
+    ending = "png" if kind in {"pictures", "icons"} else "jpg"
+    exif = _say_adobe_rgb() if kind == "adobe" else b""
     paths = [os.path.join(folder, f"{i:06d}.{ending}") for i in range(n_files)]
     for i, path in enumerate(paths):
         if i >= n_distinct:
             os.link(paths[i % n_distinct], path)
             continue
         image = _cut(photos[i % len(photos)], kind, random)
-        image.save(path, quality=QUALITY, subsampling="4:2:0")
+        image.save(path, quality=QUALITY, subsampling="4:2:0", exif=exif)
     return paths
 
 
@@ -78,6 +81,15 @@ def _cut(photo, kind, random):
     if kind == "icons":
         return image.convert("L").resize(ICON[::-1], Image.Resampling.BILINEAR)
     return image
+
+
+def _say_adobe_rgb():
+    """Make an EXIF block as cameras name Adobe RGB in it (DCF 2.0, section 5.8)."""
+    exif = Image.Exif()
+    directory = exif.get_ifd(ExifTags.IFD.Exif)
+    directory[ExifTags.Base.ColorSpace] = 0xFFFF  # not sRGB
+    directory[ExifTags.IFD.Interop] = {ExifTags.Interop.InteropIndex: "R03"}
+    return exif
 
 
 def count_bytes(paths):

@@ -7,11 +7,12 @@
 - size, 28 to 224 pixels: loading 400 JPEG files of 500x375, and training on them for
   one epoch
 
-Each point is a process of its own. Memory is the most that the process has held beyond
+Each point is a process of its own. Those of images are measured three times, in turn:
+a figure is the median. Memory is the most that the process has held beyond
 what it held when everything was imported (and, for training, a small network fitted).
 The files are 1,000 different ones under many names (hard links).
 
-Takes about four minutes on two cores; half a minute with ``--quick``. For plots,
+Takes about ten minutes on two cores; half a minute with ``--quick``. For plots,
 matplotlib is needed.
 
 Run it with ``python examples/benchmarks/growth.py --plots FOLDER``.
@@ -21,6 +22,7 @@ import os
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
+import statistics
 import tempfile
 import time
 
@@ -39,6 +41,7 @@ from _report import describe_run, print_table, save_lines
 N_IMAGES = [1_000, 3_000, 10_000, 30_000, 100_000]
 N_CLASSES = [2, 10, 100, 1_000]
 SIZES = [28, 56, 112, 224]
+N_REPEATS = 3
 QUICK_N_IMAGES, QUICK_N_CLASSES, QUICK_SIZES = [500, 1_000], [100], [56]
 
 N_DISTINCT, N_IN_CLASSES, N_IN_SIZES = 1000, 4000, 400
@@ -122,8 +125,8 @@ def measure(name, *arguments):
     return result
 
 
-def grow_images(folder, numbers):
-    """Measure how cost grows with the number of images.
+def grow_images(folder, numbers, n_repeats):
+    """Measure how cost grows with the number of images, as medians of repeats.
 
     Returns
     -------
@@ -139,9 +142,25 @@ def grow_images(folder, numbers):
         STREAMED: ("stream", None),
         STREAMED_CACHED: ("stream", cache),
     }
+    rounds = [
+        {
+            (name, n): measure(way, photos, 28, kept, n)
+            for name, (way, kept) in ways.items()
+            for n in numbers
+        }
+        for _ in range(n_repeats)
+    ]
     return {
-        name: [(n, measure(way, photos, 28, kept, n)) for n in numbers]
-        for name, (way, kept) in ways.items()
+        name: [
+            (n, _take_medians([points[name, n] for points in rounds])) for n in numbers
+        ]
+        for name in ways
+    }
+
+
+def _take_medians(points):
+    return {
+        unit: statistics.median(point[unit] for point in points) for unit in points[0]
     }
 
 
@@ -194,7 +213,8 @@ def main(quick=False, plots=None):
     """Measure all points, print tables and draw the curves."""
     print(describe_run("pillow", "keras", "tensorflow"))
     with tempfile.TemporaryDirectory() as folder:
-        images = grow_images(folder, QUICK_N_IMAGES if quick else N_IMAGES)
+        numbers, n_repeats = (QUICK_N_IMAGES, 1) if quick else (N_IMAGES, N_REPEATS)
+        images = grow_images(folder, numbers, n_repeats)
         n_images = 500 if quick else N_IN_CLASSES
         classes = grow_classes(QUICK_N_CLASSES if quick else N_CLASSES, n_images)
         n_files = 40 if quick else N_IN_SIZES

@@ -1,9 +1,10 @@
 """How many images a second are loaded, beside the usual ways and beside the limit.
 
-Photographs of 500x375 and 2048x1536 pixels as JPEG and of 28x28 as PNG become one float
-array (n, 28, 28, 1) in [0, 1]:
+Photographs of 500x375 and 2048x1536 pixels as JPEG, and of 500x375 and 28x28 as PNG,
+become one float array (n, 28, 28, 1) in [0, 1]:
 
-- skimgclf's `ImageLoader`, with one thread and with two
+- skimgclf's `ImageLoader`, with one thread and with two; where photographs say that
+  they are in Adobe RGB, also without converting them to sRGB
 - the textbook's loop: `keras.utils.load_img`, `img_to_array`, / 255
 - `keras.utils.image_dataset_from_directory` (with as many threads as it likes)
 - OpenCV: `imread`, `resize` with INTER_AREA; and with `IMREAD_REDUCED_GRAYSCALE_*`
@@ -14,10 +15,11 @@ array (n, 28, 28, 1) in [0, 1]:
 All are timed in turn, round by round, in one process; the files lie in the system's
 cache. A ratio is the median over rounds. The difference is the mean absolute one from
 decoding at full size and shrinking with antialiasing by Pillow's bilinear filter; it is
-small for what antialiases with another filter, and large for what doesn't antialias.
+small for what antialiases with another filter, and large for what doesn't antialias or
+converts colours.
 The last table but one says where the time of one image goes.
 
-Takes about two minutes on two cores; a few seconds with ``--quick``. OpenCV and
+Takes about four minutes on two cores; a few seconds with ``--quick``. OpenCV and
 simplejpeg are optional (``pip install "skimgclf[benchmark]"``).
 
 Run it with ``python examples/benchmarks/loading.py``.
@@ -67,6 +69,8 @@ SETS = {
     "crops": ("JPEG 500x375", 200, 4),
     "mosaics": ("JPEG 2048x1536, sharp", 40, 8),
     "enlargements": ("JPEG 2048x1536, soft", 40, 8),
+    "adobe": ("JPEG 500x375, Adobe RGB", 200, 4),
+    "pictures": ("PNG 500x375", 100, None),
     "icons": ("PNG 28x28", 1000, None),
 }
 N_ROUNDS = 9
@@ -74,6 +78,7 @@ N_ROUNDS = 9
 PACKAGES = ["pillow", "keras", "tensorflow", "opencv-python-headless", "simplejpeg"]
 
 OURS, TWO_THREADS = "skimgclf ImageLoader", "skimgclf ImageLoader, two threads"
+UNMANAGED = "skimgclf ImageLoader, color_management=False"
 TEXTBOOK, LIMIT = "textbook's loop (keras load_img)", "limit: simplejpeg, scaled decode"
 DATASET = "keras image_dataset_from_directory"
 PILLOW = "Pillow open, convert, resize (embetter)"
@@ -83,9 +88,9 @@ READING, PARSING = "reading the file", "parsing its header"
 DECODING = "decoding at a fraction, in gray"
 
 
-def load_ours(paths, n_jobs=1):
+def load_ours(paths, **parameters):
     """Load with skimgclf."""
-    return ImageLoader(n_jobs=n_jobs).transform(paths)
+    return ImageLoader(**{"n_jobs": 1} | parameters).transform(paths)
 
 
 def load_textbook(paths):
@@ -157,11 +162,14 @@ def load_fully(paths):
     return np.stack(images)
 
 
-def choose_contestants(reduction):
-    """Return the ways to load, by their names."""
-    contestants = {
-        OURS: load_ours,
-        TWO_THREADS: functools.partial(load_ours, n_jobs=2),
+def choose_contestants(kind):
+    """Return the ways to load a kind of photographs, by their names."""
+    reduction = SETS[kind][-1]
+    contestants = {OURS: load_ours, TWO_THREADS: functools.partial(load_ours, n_jobs=2)}
+    if kind == "adobe":
+        unmanaged = functools.partial(load_ours, color_management=False)
+        contestants[UNMANAGED] = unmanaged
+    contestants |= {
         TEXTBOOK: load_textbook,
         DATASET: load_dataset,
         PILLOW: load_pillow,
@@ -188,7 +196,7 @@ def compare(paths, contestants, n_rounds):
     rates : dict of str to float
         Images a second.
     difference : float
-        Of ours, from decoding at full size.
+        Of ours, from decoding at full size; without a conversion of colours.
     """
     seconds = time_in_turn(
         {name: functools.partial(load, paths) for name, load in contestants.items()},
@@ -211,7 +219,7 @@ def compare(paths, contestants, n_rounds):
             ]
         )
     print_table(["", "images/s", "time / ours", "difference"], rows)
-    return ratios, rates, differences[OURS]
+    return ratios, rates, differences.get(UNMANAGED, differences[OURS])
 
 
 def profile(paths, n_rounds, *, has_limit):
@@ -287,13 +295,13 @@ def main(quick=False, plots=None):
     ratios, rates, differences, profiles = {}, {}, {}, {}
     print(describe_run(*PACKAGES))
     with tempfile.TemporaryDirectory() as folder:
-        for kind, (title, n_files, reduction) in SETS.items():
+        for kind, (title, n_files, _) in SETS.items():
             report_progress(title)
             n_files = n_files // 10 if quick else n_files
             paths = make_photos(os.path.join(folder, kind), kind, n_files)
             n_kilobytes = count_bytes(paths) / 1e3
             print(f"\n**{title}**: {n_files} files of {n_kilobytes:.0f} kB\n")
-            contestants = choose_contestants(reduction)
+            contestants = choose_contestants(kind)
             ratios[kind], rates[title], differences[title] = compare(
                 paths, contestants, n_rounds
             )
@@ -351,7 +359,7 @@ def _print_goals(ratios, differences):
             goals.append((f"{title}: {other} / ours", "at least", 1, reached))
         two = times[DATASET] / times[TWO_THREADS]
         goals.append((f"{title}: {DATASET} / ours, two threads", "at least", 1.2, two))
-        if kind != "icons":
+        if SETS[kind][-1] is not None:
             limit = times.get(LIMIT)
             reached = None if not limit else 1 / limit
             goals.append((f"{title}: ours / limit", "at most", 1.2, reached))

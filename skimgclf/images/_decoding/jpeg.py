@@ -64,10 +64,9 @@ def read_jpeg(file):
         return io.BytesIO(content)
     # All components are in one scan: libjpeg stops behind the last pixel.
     end = _find_end(content, headers.scan)
-    scan = content[headers.scan : end]
     if headers.restart_interval:
-        _refuse_missing_restarts(scan, headers)
-    _refuse_zeros(scan, headers)
+        _refuse_missing_restarts(content[headers.scan : end], headers)
+    _refuse_zeros(content, headers.scan, end, headers)
     return io.BytesIO(content[:end] + _PADDING)
 
 
@@ -106,10 +105,10 @@ def refuse_odd_data(file):
 def _read_file(file):
     """Return a JPEG file's content, and its headers if it is Huffman-coded."""
     file.seek(0)
-    content = file.read(3)
-    if content != JPEG_START:
+    if file.read(3) != JPEG_START:
         return None, None
-    content += file.read()
+    file.seek(0)
+    content = file.read()
     headers = _read_headers(content)
     is_huffman = headers.frame in _HUFFMAN and headers.scan
     return content, headers if is_huffman else None
@@ -266,9 +265,12 @@ def _refuse_missing_restarts(scan, headers):
     raise _damaged("some of its restart markers are missing")
 
 
-def _refuse_zeros(scan, headers):
+def _refuse_zeros(content, start, end, headers):
     """Refuse a scan with zeros in it, as a crash or a full disk leaves them."""
+    if content.find(_ZEROS, start, end) < 0:
+        return
     # Those at the end may be needless bytes, which some cameras write.
+    scan = content[start:end]
     if _ZEROS in scan.rstrip(b"\0") and headers.zeros_are_coefficients(scan):
         raise _damaged("there are zeros in place of its data")
 
@@ -281,7 +283,7 @@ def _refuse_missing_scans(content, headers):
     """
     missing_bits, components = {}, headers.components
     for place, end in _find_scans(content, headers):
-        _refuse_zeros(content[place:end], headers)
+        _refuse_zeros(content, place, end, headers)
         start = place + 5 + 2 * content[place + 4]
         first, last, bits = content[start : start + 3]
         for name in content[place + 5 : start : 2]:
