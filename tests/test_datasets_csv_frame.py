@@ -32,6 +32,13 @@ def test_frame_gives_what_its_file_gives(folder):
     assert y.tolist() == ["cat", "dog", "cat"]
 
 
+def test_frame_is_named_as_one_and_a_file_as_a_table(folder):
+    frame = pd.read_csv(folder / "table.csv")
+    assert ", from a DataFrame:" in load_image_csv(frame, image_dir=folder).DESCR
+    of_file = load_image_csv(folder / "table.csv").DESCR
+    assert f", from the table '{folder / 'table.csv'}'" in of_file
+
+
 def test_frame_starts_from_the_current_folder(folder, monkeypatch):
     monkeypatch.chdir(folder)
     frame = pd.DataFrame({"id": ["a.png", "b.png"], "label": [0, 1]})

@@ -208,7 +208,8 @@ def load_image_csv(
         raise _TABLE.error("label_column", expected, label_column)
     image_dir = plain["image_dir"]
     csv, read = _name_table(plain["csv"], sep=sep, encoding=encoding)
-    reading = pick_fields(Reading, plain, source=f"the table {csv!r}")
+    source = csv if _is_frame(plain["csv"]) else f"the table {csv!r}"
+    reading = pick_fields(Reading, plain, source=source)
     if image_dir is None:
         image_dir = parent_url(csv) if is_url(csv) else os.path.dirname(csv)
 
