@@ -64,7 +64,7 @@ def test_fit_saves_what_it_was_asked_for(run_command, digit_folder):
     code, out, _ = run_command(
         *("fit", f"{digit_folder}/train.csv", "--output", "m", "--image-size", "6x4"),
         *("--color-mode", "rgb"),
-        *("--architecture", "cnn", "--hidden-layer-sizes", "5,4", "--epochs", "1"),
+        *("--architecture", "DENSE", "--hidden-layer-sizes", "5,4", "--epochs", "1"),
         *("--seed", "3", "--class-weight", "balanced", "--test-size", "0.2"),
         *("--validation-fraction", "0.25"),
     )
@@ -77,7 +77,7 @@ def test_fit_saves_what_it_was_asked_for(run_command, digit_folder):
         == ImageLoader(image_size=(6, 4), color_mode="rgb").get_params()
     )
     expected = KerasImageClassifier(
-        "cnn",
+        "DENSE",
         hidden_layer_sizes=(5, 4),
         epochs=1,
         class_weight="balanced",
@@ -390,15 +390,19 @@ def test_a_cache_is_of_this_run_and_not_saved(run_command, digit_folder, digit_m
             assert os.listdir("kept")
 
 
-@pytest.mark.parametrize("data", [".", "train.csv"])
-def test_evaluate_prints_the_scores(run_command, digit_folder, digit_model, data):
-    code, out, err = run_command("evaluate", digit_model, digit_folder / data)
+@pytest.mark.parametrize("kind", ["folder", "table"])
+def test_evaluate_prints_the_scores(run_command, digit_folder, digit_model, kind):
+    if kind == "folder":
+        for name in ("1/digit_0001.png", "1/digit_0011.png", "2/digit_0002.png"):
+            path = pathlib.Path("data", name)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(digit_folder / name, path)
+        data, load = "data", skimgclf.datasets.load_image_folder
+    else:
+        data, load = digit_folder / "train.csv", skimgclf.datasets.load_image_csv
+    code, out, err = run_command("evaluate", digit_model, data)
     assert (code, err) == (0, "")
-    paths, target = (
-        skimgclf.datasets.load_image_folder(digit_folder, return_X_y=True)
-        if data == "."
-        else skimgclf.datasets.load_image_csv(digit_folder / data, return_X_y=True)
-    )
+    paths, target = load(data, return_X_y=True)
     accuracy = load_model(digit_model).score(paths, target)
     assert out.endswith(f"Accuracy on {len(paths)} images: {accuracy:.4f}\n")
 

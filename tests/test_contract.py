@@ -1,14 +1,16 @@
 """What holds for the whole house: layers, names, docstrings."""
 
 import ast
+import functools
 import graphlib
 import importlib
+import importlib.machinery
 import inspect
 import pathlib
 import pkgutil
 import re
-import subprocess
 import sys
+import types
 
 import pytest
 from numpydoc.docscrape import ClassDoc, FunctionDoc
@@ -68,8 +70,18 @@ def source_files():
     return sorted(PACKAGE.rglob("*.py"))
 
 
+@functools.cache
+def tree_of(path):
+    return ast.parse(path.read_text())
+
+
 def room_of(path):
     return path.relative_to(PACKAGE).with_suffix("").parts[0]
+
+
+@functools.cache
+def imports_in(path):
+    return list(imports_of(tree_of(path)))
 
 
 def imports_of(tree):
@@ -102,7 +114,7 @@ def test_import_layers_go_one_way():
         room = room_of(path)
         if room in ("__init__", "__main__"):
             continue
-        for name in imports_of(ast.parse(path.read_text())):
+        for name in imports_in(path):
             if not name.startswith("skimgclf."):
                 continue
             other = name.split(".")[1]
@@ -117,7 +129,7 @@ def test_import_cycles_do_not_exist():
     for path in source_files():
         parts = path.relative_to(PACKAGE.parent).with_suffix("").parts
         name = ".".join(part for part in parts if part != "__init__")
-        modules[name] = set(imports_of(ast.parse(path.read_text())))
+        modules[name] = set(imports_in(path))
     # Raises CycleError, which holds the names.
     graphlib.TopologicalSorter(modules).prepare()
 
@@ -126,17 +138,14 @@ def test_scikeras_is_imported_by_its_seam_only():
     importers = [
         path.name
         for path in source_files()
-        if any(
-            name.split(".")[0] == "scikeras"
-            for name in imports_of(ast.parse(path.read_text()))
-        )
+        if any(name.split(".")[0] == "scikeras" for name in imports_in(path))
     ]
     assert importers == ["scikeras_adapter.py"]
 
 
 def test_pandas_is_imported_inside_functions_only():
     for path in source_files():
-        for node in ast.parse(path.read_text()).body:
+        for node in tree_of(path).body:
             if isinstance(node, ast.Import | ast.ImportFrom):
                 assert "pandas" not in list(imports_of(node)), path
 
@@ -152,10 +161,10 @@ def test_every_module_imports():
         importlib.import_module(module.name)
 
 
-def count_lines(source):
+def count_lines(path):
     """Count the lines of a module without its docstrings."""
-    n_lines = len(source.splitlines())
-    for node in ast.walk(ast.parse(source)):
+    n_lines = len(path.read_text().splitlines())
+    for node in ast.walk(tree_of(path)):
         if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef):
             if ast.get_docstring(node) is not None:
                 n_lines -= node.body[0].end_lineno - node.body[0].lineno + 1
@@ -164,7 +173,7 @@ def count_lines(source):
 
 def test_no_module_is_large_or_named_for_nothing():
     for path in source_files():
-        assert count_lines(path.read_text()) <= 360, path
+        assert count_lines(path) <= 360, path
         forbidden = {"utils", "helpers", "misc", "common", "base"}
         assert path.stem.strip("_") not in forbidden, path
 
@@ -174,7 +183,7 @@ def test_one_module_prints():
     printing = {
         path.relative_to(PACKAGE).as_posix()
         for path in source_files()
-        for node in ast.walk(ast.parse(path.read_text()))
+        for node in ast.walk(tree_of(path))
         if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "print"
     }
     assert printing == {"_terminal.py"}
@@ -241,10 +250,15 @@ def test_docstrings_of_public_callables_have_an_example():
                 assert ">>>" in inspect.getdoc(thing), name
 
 
-def test_the_mistakes_of_the_mutation_tests_can_be_made():
+def test_the_mistakes_of_the_mutation_tests_can_be_made(monkeypatch):
     """A mutant whose text has gone would not be tried any more."""
-    mutants = PACKAGE.parent / ".ci/mutants"
-    done = subprocess.run(
-        [sys.executable, mutants, "--apply"], capture_output=True, text=True
-    )
-    assert done.returncode == 0, done.stdout
+    path = str(PACKAGE.parent / ".ci/mutants")
+    loader = importlib.machinery.SourceFileLoader("mutants", path)
+    script = types.ModuleType("mutants")
+    script.__file__ = path
+    exec(loader.get_code("mutants"), vars(script))
+    # It looks into each file for each mutant.
+    read_text = functools.cache(pathlib.Path.read_text)
+    monkeypatch.setattr(pathlib.Path, "read_text", read_text)
+    monkeypatch.setattr(sys, "argv", [path, "--apply"])
+    assert script.main() == 0

@@ -29,10 +29,15 @@ def data_home(tmp_path_factory):
 
 
 @pytest.fixture
-def own_home(data_home, tmp_path):
-    """Copy the photo patches, the smaller sample, for a test that damages it."""
-    load_photo_patches(data_home)
-    shutil.copytree(data_home / "skimgclf" / "photos", tmp_path / "skimgclf" / "photos")
+def few_patches(monkeypatch):
+    """Cut the photos into 8 patches in place of 520, which take long to write."""
+    monkeypatch.setattr(_samples, "_PHOTO_SIZE", (64, 64))
+
+
+@pytest.fixture
+def own_home(few_patches, tmp_path):
+    """Write few photo patches for a test that damages them."""
+    load_photo_patches(tmp_path)
     return tmp_path
 
 
@@ -122,13 +127,12 @@ def test_samples_lie_below_the_data_home(load, data_home):
 
 
 def test_samples_lie_below_scikit_learns_data_home_by_default(
-    data_home, tmp_path, monkeypatch
+    own_home, tmp_path, monkeypatch
 ):
-    load_photo_patches(data_home)
-    monkeypatch.setenv("SCIKIT_LEARN_DATA", str(data_home))
-    data = load_photo_patches()
-    assert data.root == str(data_home / "skimgclf" / "photos")
-    assert load_photo_patches(tmp_path).root == str(tmp_path / "skimgclf" / "photos")
+    monkeypatch.setenv("SCIKIT_LEARN_DATA", str(own_home))
+    assert load_photo_patches().root == str(own_home / "skimgclf" / "photos")
+    other = tmp_path / "other"
+    assert load_photo_patches(other).root == str(other / "skimgclf" / "photos")
 
 
 @BOTH
@@ -154,19 +158,20 @@ def test_samples_are_written_once(load, data_home, monkeypatch):
 
 
 @pytest.mark.parametrize("name", ["china/china_00_00.jpg", "photos.csv", "flower", ""])
-def test_samples_that_are_missing_are_written_again(own_home, data_home, name):
-    path = own_home / "skimgclf" / "photos" / name
+def test_samples_that_are_missing_are_written_again(own_home, name):
+    root = own_home / "skimgclf" / "photos"
+    before, path = content(root), root / name
     shutil.rmtree(path) if path.is_dir() else path.unlink()
-    data = load_photo_patches(own_home)
-    assert content(data.root) == content(data_home / "skimgclf" / "photos")
+    assert len(before) == 9
+    assert content(load_photo_patches(own_home).root) == before
 
 
-def test_samples_that_are_empty_are_written_again(own_home, data_home):
+def test_samples_that_are_empty_are_written_again(own_home):
     """A loss of power can leave a file without its content."""
-    path = own_home / "skimgclf" / "photos" / "flower" / "flower_12_19.jpg"
-    path.write_bytes(b"")
-    data = load_photo_patches(own_home)
-    assert content(data.root) == content(data_home / "skimgclf" / "photos")
+    root = own_home / "skimgclf" / "photos"
+    before = content(root)
+    (root / "flower" / "flower_01_01.jpg").write_bytes(b"")
+    assert content(load_photo_patches(own_home).root) == before
 
 
 def test_samples_repair_keeps_the_files_of_others(own_home):
@@ -177,35 +182,37 @@ def test_samples_repair_keeps_the_files_of_others(own_home):
     assert (root / "notes.txt").read_text() == "mine"
 
 
+@pytest.mark.usefixtures("few_patches")
 @pytest.mark.parametrize("error", [KeyboardInterrupt, OSError])
 def test_samples_interrupted_write_leaves_nothing(tmp_path, monkeypatch, error):
     save = Image.Image.save
 
     def interrupt(image, path, **parameters):
-        if path.endswith("china_05_00.jpg"):
+        if path.endswith("china_01_00.jpg"):
             raise error
         save(image, path, **parameters)
 
-    monkeypatch.setattr(Image.Image, "save", interrupt)
-    with pytest.raises(error):
-        load_photo_patches(tmp_path)
+    with monkeypatch.context() as patch:
+        patch.setattr(Image.Image, "save", interrupt)
+        with pytest.raises(error):
+            load_photo_patches(tmp_path)
     assert os.listdir(tmp_path / "skimgclf") == []
-    monkeypatch.undo()
-    assert len(load_photo_patches(tmp_path).filenames) == 520
+    assert len(load_photo_patches(tmp_path).filenames) == 8
 
 
+@pytest.mark.usefixtures("few_patches")
 def test_samples_of_a_slower_process_do_no_harm(tmp_path, monkeypatch):
     """Another process finishes between the check and the move."""
     draw = _samples._draw_patches
 
     def be_overtaken():
-        monkeypatch.undo()
+        monkeypatch.setattr(_samples, "_draw_patches", draw)
         load_photo_patches(tmp_path)
         return draw()
 
     monkeypatch.setattr(_samples, "_draw_patches", be_overtaken)
     data = load_photo_patches(tmp_path)
-    assert len(data.filenames) == 520
+    assert len(data.filenames) == 8
     assert os.listdir(tmp_path / "skimgclf") == ["photos"]
 
 
@@ -240,9 +247,9 @@ def test_samples_can_be_written_by_several_processes_at_once(tmp_path):
     assert len(load_photo_patches(tmp_path).filenames) == 520
 
 
-def test_samples_folder_can_be_read_by_others(tmp_path):
+def test_samples_folder_can_be_read_by_others(own_home):
     """A data home may be shared; temporary folders are for their owner alone."""
-    data = load_photo_patches(tmp_path)
+    data = load_photo_patches(own_home)
     assert os.stat(data.root).st_mode & 0o055 == 0o055
 
 

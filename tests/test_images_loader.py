@@ -253,10 +253,10 @@ def test_loader_row_does_not_depend_on_its_batch():
     """One image alone gives the same bits as among others, for any n_jobs."""
     cells = [sample.content for sample in make_corpus() if sample.gray is not None]
     X = ImageLoader(color_mode="rgb").transform(cells)
-    for row in range(0, len(cells), 7):
+    for row in range(0, len(cells), 13):
         alone = ImageLoader(color_mode="rgb").transform(cells[row : row + 1])
         assert np.array_equal(alone[0], X[row])
-    for n_jobs in [2, 5, -1]:
+    for n_jobs in [2, -1]:
         loader = ImageLoader(color_mode="rgb", n_jobs=n_jobs)
         assert np.array_equal(loader.transform(cells), X)
 
@@ -288,7 +288,7 @@ def test_loader_reads_in_one_thread_without_n_jobs():
     """However slow the images are."""
     path = SlowPath()
     with pytest.raises(ImageLoadError):
-        ImageLoader().transform([path] * 20)
+        ImageLoader().transform([path] * 10)
     assert path.threads == {threading.current_thread().name}
 
 
@@ -393,7 +393,7 @@ def test_loader_is_searched(digits):
 
 def test_loader_takes_what_meta_estimators_pass(digits):
     """Bagging passes (n, 1) arrays, ColumnTransformer one-column tables."""
-    paths, labels = digits
+    paths, labels = digits[0][:100], digits[1][:100]
     column = np.array(paths, dtype=object)[:, np.newaxis]
     pipeline = Pipeline(
         [
@@ -401,12 +401,12 @@ def test_loader_takes_what_meta_estimators_pass(digits):
             ("classify", LogisticRegression(max_iter=200)),
         ]
     )
-    table = pd.DataFrame({"file": paths, "size": np.arange(300.0)})
+    table = pd.DataFrame({"file": paths, "size": np.arange(100.0)})
     columns = ColumnTransformer(
         [("images", ImageLoader(image_size=(8, 8), flatten=True), ["file"])],
         remainder="passthrough",
     )
-    assert columns.fit_transform(table).shape == (300, 65)
+    assert columns.fit_transform(table).shape == (100, 65)
     bagging = BaggingClassifier(pipeline, n_estimators=2, random_state=0)
     assert bagging.fit(column, labels).score(column, labels) > 0.9
 

@@ -255,7 +255,7 @@ def test_png_with_a_flipped_byte_in_a_remark_is_read():
         (b"zTXt", b"Comment\0\7" + b"not zlib"),
         (b"iCCP", b"icc\0\0" + zlib.compress(bytes(5_000_000))),
         (b"iCCP", b"icc\0\7" + b"not zlib"),
-        (b"tEXt", b"Comment\0" + bytes(70_000_000)),
+        (b"tEXt", b"Comment\0" + bytes(6_000_000)),
         (b"gAMA", b"\0"),
         (b"cHRM", b"\0"),
         (b"sRGB", b""),
@@ -266,8 +266,10 @@ def test_png_with_a_flipped_byte_in_a_remark_is_read():
     ],
     ids=lambda chunk: chunk[0].decode() + f"-{len(chunk[1])}",
 )
-def test_png_with_long_or_odd_remarks_is_read(chunk):
+def test_png_with_long_or_odd_remarks_is_read(chunk, monkeypatch):
     """Texts and profiles above Pillow's limits, and broken ones, hide no pixels."""
+    # Not Pillow's 64 MiB, which take long to write.
+    monkeypatch.setattr(PngImagePlugin, "MAX_TEXT_MEMORY", 5_000_000)
     scene = make_scene()
     content = join_chunks(add_chunks(encode(scene, "PNG"), chunk))
     limit = PngImagePlugin.MAX_TEXT_CHUNK
@@ -342,7 +344,7 @@ def test_png_is_turned_by_texts_as_pillow_turns_it(name, deep, behind):
 
 def test_png_with_an_endless_text_is_read_soon():
     """Only the start of a text is unpacked, and of several ones the last."""
-    packed = zlib.compress(HEX_EXIF + b" " * 2**26)
+    packed = zlib.compress(HEX_EXIF + b" " * 2**26, 3)
     texts = [(b"zTXt", RAW_PROFILE + b"\0" + packed)] * 40
     content = join_chunks(add_chunks(encode(store(make_scene(), 6), "PNG"), *texts))
     start = time.perf_counter()

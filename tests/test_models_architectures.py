@@ -14,6 +14,7 @@ from skimgclf.models import build_cnn, build_dense, build_resnet
 from skimgclf.models._networks.architectures import (
     ARCHITECTURES,
     build_network,
+    count_halvings,
     fill_in_sizes,
 )
 from skimgclf.models._networks.kinds import Kind, kind_of
@@ -110,37 +111,44 @@ def test_dropout_follows_each_dense_layer(build):
     assert [layer.rate for layer in dropped] == [0.25, 0.25]
 
 
-@pytest.mark.parametrize("build", ARCHITECTURES.values())
-def test_activation_is_the_one_named(build):
-    network = build((8, 8, 1), activation="tanh")
+@pytest.mark.parametrize("name", ARCHITECTURES)
+def test_activation_is_the_one_named(name):
+    parameters = {**PARAMETERS, "activation": "tanh"}
+    network = build_network(name, (8, 8, 1), 2, parameters)
     activations = layers_of(network, keras.layers.Activation)
     assert {layer.activation.__name__ for layer in activations} == {"tanh"}
 
 
 @pytest.mark.parametrize(
-    ("side", "first_stage"),
-    [(8, 8), (28, 28), (63, 63), (64, 32), (96, 48), (224, 56), (512, 32)],
-)
-def test_resnet_halves_large_images_before_its_stages(side, first_stage):
-    network = build_resnet((side, side, 3), conv_filters=(4, 8))
-    pooled = layers_of(network, keras.layers.MaxPooling2D)
-    assert pooled[0].input.shape[1:3] == (first_stage, first_stage)
-
-
-@pytest.mark.parametrize(
     ("shape", "first_stage"),
-    [((8, 511, 1), (8, 511)), ((8, 512, 1), (4, 256)), ((40, 300, 3), (20, 150))],
+    [
+        ((8, 8, 3), (8, 8)),
+        ((28, 28, 3), (28, 28)),
+        ((63, 63, 3), (63, 63)),
+        ((64, 64, 3), (32, 32)),
+        ((96, 96, 3), (48, 48)),
+        ((224, 224, 3), (56, 56)),
+        ((512, 512, 3), (32, 32)),
+        # By the area of long ones.
+        ((8, 511, 1), (8, 511)),
+        ((8, 512, 1), (4, 256)),
+        ((40, 300, 3), (20, 150)),
+    ],
 )
-def test_resnet_halves_long_images_by_their_area(shape, first_stage):
-    network = build_resnet(shape, conv_filters=(4, 8))
+def test_resnet_halves_large_images_before_its_stages(shape, first_stage):
+    halved = 2 ** count_halvings(shape)
+    assert (shape[0] // halved, shape[1] // halved) == first_stage
+
+
+def test_resnet_halves_by_convolutions():
+    network = build_resnet((96, 128, 3), conv_filters=(2, 2))
     pooled = layers_of(network, keras.layers.MaxPooling2D)
-    assert pooled[0].input.shape[1:3] == first_stage
+    assert pooled[0].input.shape[1:3] == (48, 64)
 
 
 @pytest.mark.parametrize(
     ("shape", "stages"),
     [
-        ((8, 8, 1), [(4, 4), (2, 2), (2, 2)]),
         ((15, 9, 1), [(8, 5), (4, 3), (2, 2)]),
         ((3, 40, 1), [(2, 20), (2, 10), (2, 5)]),
         ((1, 2, 1), [(1, 2), (1, 2), (1, 2)]),
@@ -153,7 +161,7 @@ def test_resnet_halves_sides_of_more_than_two_pixels(shape, stages):
 
 
 def test_resnet_tells_images_of_eight_pixels_apart_in_batches_of_one(digits):
-    network = build_resnet((8, 8, 1))
+    network = build_resnet((8, 8, 1), conv_filters=(2, 4, 6, 8))
     features = [network(image[None], training=True) for image in digits[0][:2]]
     assert not np.allclose(*features)
 
@@ -166,7 +174,13 @@ FITS = {
 }
 
 
-@pytest.mark.parametrize(("shape", "n_images", "parameters"), FITS.values(), ids=FITS)
+@pytest.mark.parametrize(
+    ("shape", "n_images", "parameters"),
+    [
+        pytest.param(*fit, id=name, marks=() if name == "small" else pytest.mark.slow)
+        for name, fit in FITS.items()
+    ],
+)
 def test_resnet_fits_predicts_and_is_kept(shape, n_images, parameters, tmp_path):
     rng = np.random.default_rng(0)
     X = rng.random((n_images, *shape), dtype="float32")
@@ -185,7 +199,7 @@ def test_resnet_fits_predicts_and_is_kept(shape, n_images, parameters, tmp_path)
 
 
 def test_resnet_takes_images_of_any_shape():
-    for shape in [(1, 1, 1), (2, 9, 1), (8, 300, 4)]:
+    for shape in [(1, 1, 1), (8, 300, 4)]:
         assert build_resnet(shape, conv_filters=(2, 4)).output_shape == (None, 8)
 
 
@@ -196,19 +210,21 @@ def test_resnet_adds_each_stage_to_its_residual():
 
 
 def test_resnet_drops_pooled_features_and_dense_units():
-    network = build_resnet((8, 8, 1), hidden_layer_sizes=(4,), dropout=0.25)
+    sizes = {"conv_filters": (2, 3), "hidden_layer_sizes": (4,)}
+    network = build_resnet((8, 8, 1), **sizes, dropout=0.25)
     dropped = layers_of(network, keras.layers.Dropout)
-    assert [layer.input.shape[1] for layer in dropped] == [192, 4]
+    assert [layer.input.shape[1] for layer in dropped] == [6, 4]
     assert [layer.rate for layer in dropped] == [0.25, 0.25]
 
 
 @pytest.mark.parametrize("name", ["dense", "cnn", "resnet"])
-@pytest.mark.parametrize("batch_norm", [False, True])
-@pytest.mark.parametrize("sizes", [(), (5, 3)])
+@pytest.mark.parametrize(
+    ("batch_norm", "sizes"), [(False, ()), (False, (5, 3)), (True, (5, 3))]
+)
 def test_weights_are_counted_as_they_are_built(name, batch_norm, sizes):
     parameters = {
         **PARAMETERS,
-        "conv_filters": (4, 6, 2),
+        "conv_filters": (4, 6),
         "batch_norm": batch_norm,
         "hidden_layer_sizes": sizes,
     }
@@ -348,7 +364,7 @@ def test_callable_that_returns_no_features_is_refused(build, reason):
         build_network(build, (8, 8, 1), 2, PARAMETERS)
 
 
-@pytest.mark.parametrize("name", ["Dense", "CNN"])
+@pytest.mark.parametrize("name", ["Dense", pytest.param("CNN", marks=pytest.mark.slow)])
 def test_names_of_architectures_may_be_in_any_case(name, digits, tmp_path):
     X, y = digits
     settings = {"hidden_layer_sizes": (4,), "epochs": 1, "random_state": 0}

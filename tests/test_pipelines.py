@@ -50,7 +50,7 @@ def test_textbook_has_the_defaults_of_its_steps():
     ("kind", "parameters"),
     [
         ("textbook", {}),
-        ("photos", {}),
+        pytest.param("photos", {}, marks=pytest.mark.slow),
         pytest.param("digits", {}, marks=pytest.mark.slow),
         pytest.param("few_photos", {}, marks=pytest.mark.slow),
         pytest.param(
@@ -73,6 +73,14 @@ def test_every_kind_fits_predicts_and_is_kept(kind, parameters, photos, tmp_path
     assert predict_frame(loaded, paths)["label"].tolist() == list(loaded.predict(paths))
     for file_format in ("keras", "onnx"):
         export_model(pipeline, tmp_path / "exported", format=file_format)
+
+
+def test_photos_trains_the_smallest_network(photos):
+    paths, labels = photos
+    small = {"image_size": (8, 8), "conv_filters": (2,), "epochs": 1}
+    pipeline = make_image_pipeline("photos", **small, random_state=0)
+    probabilities = pipeline.fit(paths, labels).predict_proba(paths)
+    np.testing.assert_allclose(probabilities.sum(axis=1), 1, atol=1e-6)
 
 
 def test_classifier_parameters_come_before_those_of_the_kind():
@@ -238,6 +246,7 @@ def test_the_shell_has_the_same_kinds():
         assert make_parser().parse_args(options).kind == kind
 
 
+@pytest.mark.slow
 def test_few_photos_reads_textures_from_five_patches(tmp_path):
     """Patches of the lower halves of three photos, after five of the upper halves."""
     train, test = {}, {}

@@ -5,6 +5,7 @@ import inspect
 import pathlib
 import sys
 
+import matplotlib
 import matplotlib.figure
 import numpy as np
 import pytest
@@ -57,14 +58,17 @@ def draw_all_ways(answerer, ax=None):
             IMAGES, ["a", "b", "a"], ["a"] * 3, ax=ax
         ),
         "saliency": lambda: SaliencyDisplay.from_estimator(answerer, IMAGES[0], ax=ax),
-        **{
-            f"{name}.plot": (lambda m=made: m().plot(ax=ax))
-            for name, made in MADE.items()
-        },
     }
 
 
 WAYS = list(draw_all_ways(None))
+
+
+@pytest.fixture(autouse=True)
+def _few_pixels():
+    """Draw small files, since most of a drawing is its pixels."""
+    with matplotlib.rc_context({"figure.dpi": 20, "savefig.dpi": 20}):
+        yield
 
 
 @pytest.mark.parametrize("way", WAYS)
@@ -83,7 +87,6 @@ def test_displays_draw_on_given_axes_only(way, answerer, pyplot):
     assert display.figure_ is figure
     assert pyplot.get_fignums() == [figure.number]
     assert not left.has_data()
-    figure.canvas.draw()
 
 
 @pytest.mark.parametrize("way", WAYS)
@@ -146,9 +149,15 @@ def test_displays_read_public_names_only():
     assert private == []
 
 
-@pytest.mark.parametrize("made", MADE.values(), ids=MADE)
-def test_displays_show_themselves_in_a_notebook_once(made, pyplot):
-    display = made()
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=() if name == "saliency" else pytest.mark.slow)
+        for name in MADE
+    ],
+)
+def test_displays_show_themselves_in_a_notebook_once(name, pyplot):
+    display = MADE[name]()
     shown = display._repr_png_()
     assert shown.startswith(b"\x89PNG")
     assert pyplot.get_fignums() == []  # the notebook shows open figures itself
@@ -159,7 +168,16 @@ def test_displays_show_themselves_in_a_notebook_once(made, pyplot):
     assert display._repr_png_().startswith(b"\x89PNG")
 
 
-@pytest.mark.parametrize("sign", ["$100 & $", "a_b$c", "100 % #1 {x}"])
+@pytest.mark.parametrize(
+    "sign",
+    [
+        "$100 & $ a_b % #1 {x}",
+        *[
+            pytest.param(sign, marks=pytest.mark.slow)
+            for sign in ("$100 & $", "a_b$c", "100 % #1 {x}")
+        ],
+    ],
+)
 def test_displays_draw_labels_as_they_are(sign, pyplot):
     for display in (
         ImageGridDisplay(IMAGES[:1], [sign], y_pred=["x"]),
