@@ -102,8 +102,8 @@ def test_weight_decay_is_for_classes_and_not_for_instances(digits):
 
 
 def test_another_weight_decay_takes_a_new_optimizer_at_a_warm_start(digits):
-    classifier = quick(warm_start=True, weight_decay=0.1).fit(*digits)
-    assert int(classifier.model_.optimizer.iterations) == 10
+    classifier = quick(warm_start=True, weight_decay=0.1).fit(*digits).fit(*digits)
+    assert int(classifier.model_.optimizer.iterations) == 20
     classifier.set_params(weight_decay=0.2).fit(*digits)
     assert int(classifier.model_.optimizer.iterations) == 10
     assert classifier.model_.optimizer.weight_decay == 0.2
