@@ -471,18 +471,27 @@ def test_an_image_comes_from_standard_input(
     assert run_command("check", "-", "-")[0] == 2
 
 
-def test_standard_input_is_never_replaced(digit_folder, digit_model):
+@pytest.fixture
+def stdin_of_table(digit_folder, monkeypatch):
+    """Let the process' standard input be a file t.csv."""
     shutil.copy(digit_folder / "test.csv", "t.csv")
-    command = [sys.executable, "-m", "skimgclf", "predict", digit_model, "--csv", "-"]
+    kept = os.dup(0)
     with open("t.csv", "rb") as file:
-        done = subprocess.run(
-            [*command, "--image-dir", digit_folder, "--output", "t.csv"],
-            stdin=file,
-            capture_output=True,
-            text=True,
-        )
-    assert done.returncode == 1
-    assert done.stderr.endswith("would replace what is read.\n")
+        os.dup2(file.fileno(), 0)
+        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(file))
+        yield
+    os.dup2(kept, 0)
+    os.close(kept)
+
+
+def test_standard_input_is_never_replaced(
+    run_command, stdin_of_table, digit_folder, digit_model
+):
+    table = ["--csv", "-", "--image-dir", digit_folder, "--output", "t.csv"]
+    code, _, err = run_command("predict", digit_model, *table)
+    assert code == 1
+    assert err.endswith("would replace what is read.\n")
+    assert os.path.getsize("t.csv") == os.path.getsize(digit_folder / "test.csv")
 
 
 @pytest.mark.filterwarnings("default")

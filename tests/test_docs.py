@@ -6,10 +6,12 @@ import shutil
 import sys
 from pathlib import Path
 
+import keras
 import numpy as np
 import pytest
 from joblib.externals.loky import get_reusable_executor
 
+from skimgclf import pipelines
 from skimgclf._shell.arguments import parse_arguments
 
 ROOT = Path(__file__).parents[1]
@@ -23,6 +25,7 @@ LONG_PAGES = {
     *("choosing", "classifier", "cluster", "coming_from", "displays", "index"),
     *("getting_started", "larger_than_memory", "parallel", "pipelines", "pretrained"),
     *("progress", "saving", "shell", "your_photos"),
+    *("README", "troubleshooting"),
 }
 
 
@@ -64,6 +67,29 @@ def test_docs_code_runs_and_prints_what_the_page_shows(
             assert run_pages.is_alike(block.output, printed), printed
         for picture in block.pictures:
             assert (page.parent / picture).exists()
+
+
+@pytest.fixture
+def small_networks(tmp_path, monkeypatch):
+    """Let the kinds of pipelines train one layer, for one epoch."""
+    layers = [keras.Input((32, 32, 3)), keras.layers.GlobalAveragePooling2D()]
+    keras.Sequential(layers).save(tmp_path / "small.keras")
+    for steps in pipelines._KINDS.values():
+        small = {"hidden_layer_sizes": (), "epochs": 1}
+        monkeypatch.setitem(steps, "classify", small)
+        monkeypatch.setitem(steps, "load", {**steps["load"], "image_size": (32, 32)})
+        if "embed" in steps:
+            backbone = {"backbone": tmp_path / "small.keras"}
+            monkeypatch.setitem(steps, "embed", backbone)
+
+
+@pytest.mark.parametrize("name", ["README.md", "docs/user_guide/troubleshooting.md"])
+def test_docs_code_of_long_pages_runs_with_small_networks(
+    name, images, tmp_path, small_networks, monkeypatch, pyplot
+):
+    monkeypatch.chdir(shutil.copytree(images, tmp_path / "page"))
+    blocks = [block for block, _, _ in run_pages.run_page(ROOT / name)]
+    assert len(blocks) >= 2
 
 
 @pytest.mark.slow

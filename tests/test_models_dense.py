@@ -11,7 +11,7 @@ from threadpoolctl import threadpool_limits
 
 from skimgclf import ImageLoader, KerasImageClassifier, load_model, save_model
 from skimgclf.models import _dense
-from skimgclf.models._dense import ACTIVATIONS, DensePredictor
+from skimgclf.models._dense import ACTIVATIONS, DensePredictor, is_dense
 
 # All in one process: none of it imports Keras or TensorFlow.
 PREDICT = """
@@ -75,12 +75,13 @@ def test_numpy_computes_what_keras_computes(name, request, digits):
     assert found.dtype == np.float32
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("parameters", "policy"),
     [
         ({"activation": "mish"}, "float32"),
         ({"augmentation": [keras.layers.RandomFlip()]}, "float32"),
-        pytest.param({}, "mixed_bfloat16", marks=pytest.mark.slow),
+        ({}, "mixed_bfloat16"),
     ],
 )
 def test_other_networks_are_computed_by_tensorflow(digits, parameters, policy):
@@ -90,6 +91,17 @@ def test_other_networks_are_computed_by_tensorflow(digits, parameters, policy):
     finally:
         keras.config.set_dtype_policy("float32")
     assert not isinstance(classifier._predictor, DensePredictor)
+
+
+def test_is_dense_tells_what_numpy_computes(fitted):
+    blueprint = fitted._training.blueprint
+    assert is_dense(blueprint, "float32")
+    assert not is_dense(blueprint, "mixed_bfloat16")
+    layers = [keras.layers.RandomFlip()]
+    assert not is_dense({**blueprint, "augmentation": layers}, "float32")
+    assert not is_dense({**blueprint, "architecture": "cnn"}, "float32")
+    parameters = {**blueprint["parameters"], "activation": "mish"}
+    assert not is_dense({**blueprint, "parameters": parameters}, "float32")
 
 
 @pytest.mark.parametrize("name", ["fitted", "plain"])
@@ -139,31 +151,33 @@ def test_a_loaded_classifier_is_trained_further(plain, digits, tmp_path):
 
 @pytest.mark.parametrize("is_late", [False, pytest.param(True, marks=pytest.mark.slow)])
 def test_a_process_that_predicts_imports_no_tensorflow(
-    digits, tmp_path, run_python, is_late
+    digits, fitted, tmp_path, run_python, is_late
 ):
     """But for `model_`, the network itself."""
-    classifier = quick(dropout=0.1).fit(*digits)
     names = [str(tmp_path / name) for name in ("saved", "pickled", "pipeline", "a.png")]
-    save_model(classifier, names[0])
+    save_model(fitted, names[0])
     with open(names[1], "wb") as file:
-        pickle.dump(classifier, file)
+        pickle.dump(fitted, file)
     loader = ImageLoader(image_size=(8, 8))
-    save_model(Pipeline([("load", loader), ("classify", classifier)]), names[2])
+    save_model(Pipeline([("load", loader), ("classify", fitted)]), names[2])
     keras.utils.array_to_img(digits[0][0]).save(names[3])
     table = tmp_path / "table.csv"
     found = json.loads(run_python(PREDICT, *names, table, is_late).splitlines()[-1])
     X = np.linspace(0, 1, 5 * 64, dtype="float32").reshape(5, 8, 8, 1)
     assert found["heavy"] == []
-    assert found["bits"] == [classifier.predict_proba(X).tobytes().hex()] * 4
-    assert found["labels"] == [classifier.predict(X[:1]).tolist()] * 2
+    assert found["bits"] == [fitted.predict_proba(X).tobytes().hex()] * 4
+    assert found["labels"] == [fitted.predict(X[:1]).tolist()] * 2
     assert found["status"] == 0
     assert len(table.read_text().splitlines()) == 2
     assert found["late"] == (["keras", "tensorflow"] if is_late else [])
 
 
 def test_values_that_overflow_are_computed_without_a_warning():
-    rows = quick().fit(np.eye(4), [0, 1, 0, 1])
-    rows.predict_proba(np.full((1, 4), 1e38))
+    kernel, offset = np.full((4, 4), 9, dtype="float32"), np.zeros(4, dtype="float32")
+    kernel[1:3] = -9
+    layers, X = [(kernel.T, offset), (kernel, offset)], np.full((1, 4), 1e38)
+    X[0, 1:3] = 0
+    assert np.isnan(_dense._compute(layers, np.abs, X)).any()
 
 
 def test_threads_and_numbers_of_rows_change_no_bit():

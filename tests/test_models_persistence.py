@@ -1,5 +1,6 @@
 """A fitted classifier survives pickle, joblib and deepcopy bit for bit."""
 
+import collections
 import copy
 import io
 import pickle
@@ -12,6 +13,7 @@ import pytest
 from skimgclf import KerasImageClassifier
 from skimgclf.models import build_dense
 from skimgclf.models._state import PackedNetwork
+from skimgclf.models._training import shared_programs
 
 
 def narrow(image_shape, dropout):
@@ -45,10 +47,23 @@ def joblib_copy(estimator):
     return joblib.load(file)
 
 
+def pickle_copy(estimator):
+    return pickle.loads(pickle.dumps(estimator))
+
+
 @pytest.mark.parametrize(
-    "copied",
-    [lambda e: pickle.loads(pickle.dumps(e)), joblib_copy, copy.deepcopy],
-    ids=["pickle", "joblib", "deepcopy"],
+    ("fitted", "copied"),
+    [
+        *(("dense", each) for each in (pickle_copy, joblib_copy, copy.deepcopy)),
+        *(("cnn", pickle_copy), ("callable", pickle_copy)),
+        # A copy of TensorFlow's is traced to predict.
+        *(
+            pytest.param(kind, each, marks=pytest.mark.slow)
+            for kind in ("cnn", "callable")
+            for each in (joblib_copy, copy.deepcopy)
+        ),
+    ],
+    indirect=["fitted"],
 )
 def test_a_copy_predicts_the_same_bits(fitted, digits, copied):
     duplicate = copied(fitted)
@@ -62,6 +77,11 @@ def test_a_copy_predicts_the_same_bits(fitted, digits, copied):
     )
 
 
+@pytest.mark.parametrize(
+    "fitted",
+    ["dense", pytest.param("cnn", marks=pytest.mark.slow), "callable"],
+    indirect=True,
+)
 def test_a_copy_keeps_all_variables(fitted):
     # Those of dropout's generators too, which Keras' own files leave out.
     duplicate = pickle.loads(pickle.dumps(fitted))
@@ -117,9 +137,16 @@ def wide(image_shape):
     return build_dense(image_shape, hidden_layer_sizes=(2000,))
 
 
-@pytest.mark.parametrize("architecture", ["dense", wide], ids=["name", "callable"])
+@pytest.mark.parametrize(
+    "architecture",
+    [
+        # Its network is built at the fit or later, as below.
+        pytest.param("dense", id="name", marks=pytest.mark.slow),
+        pytest.param(wide, id="callable"),
+    ],
+)
 def test_the_optimizer_is_kept_with_warm_start_only(digits, architecture):
-    fitted = KerasImageClassifier(architecture, hidden_layer_sizes=(2000,), epochs=1)
+    fitted = KerasImageClassifier(architecture, hidden_layer_sizes=(400,), epochs=1)
     n_bytes = 4 * fitted.fit(*digits).model_.count_params()
     around = 4000 if architecture == "dense" else 30_000
     assert n_bytes < len(pickle.dumps(fitted)) < n_bytes + around
@@ -127,7 +154,11 @@ def test_the_optimizer_is_kept_with_warm_start_only(digits, architecture):
     assert 3 * n_bytes < len(pickle.dumps(fitted)) < 3 * n_bytes + around
 
 
-def test_the_optimizer_of_a_network_that_was_not_built_yet_is_kept_alike(digits):
+def test_the_optimizer_of_a_network_that_was_not_built_yet_is_kept_alike(
+    digits, monkeypatch
+):
+    # The first network of a kind is the one that isn't built.
+    monkeypatch.setattr(shared_programs, "_stand_ins", collections.OrderedDict())
     fitted = KerasImageClassifier(hidden_layer_sizes=(400,), epochs=1).fit(*digits)
     n_bytes = 4 * sum(each.size for each in fitted._training.holder.list_weights())
     assert n_bytes < len(pickle.dumps(fitted)) < n_bytes + 4000
