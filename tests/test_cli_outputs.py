@@ -329,13 +329,13 @@ def test_an_output_without_permission_is_refused(
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="only Linux has /dev/full")
 def test_a_full_stream_changes_no_file(digit_folder, monkeypatch, capsys):
     full = open("/dev/full", "w")
-    monkeypatch.setattr(sys, "stdout", full)
-    assert cli.main(["check", f"{digit_folder}/test.csv", "--output", "r.csv"]) == 1
-    monkeypatch.undo()
+    with monkeypatch.context() as patched:
+        patched.setattr(sys, "stdout", full)
+        code = cli.main(["check", f"{digit_folder}/test.csv", "--output", "r.csv"])
     with contextlib.suppress(OSError):  # what it holds can't be written
         full.close()
     said = "skimgclf: error: No space left on device. 'r.csv' was written.\n"
-    assert capsys.readouterr().err == said
+    assert (code, capsys.readouterr().err) == (1, said)
     assert len(pd.read_csv("r.csv")) == 10
 
 
