@@ -1,5 +1,7 @@
 """The command skimgclf: Ctrl-C, pipes, and the files that it writes."""
 
+import contextlib
+import io
 import os
 import pathlib
 import shutil
@@ -12,7 +14,7 @@ import time
 import pandas as pd
 import pytest
 
-from skimgclf import KerasImageClassifier, _atomic
+from skimgclf import KerasImageClassifier, _atomic, cli
 from skimgclf._shell import commands, report
 from skimgclf._shell.report import escape_cell, write_csv
 
@@ -324,10 +326,24 @@ def test_an_output_without_permission_is_refused(
     assert err == "skimgclf: error: There is no permission to write 'old.csv'.\n"
 
 
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="only Linux has /dev/full")
+def test_a_full_stream_changes_no_file(digit_folder, monkeypatch, capsys):
+    full = open("/dev/full", "w")
+    with monkeypatch.context() as patched:
+        patched.setattr(sys, "stdout", full)
+        code = cli.main(["check", f"{digit_folder}/test.csv", "--output", "r.csv"])
+    with contextlib.suppress(OSError):  # what it holds can't be written
+        full.close()
+    said = "skimgclf: error: No space left on device. 'r.csv' was written.\n"
+    assert (code, capsys.readouterr().err) == (1, said)
+    assert len(pd.read_csv("r.csv")) == 10
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "closed",
     [
-        pytest.param(">&- 2>&-", marks=pytest.mark.slow),
+        ">&- 2>&-",
         pytest.param(
             ">/dev/full",
             marks=pytest.mark.skipif(
@@ -346,21 +362,42 @@ def test_closed_or_full_streams_change_no_file(digit_folder, closed):
     assert len(pd.read_csv("r.csv")) == 10
 
 
-@pytest.mark.usefixtures("names_of_any_bytes")
-@pytest.mark.parametrize(
-    "environment",
-    [
-        pytest.param({"PYTHONIOENCODING": "ascii:strict"}, marks=pytest.mark.slow),
-        # As in a pipe on Windows.
-        pytest.param({"PYTHONIOENCODING": "cp1252:strict"}, marks=pytest.mark.slow),
-        {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"},
-    ],
-)
-def test_names_of_any_bytes_go_through_pipes(digit_folder, environment):
+@pytest.fixture
+def named_by_bytes(digit_folder, names_of_any_bytes):
+    """Write two images, and return their names."""
     content = (digit_folder / "1" / "digit_0001.png").read_bytes()
     names = [b"a\xff.png", "é.png".encode()]
     for name in names:
         pathlib.Path(os.fsdecode(name)).write_bytes(content)
+    return names
+
+
+def test_names_of_any_bytes_go_through_streams_of_ascii(named_by_bytes, monkeypatch):
+    streams = {
+        name: io.TextIOWrapper(io.BytesIO(), encoding="ascii", errors="strict")
+        for name in ("stdout", "stderr")
+    }
+    for name, stream in streams.items():
+        monkeypatch.setattr(sys, name, stream)
+    names = [*map(os.fsdecode, named_by_bytes), "no\udcff"]
+    assert cli.main(["check", *names, "--output", "-"]) == 1
+    out, err = (stream.buffer.getvalue() for stream in streams.values())
+    lines = out.splitlines()[1:]
+    assert [line.split(b",")[0] for line in lines] == [*named_by_bytes, b"no\xff"]
+    assert b"'no\\udcff': there is no such file" in err
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "environment",
+    [
+        {"PYTHONIOENCODING": "ascii:strict"},
+        # As in a pipe on Windows.
+        {"PYTHONIOENCODING": "cp1252:strict"},
+        {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"},
+    ],
+)
+def test_names_of_any_bytes_go_through_pipes(named_by_bytes, environment):
     settings = {**os.environ, **environment}
     process = subprocess.run(
         [
@@ -368,7 +405,7 @@ def test_names_of_any_bytes_go_through_pipes(digit_folder, environment):
             "-m",
             "skimgclf",
             "check",
-            *names,
+            *named_by_bytes,
             "no\udcff",
             "--output",
             "-",
@@ -377,7 +414,7 @@ def test_names_of_any_bytes_go_through_pipes(digit_folder, environment):
         env=settings,
     )
     lines = process.stdout.splitlines()[1:]
-    assert [line.split(b",")[0] for line in lines] == [*names, b"no\xff"]
+    assert [line.split(b",")[0] for line in lines] == [*named_by_bytes, b"no\xff"]
     assert b"'no\\udcff': there is no such file" in process.stderr
     assert process.returncode == 1
 

@@ -39,6 +39,21 @@ def client(tmp_path_factory):
         yield client
 
 
+@pytest.fixture
+def threads():
+    """Start a cluster of two threads of this process, which takes less time."""
+    with (
+        LocalCluster(
+            n_workers=2,
+            threads_per_worker=1,
+            processes=False,
+            dashboard_address="127.0.0.1:0",
+        ) as cluster,
+        Client(cluster) as client,
+    ):
+        yield client
+
+
 @pytest.fixture(scope="module")
 def files(tmp_path_factory, digits):
     """300 real digits as files, and their labels."""
@@ -130,17 +145,23 @@ def test_dask_workers_load_without_tensorflow(client, files):
         assert not {"tensorflow", "keras", "scikeras", "matplotlib"} & set(names)
 
 
-def test_dask_workers_decode_by_one_thread_each(client, files):
+@pytest.mark.parametrize(
+    "cluster", ["threads", pytest.param("client", marks=pytest.mark.slow)]
+)
+def test_dask_workers_decode_by_one_thread_each(request, cluster):
     """Unless told otherwise: a cluster's workers are no threads of this one."""
-    paths, _ = files
+    request.getfixturevalue(cluster)
+    paths = ["none.png"] * 4  # never decoded
     for n_jobs, expected in [(None, 1), (3, 3)]:
-        X = ImageLoader(lazy=True, n_jobs=n_jobs).transform(paths[:4])
+        X = ImageLoader(lazy=True, n_jobs=n_jobs).transform(paths)
         with joblib.parallel_config(backend="dask"):
             assert X.n_threads == expected
             counts = joblib.Parallel()([joblib.delayed(getattr)(X, "n_threads")] * 2)
         assert counts == [expected, expected]
 
 
+# That the error survives pickling is seen in `test_images_sources.py`.
+@pytest.mark.slow
 def test_dask_brings_back_the_loaders_own_error(client, files):
     paths, _ = files
     with joblib.parallel_config(backend="dask"):

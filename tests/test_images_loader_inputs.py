@@ -178,6 +178,8 @@ def test_max_pixels_refuses_larger_images(paths):
     assert len(caught.value.errors) == 4
 
 
+# That an error survives pickling is seen in `test_images_sources.py` as well.
+@pytest.mark.slow
 def test_errors_come_back_from_worker_processes():
     """Loky carries the error, with everything it says."""
     with pytest.raises(ImageLoadError) as caught:

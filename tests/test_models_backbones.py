@@ -70,7 +70,7 @@ def build(name, image_shape=(32, 32, 3)):
     ("name", "n_features"),
     [
         ("MobileNet", 1024),
-        ("MobileNetV2", 1280),
+        pytest.param("MobileNetV2", 1280, marks=pytest.mark.slow),
         pytest.param("DenseNet121", 1024, marks=pytest.mark.slow),
         pytest.param("EfficientNetV2B0", 1280, marks=pytest.mark.slow),
         pytest.param("NASNetMobile", 1056, marks=pytest.mark.slow),

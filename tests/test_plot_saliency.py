@@ -356,7 +356,7 @@ def test_saliency_by_grad_cam_reads_files_through_the_pipeline(network, tmp_path
 
 def test_saliency_by_grad_cam_refuses_what_has_no_feature_maps(network, corner):
     classifier, X = network
-    dense = KerasImageClassifier(hidden_layer_sizes=(2,), epochs=1)
+    dense = KerasImageClassifier(hidden_layer_sizes=(), optimizer="sgd", epochs=1)
     dense.fit(X[:4], [0, 1, 0, 1])
     with pytest.raises(ValueError, match="Grad-CAM needs a network"):
         SaliencyDisplay.from_estimator(dense, X[0], method="grad_cam")

@@ -21,10 +21,16 @@ from skimgclf.models import build_dense
 from skimgclf.saving._file_layout import read_model_file, write_model_file
 from skimgclf.saving._values import decode, encode
 
+# Its training program is traced soon.
+SMALL = {"hidden_layer_sizes": (), "optimizer": "sgd", "epochs": 1, "random_state": 0}
+
+
+# Dropout draws from a generator, and Adam learns numbers of its own.
+STATEFUL = {"hidden_layer_sizes": (4,), "dropout": 0.3, "optimizer": "adam"}
+
 
 def fit(X, y, **parameters):
-    small = {"hidden_layer_sizes": (4,), "epochs": 1, "random_state": 0}
-    return KerasImageClassifier(**small | parameters).fit(X, y)
+    return KerasImageClassifier(**SMALL | parameters).fit(X, y)
 
 
 def save_and_load(model, folder, *, trusted=False, **options):
@@ -33,8 +39,15 @@ def save_and_load(model, folder, *, trusted=False, **options):
 
 
 @pytest.fixture(scope="module")
-def fitted(digits):
-    return fit(*digits, dropout=0.3)
+def epoch_by_epoch(digits):
+    """Train for one epoch and for two; the second fit shares the program of both."""
+    return [fit(*digits, **STATEFUL, epochs=n_epochs) for n_epochs in (1, 2)]
+
+
+@pytest.fixture(scope="module")
+def fitted(epoch_by_epoch):
+    """Careful: shared by the module; don't fit it again or set its parameters."""
+    return epoch_by_epoch[0]
 
 
 @pytest.fixture(scope="module")
@@ -67,18 +80,31 @@ def narrow(image_shape, dropout):
     return build_dense(image_shape, hidden_layer_sizes=(5,), dropout=dropout)
 
 
+OF_FUNCTION = {
+    "architecture": narrow,
+    "optimizer": keras.optimizers.SGD(0.1, momentum=0.9),
+}
+
+
+@pytest.fixture(scope="module")
+def fitted_of_function(digits):
+    """Careful: shared by the module; don't fit it again or set its parameters."""
+    return fit(*digits, **OF_FUNCTION)
+
+
 @pytest.mark.parametrize(
     "parameters",
     [
         {
             "dropout": 0.3,
+            "hidden_layer_sizes": (4,),
             "batch_norm": True,
             "class_weight": {"3": 2.0},
             "learning_rate": np.float32(0.01),
             "optimizer": keras.optimizers.RMSprop,
         },
-        {"architecture": "cnn", "conv_filters": [2], "batch_norm": True},
-        {"architecture": narrow, "optimizer": keras.optimizers.SGD(0.1, momentum=0.9)},
+        {"architecture": "cnn", "conv_filters": [2]},
+        OF_FUNCTION,
         {
             "learning_rate": keras.optimizers.schedules.CosineDecay(0.01, 100),
             "verbose": False,
@@ -86,10 +112,12 @@ def narrow(image_shape, dropout):
     ],
     ids=lambda parameters: next(iter(parameters)),
 )
-def test_a_loaded_classifier_is_the_same(digits, tmp_path, parameters):
-    classifier = fit(*digits, **parameters)
-    is_built_by_function = (
-        "architecture" in parameters and parameters["architecture"] is narrow
+def test_a_loaded_classifier_is_the_same(
+    digits, fitted_of_function, tmp_path, parameters
+):
+    is_built_by_function = parameters is OF_FUNCTION
+    classifier = (
+        fitted_of_function if is_built_by_function else fit(*digits, **parameters)
     )
     loaded = save_and_load(classifier, tmp_path, trusted=is_built_by_function)
     np.testing.assert_array_equal(
@@ -148,7 +176,7 @@ def test_a_pipeline_keeps_its_steps(paths, digits, tmp_path, options):
         [
             ("load", ImageLoader(**options)),
             ("nothing", "passthrough"),
-            ("classify", KerasImageClassifier(hidden_layer_sizes=(), epochs=1)),
+            ("classify", KerasImageClassifier(**SMALL)),
         ]
     ).fit(paths, digits[1][:40])
     loaded = save_and_load(pipeline, tmp_path)
@@ -162,7 +190,7 @@ def test_a_pipeline_keeps_its_steps(paths, digits, tmp_path, options):
 def test_options_for_urls_are_neither_saved_nor_loaded(paths, digits, tmp_path):
     """They may be credentials, or send a reader to a server of a stranger's."""
     loader = ImageLoader(storage_options={"secret": "hush"})
-    classifier = KerasImageClassifier(hidden_layer_sizes=(), epochs=1)
+    classifier = KerasImageClassifier(**SMALL)
     pipeline = make_pipeline(loader, classifier).fit(paths, digits[1][:40])
     loaded = save_and_load(pipeline, tmp_path)
     expected = {**loader.get_params(), "storage_options": None}
@@ -177,7 +205,7 @@ def test_options_for_urls_are_neither_saved_nor_loaded(paths, digits, tmp_path):
 
 def test_a_cache_stays_where_it_is(paths, digits, tmp_path):
     loader = ImageLoader(cache=tmp_path / "kept", cache_limit=10**6)
-    classifier = KerasImageClassifier(hidden_layer_sizes=(), epochs=1)
+    classifier = KerasImageClassifier(**SMALL)
     pipeline = make_pipeline(loader, classifier).fit(paths, digits[1][:40])
     loaded = save_and_load(pipeline, tmp_path)
     expected = {**loader.get_params(), "cache": None}
@@ -191,6 +219,8 @@ def test_a_cache_stays_where_it_is(paths, digits, tmp_path):
     assert not (tmp_path / "evil").exists()
 
 
+# In the same process, `test_a_loaded_classifier_is_the_same` and others compare them.
+@pytest.mark.slow
 def test_predictions_are_bit_equal_in_a_new_process(
     fitted, paths, digits, tmp_path, run_python
 ):
@@ -228,32 +258,27 @@ def test_feature_names_are_kept(tmp_path):
     np.testing.assert_array_equal(loaded.predict_proba(X), classifier.predict_proba(X))
 
 
-@pytest.mark.parametrize(
-    "parameters",
-    [
-        {"dropout": 0.3},
-        pytest.param(
-            {
-                "optimizer": keras.optimizers.SGD(
-                    keras.optimizers.schedules.ExponentialDecay(0.1, 10, 0.9)
-                )
-            },
-            marks=pytest.mark.slow,
-        ),
-    ],
-    ids=["adam", "sgd-schedule"],
-)
-def test_training_goes_on_as_if_it_had_not_been_saved(digits, tmp_path, parameters):
-    classifier = fit(*digits, **parameters)
+def test_training_goes_on_as_if_it_had_not_been_saved(
+    digits, saved, epoch_by_epoch, tmp_path
+):
+    once, twice = epoch_by_epoch
+    loaded = save_and_load(once, tmp_path, include_optimizer=True)
+    assert saved.stat().st_size < (tmp_path / "saved").stat().st_size
+    np.testing.assert_array_equal(
+        loaded.partial_fit(*digits).predict_proba(digits[0]),
+        twice.predict_proba(digits[0]),
+    )
+
+
+@pytest.mark.slow
+def test_training_goes_on_with_the_schedule_of_the_learning_rate(digits, tmp_path):
+    decay = keras.optimizers.schedules.ExponentialDecay(0.1, 10, 0.9)
+    classifier = fit(*digits, optimizer=keras.optimizers.SGD(decay))
     loaded = save_and_load(classifier, tmp_path, include_optimizer=True)
-    with_optimizer = (tmp_path / "saved").stat().st_size
     np.testing.assert_array_equal(
         loaded.partial_fit(*digits).predict_proba(digits[0]),
         classifier.partial_fit(*digits).predict_proba(digits[0]),
     )
-    if "dropout" in parameters:
-        save_model(classifier, tmp_path / "saved")
-        assert (tmp_path / "saved").stat().st_size < with_optimizer
 
 
 def test_a_loaded_classifier_can_be_pickled_saved_and_trained(digits, saved, tmp_path):
@@ -267,8 +292,10 @@ def test_a_loaded_classifier_can_be_pickled_saved_and_trained(digits, saved, tmp
     assert loaded.partial_fit(*digits).n_iter_ == 2
 
 
-def test_of_a_callable_architecture_the_name_is_kept(digits, tmp_path):
-    loaded = save_and_load(fit(*digits, architecture=narrow), tmp_path, trusted=True)
+def test_of_a_callable_architecture_the_name_is_kept(
+    digits, fitted_of_function, tmp_path
+):
+    loaded = save_and_load(fitted_of_function, tmp_path, trusted=True)
     assert repr(loaded.architecture).endswith("test_saving.narrow, not saved>")
     assert loaded.partial_fit(*digits).n_iter_ == 2
     with pytest.raises(ValueError, match=r"narrow.*isn't in the file.*set_params"):
@@ -329,7 +356,10 @@ def with_layer(make_layer):
     "make_layer",
     [
         lambda: keras.layers.Lambda(lambda x: x * 2),
-        lambda: keras.layers.Dense(3, activation=lambda x: x * 2),
+        pytest.param(
+            lambda: keras.layers.Dense(3, activation=lambda x: x * 2),
+            marks=pytest.mark.slow,
+        ),
     ],
     ids=["Lambda", "function"],
 )
@@ -393,11 +423,10 @@ def test_other_models_and_steps_are_refused_by_name(fitted, tmp_path):
 
 
 def test_a_loaded_model_starts_no_more_threads_than_there_are_processors(
-    digits, tmp_path
+    fitted, tmp_path
 ):
-    classifier = KerasImageClassifier(hidden_layer_sizes=(2,), epochs=1).fit(*digits)
     for n_jobs, expected in [(10**9, os.cpu_count()), (1, 1), (-1, -1), (None, None)]:
         loader = ImageLoader(n_jobs=n_jobs)
-        pipeline = Pipeline([("load", loader), ("classify", classifier)])
+        pipeline = Pipeline([("load", loader), ("classify", fitted)])
         save_model(pipeline, tmp_path / "model")
         assert load_model(tmp_path / "model")[0].n_jobs == expected
