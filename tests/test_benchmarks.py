@@ -184,10 +184,8 @@ def test_scale_measures_and_multiplies(tmp_path, monkeypatch, capsys):
 
 
 @pytest.fixture
-def digits(tmp_path):
-    from skimgclf.datasets import load_digit_images
-
-    return load_digit_images(tmp_path).root
+def digits(digit_folder):
+    return str(digit_folder)
 
 
 def test_accuracy_splits_by_class_and_draws_only_training_images_by_seed(digits):

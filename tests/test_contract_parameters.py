@@ -35,8 +35,11 @@ FIT_ON = {
     ImageLoader: (["a.png"],),
     KerasImageClassifier: (np.eye(4), ["a", "b", "a", "b"]),
 }
-# Other than the defaults, where these would fetch something.
-OFFLINE = {ImageEmbedder: {"weights": None}}
+# Other than the defaults, where these would fetch something or take long.
+QUICK = {
+    ImageEmbedder: {"backbone": "VGG16", "weights": None},
+    KerasImageClassifier: {"optimizer": "sgd"},
+}
 ESTIMATORS = pytest.mark.parametrize("cls", TABLES, ids=lambda cls: cls.__name__)
 
 
@@ -134,7 +137,7 @@ def test_parameters_are_stored_cloned_and_set_as_given(cls):
 
 @ESTIMATORS
 def test_parameters_are_the_same_after_fit(cls):
-    estimator = cls(**OFFLINE.get(cls, {}))
+    estimator = cls(**QUICK.get(cls, {}))
     before = estimator.get_params()
     estimator.fit(*FIT_ON[cls])
     assert estimator.get_params() == before

@@ -250,6 +250,7 @@ fetch_image_archive(sys.argv[1], data_home=sys.argv[2], progress=False)
 """
 
 
+@pytest.mark.slow
 def test_killed_while_unpacking_leaves_no_folder(tmp_path, home):
     """The next call unpacks all of it, and clears up."""
     path = tmp_path / "a.tar"

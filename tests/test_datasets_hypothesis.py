@@ -16,7 +16,7 @@ from skimgclf.datasets import load_image_csv, load_image_folder
 from skimgclf.exceptions import DatasetError, DatasetWarning
 
 # Files are written for every example; the time it takes depends on the disk.
-EXAMPLES = settings(max_examples=150, deadline=None)
+EXAMPLES = settings(max_examples=60, deadline=None)
 
 KNOWN = set(
     ".apng .bmp .dib .gif .ico .jfif .jpe .jpeg .jpg .mpo .pbm .pgm .png .pnm .ppm "

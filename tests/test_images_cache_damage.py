@@ -1,6 +1,5 @@
 """A cache that is unusable, damaged or shared by processes costs time, never pixels."""
 
-import importlib.util
 import os
 import random
 import shutil
@@ -144,6 +143,23 @@ def test_cache_file_that_is_empty_is_a_new_one(paths, tmp_path):
     assert count_entries(tmp_path / "cache") == len(paths)
 
 
+def test_cache_that_may_not_be_written_is_read(paths, tmp_path, monkeypatch):
+    """Silently as long as it holds what is asked for, then with one warning."""
+    load(paths[:2], tmp_path / "made")
+    cache = copy_cache(tmp_path / "made", tmp_path / "cache")
+    # Root may write everywhere.
+    monkeypatch.setattr(os, "access", lambda path, mode: "cache" not in str(path))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        np.testing.assert_array_equal(load(paths[:2], cache), load(paths[:2]))
+    with pytest.warns(ImageCacheWarning, match="read-only, and doesn't hold") as caught:
+        images = [load(paths[:4], cache) for _ in range(3)]
+    assert len(caught) == 1
+    np.testing.assert_array_equal(images, [load(paths[:4])] * 3)
+    assert os.listdir(cache) == ["images-1.sqlite"]
+    assert count_entries(cache) == 2
+
+
 # As a user without rights, since root may write everywhere.
 READ_ONLY = """
 import os, sys, warnings
@@ -168,6 +184,7 @@ print([str(warning.message) for warning in caught], os.listdir(cache))
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not hasattr(os, "getuid"), reason="Windows has no such users")
 def test_cache_that_is_read_only_is_read(tmp_path, run_python):
     """Silently as long as it holds what is asked for, then with one warning."""
@@ -189,33 +206,27 @@ def test_cache_that_is_read_only_is_read(tmp_path, run_python):
     assert printed.endswith("['images-1.sqlite']")
 
 
-FULL_DISK = """
-import resource, signal, sys, warnings
-import numpy as np
-from skimgclf.images import ImageLoader
-cache, *paths = sys.argv[1:]
-signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-resource.setrlimit(resource.RLIMIT_FSIZE, (400_000, 400_000))
-def load(cache=None):
-    return ImageLoader(image_size=(90, 70), cache=cache).transform(paths)
-with warnings.catch_warnings(record=True) as caught:
-    warnings.simplefilter("always")
-    for _ in range(3):
-        assert np.array_equal(load(cache), load())
-print(*[str(warning.message) for warning in caught], sep="\\n")
-"""
+@pytest.fixture
+def small_files():
+    """Refuse files of more than 400,000 bytes, as a disk does that is full."""
+    resource = pytest.importorskip("resource")  # Windows has no such limit
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (400_000, before[1]))
+    yield lambda: resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    signal.signal(signal.SIGXFSZ, handler)
 
 
-@pytest.mark.skipif(
-    importlib.util.find_spec("resource") is None, reason="Windows has no such limit"
-)
-def test_cache_on_a_full_disk_costs_one_warning(paths, tmp_path, run_python):
-    """The limit of a file's size stands for the end of the disk."""
-    printed = run_python(FULL_DISK, tmp_path / "cache", *paths, *paths)
-    assert len(printed.splitlines()) == 1
-    assert "can't be used: SQLite says" in printed
-    images = load(paths, tmp_path / "cache", image_size=(90, 70))
-    np.testing.assert_array_equal(images, load(paths, image_size=(90, 70)))
+def test_cache_on_a_full_disk_costs_one_warning(paths, tmp_path, small_files):
+    cache, size = tmp_path / "cache", {"image_size": (90, 70)}
+    expected = load(paths * 2, **size)
+    with pytest.warns(ImageCacheWarning, match="can't be used: SQLite says") as caught:
+        images = [load(paths * 2, cache, **size) for _ in range(3)]
+    assert len(caught) == 1
+    np.testing.assert_array_equal(images, [expected] * 3)
+    small_files()  # lifts the limit
+    np.testing.assert_array_equal(load(paths * 2, cache, **size), expected)
 
 
 def check_flips(cache, paths, folder, n_flips):

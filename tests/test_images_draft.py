@@ -39,12 +39,14 @@ def resize_whole(content, image_size, resize_mode, interpolation):
 @pytest.mark.parametrize("orientation", range(1, 9))
 def test_draft_stays_close_to_the_full_decoding(photographs, orientation):
     """Drafted JPEGs differ by less than 0.01 from full antialiased decoding."""
+    # However an image is turned, its pixels are joined by the same filter.
+    others = ["lanczos", "box", "hamming"] if orientation == 1 else []
     for photograph in photographs:
         stored = store(photograph, orientation)
         content = encode(stored, "JPEG", quality=92, exif=make_exif(orientation))
         for image_size in [(28, 28), (12, 50), (64, 20)]:
             for resize_mode in ["stretch", "crop", "pad"]:
-                for interpolation in ["bilinear", "lanczos", "box", "hamming"]:
+                for interpolation in ["bilinear", *others]:
                     options = (image_size, resize_mode, interpolation)
                     drafted = read_image(
                         content,

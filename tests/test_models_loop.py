@@ -11,7 +11,13 @@ from skimgclf.models._training.batches import Batches, Samples
 
 
 def quick(**parameters):
-    defaults = {"hidden_layer_sizes": (6,), "epochs": 2, "random_state": 0}
+    defaults = {
+        "hidden_layer_sizes": (4,),
+        "epochs": 2,
+        "optimizer": "sgd",  # the one that TensorFlow traces soonest
+        "learning_rate": 0.1,
+        "random_state": 0,
+    }
     return KerasImageClassifier(**{**defaults, **parameters})
 
 
@@ -130,7 +136,7 @@ def test_callbacks_see_the_true_number_of_batches(digits):
             counted.append(self.params["steps"])
 
     counted = []
-    quick(batch_size=7, callbacks=[Counts()]).fit(*digits)
+    quick(batch_size=7, epochs=1, callbacks=[Counts()]).fit(*digits)
     assert counted == [43]
 
 
@@ -142,7 +148,7 @@ def test_repair_restore_function_lets_keras_train_afterwards(digits):
     network = classifier.model_
     loss, accuracy = network.evaluate(X, codes, verbose=0)
     assert accuracy == pytest.approx(classifier.score(X, y))
-    history = network.fit(X, codes, epochs=3, verbose=0).history
+    history = network.fit(X, codes, epochs=2, verbose=0).history
     assert history["loss"][-1] < loss
     assert quick(warm_start=True).fit(X, y).partial_fit(X, y).n_iter_ == 3
 
@@ -188,7 +194,7 @@ def test_repair_replace_function_tells_where_the_name_is_gone(digits, monkeypatc
 
 
 def test_repair_replace_function_is_needed_for_any_fit(digits, monkeypatch):
-    quick(architecture=flat).fit(*digits)
+    quick(architecture=flat, epochs=1).fit(*digits)
     monkeypatch.setattr(loop, "replace_function", lambda *_: None)
     with pytest.raises(ValueError, match="Invalid input shape"):
         quick(architecture=flat).fit(*digits)

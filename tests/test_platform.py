@@ -6,6 +6,7 @@ import ctypes
 import errno
 import os
 import pathlib
+import re
 import sys
 import threading
 import types
@@ -295,10 +296,15 @@ WINDOWS_LACKS = {
     "time": "tzset",
 }
 WINDOWS_LACKS_MODULES = {"fcntl", "grp", "pty", "pwd", "resource", "termios"}
+# Most files hold none of these words, and needn't be parsed.
+WORDS = [*" ".join(WINDOWS_LACKS.values()).split(), *WINDOWS_LACKS_MODULES]
+MENTIONED = re.compile(rf"\b({'|'.join(WORDS)})\b")
 
 
 def find_asked_at_import(code):
     """List what an import of Python code asks for and Windows lacks."""
+    if not MENTIONED.search(code):
+        return []
     found, waiting = [], [ast.parse(code)]
     while waiting:
         node = waiting.pop()
