@@ -135,6 +135,25 @@ def test_profile_of_deep_gray_is_honoured():
             assert image == pytest.approx(expected, abs=0.003)
 
 
+@pytest.mark.parametrize("bits", [8, 16])
+@pytest.mark.parametrize("planes", ["contig", "separate"])
+@pytest.mark.parametrize("extra", ["unassalpha", "assocalpha"])
+def test_profile_of_gray_with_alpha_in_tiff_is_honoured(extra, planes, bits):
+    """Linear light of 0.4 is 0.665 in sRGB, whatever the bits and the planes."""
+    alpha = 0.8
+    gray = 0.4 * alpha if extra == "assocalpha" else 0.4
+    pixels = np.rint(np.full((40, 40, 2), [gray, alpha]) * (2**bits - 1))
+    pixels = pixels.astype(f"u{bits // 8}")
+    pixels = np.moveaxis(pixels, 2, 0) if planes == "separate" else pixels
+    stream = io.BytesIO()
+    options = {"photometric": "minisblack", "extrasamples": [extra]}
+    profile = write_profile(None, (1.0,), "GRAY")
+    tifffile.imwrite(stream, pixels, planarconfig=planes, iccprofile=profile, **options)
+    expected = [*[float(encode_srgb(0.4))] * 3, alpha]
+    image = read_colour(stream.getvalue(), color_mode="rgba")
+    assert image == pytest.approx(expected, abs=0.006)
+
+
 def write_linear(values, kind):
     """Write a row of gray values of 16 bits in linear light."""
     deep = np.tile(values.astype(np.uint16), (2, 1))
@@ -249,6 +268,26 @@ def test_profile_of_cmyk_is_honoured_in_deep_and_planar_tiff(bits, planes):
     assert stored == pytest.approx(read_colour(plain.getvalue()), abs=0.005)
     note = check_images([plain.getvalue(), content]).note
     assert note.tolist() == [None, "read at 8 of 16 bits" if bits == 16 else None]
+
+
+@pytest.mark.parametrize("planes", ["contig", "separate"])
+@pytest.mark.parametrize("bits", [8, 16])
+def test_profile_of_cmyk_with_alpha_is_refused_by_name(bits, planes):
+    pixels = np.full((40, 40, 5), 100, dtype=f"u{bits // 8}")
+    pixels = np.moveaxis(pixels, 2, 0) if planes == "separate" else pixels
+    options = {"photometric": "separated", "planarconfig": planes}
+    options["extrasamples"] = ["unassalpha"]
+    plain, managed, other = io.BytesIO(), io.BytesIO(), io.BytesIO()
+    tifffile.imwrite(plain, pixels, **options)
+    tifffile.imwrite(managed, pixels, iccprofile=make_cmyk_profile(), **options)
+    tifffile.imwrite(other, pixels, iccprofile=ADOBE_PROFILE, **options)
+    content = managed.getvalue()
+    assert "CMYK with transparency" in refuse(content).reason
+    assert "CMYK with transparency" in check_images([content]).reason[0]
+    expected = read_colour(plain.getvalue())
+    stored = read_colour(content, color_management=False)
+    assert np.array_equal(stored, expected)
+    assert np.array_equal(read_colour(other.getvalue()), expected)
 
 
 @pytest.mark.parametrize(

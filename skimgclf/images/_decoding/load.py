@@ -56,7 +56,12 @@ from skimgclf.images._decoding.tiff import (
 )
 from skimgclf.images._decoding.tiff_data import check_data
 from skimgclf.images._decoding.tiff_directory import read_directory
-from skimgclf.images._decoding.tiff_planes import needs_planes, read_planes
+from skimgclf.images._decoding.tiff_planes import (
+    name_mode,
+    needs_planes,
+    read_planes,
+    read_planes_notes,
+)
 from skimgclf.images._decoding.webp import read_canvas_box
 
 # Content decides, not the extension, and nothing else may be tried: EPS would reach
@@ -244,13 +249,12 @@ def load_planes(stream, directory, max_pixels):
     check_n_pixels(n_pixels, max_pixels)
     check_data(stream, directory)
     image = read_planes(stream, directory)
-    notes = ColourNotes(directory.find_bytes(Tag.InterColorProfile, stream))
+    mode = name_mode(image, directory)
+    notes = read_planes_notes(stream, directory)
     orientation = directory.get(Tag.Orientation, 1)
     if isinstance(image, np.ndarray):
-        mode = {1: "I;16", 3: "RGB;16", 4: "RGBA;16"}[image.shape[2]]
         image = orient_floats(image, orientation)
         return Picture(image, format="TIFF", mode=mode, notes=notes)
-    mode = image.mode
     image, _ = orient(image, _NO_MARGINS, orientation)
     n_bits = directory.get(Tag.BitsPerSample)
     return Picture(image, format="TIFF", mode=mode, notes=notes, n_bits=n_bits)
