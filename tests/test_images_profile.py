@@ -1,6 +1,7 @@
 """Colours that a file says aren't sRGB: ICC profiles, and the chunks of PNG."""
 
 import io
+import pickle
 import struct
 import zlib
 
@@ -454,6 +455,56 @@ def test_numbers_of_avif_and_heic_are_honoured(image_format):
     assert np.array_equal(read_colour(change_code(content, 1, 1)), stored)
     assert "PQ" in refuse(change_code(content, 9, 16)).reason
     assert "HLG" in refuse(change_code(content, 9, 18)).reason
+
+
+def open_heic(content):
+    """Open HEIC as Pillow does once pillow-heif is registered in it."""
+    return pillow_heif.HeifImageFile(io.BytesIO(content))
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        open_heic,
+        lambda content: open_heic(content).copy(),
+        lambda content: pickle.loads(pickle.dumps(open_heic(content))),
+        lambda content: pillow_heif.open_heif(io.BytesIO(content)).to_pillow(),
+    ],
+    ids=["opened", "copied", "pickled", "converted"],
+)
+def test_numbers_of_heic_as_a_pil_image_are_honoured(make):
+    """pillow-heif keeps them beside the pixels, also in copies."""
+    stream = io.BytesIO()
+    image = Image.new("RGB", (40, 40), COLOUR)
+    pillow_heif.from_pillow(image).save(stream, quality=-1, chroma=444)
+    content = stream.getvalue()
+    for numbers in [(12, 13), (1, 13), (1, 1)]:
+        changed = change_code(content, *numbers)
+        for options in [{}, {"color_management": False}]:
+            expected = read_colour(changed, **options)
+            assert np.array_equal(read_colour(make(changed), **options), expected)
+    assert "PQ" in refuse(make(change_code(content, 9, 16))).reason
+    assert "HLG" in refuse(make(change_code(content, 9, 18))).reason
+    image.info["icc_profile"] = ADOBE_PROFILE
+    stream = io.BytesIO()
+    pillow_heif.from_pillow(image).save(stream, quality=-1, chroma=444)
+    expected = read_colour(stream.getvalue())
+    assert expected == pytest.approx(IN_ADOBE, abs=0.015)
+    assert np.array_equal(read_colour(make(stream.getvalue())), expected)
+
+
+@pytest.mark.parametrize("mode", ["L", "LA"])
+def test_profile_of_gray_in_heic_is_honoured(mode):
+    """Linear light of 0.2 is 0.4845 in sRGB; libheif makes colours of LA."""
+    stream = io.BytesIO()
+    pixels = np.full((64, 64, len(mode)), (51, 204)[: len(mode)], dtype=np.uint8)
+    file = pillow_heif.from_bytes(mode, (64, 64), pixels.tobytes())
+    file[0].info["icc_profile"] = write_profile(None, (1.0,), "GRAY")
+    file.save(stream, quality=-1)
+    expected = [*[float(encode_srgb(0.2))] * 3, 0.8 if mode == "LA" else 1]
+    for source in [stream.getvalue(), open_heic(stream.getvalue())]:
+        image = read_colour(source, color_mode="rgba")
+        assert image == pytest.approx(expected, abs=0.01)
 
 
 def test_profile_is_read_once_for_many_images():

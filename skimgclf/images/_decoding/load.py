@@ -16,6 +16,7 @@ from skimgclf.images._decoding.colour import (
 from skimgclf.images._decoding.heif import (
     decode_heif,
     is_heif,
+    name_heif_mode,
     read_code,
     read_heif_header,
 )
@@ -57,7 +58,7 @@ from skimgclf.images._decoding.tiff import (
 from skimgclf.images._decoding.tiff_data import check_data
 from skimgclf.images._decoding.tiff_directory import read_directory
 from skimgclf.images._decoding.tiff_planes import (
-    name_mode,
+    name_planes_mode,
     needs_planes,
     read_planes,
     read_planes_notes,
@@ -194,7 +195,7 @@ def _load_once(stream, png, max_pixels, draft, strict):
         start = stream.read(64)
         refuse_start(start)
         if is_heif(start):
-            return _load_heif(stream, max_pixels)
+            return load_heif(stream, max_pixels)
         icon, n_pixels = unwrap_icon(stream)
         if icon is not stream:
             stream, png = icon, read_png(icon)
@@ -232,13 +233,15 @@ def _load_once(stream, png, max_pixels, draft, strict):
         return picture
 
 
-def _load_heif(stream, max_pixels):
-    header = read_heif_header(stream)
+def load_heif(stream, max_pixels, number=None):
+    """Load the main image of a HEIC file, or the one of a number."""
+    header = read_heif_header(stream, number)
     check_n_pixels(header.size[0] * header.size[1], max_pixels)
     profile = header.info.get("icc_profile")
     # ISO/IEC 23008-12, section 6.5.5: numbers are for what a profile doesn't say.
     notes = ColourNotes(profile, None if profile else read_code(header))
-    return Picture(decode_heif(header), format="HEIF", mode=header.mode, notes=notes)
+    image = decode_heif(header)
+    return Picture(image, format="HEIF", mode=name_heif_mode(header), notes=notes)
 
 
 def load_planes(stream, directory, max_pixels):
@@ -249,7 +252,7 @@ def load_planes(stream, directory, max_pixels):
     check_n_pixels(n_pixels, max_pixels)
     check_data(stream, directory)
     image = read_planes(stream, directory)
-    mode = name_mode(image, directory)
+    mode = name_planes_mode(image, directory)
     notes = read_planes_notes(stream, directory)
     orientation = directory.get(Tag.Orientation, 1)
     if isinstance(image, np.ndarray):

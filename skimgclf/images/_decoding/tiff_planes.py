@@ -104,7 +104,7 @@ def read_planes(file, directory):
     return _scale_channels(read(file, directory, channels), directory, alpha)
 
 
-def name_mode(image, directory):
+def name_planes_mode(image, directory):
     """Name the kind of pixels of `read_planes`, as Pillow does."""
     if not isinstance(image, np.ndarray):
         return image.mode
