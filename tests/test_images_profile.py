@@ -408,6 +408,24 @@ def test_png_says_its_colours_in_the_order_of_the_specification(chunks, expected
     assert read_colour(content, color_management=False) == pytest.approx(STORED)
 
 
+@pytest.mark.parametrize("mode", ["L", "RGBA", "I;16", "P"])
+@pytest.mark.parametrize(
+    "gamma", [1, 2, 3, 15, 16, 17, 625_000_000, 625_000_001, 2**31 - 1, 2**32 - 1]
+)
+def test_png_of_a_gamma_that_no_screen_has_is_read(gamma, mode):
+    """Libpng (png_colorspace_set_gamma) ignores less than 0.00016 and over 6250."""
+    if mode == "I;16":
+        plain = encode(np.full((40, 40), 128 * 257, dtype=np.uint16), "PNG")
+    else:
+        plain = encode(
+            Image.new("RGBA", (40, 40), (128, 128, 128)).convert(mode), "PNG"
+        )
+    content = join_chunks(add_chunks(plain, chunk(b"gAMA", gamma)))
+    is_ignored = not 16 <= gamma <= 625_000_000
+    expected = 128 / 255 if is_ignored else float(gamma > 45455)
+    assert read_colour(content) == pytest.approx([expected] * 3, abs=0.01)
+
+
 def test_png_of_gray_takes_the_curve_alone():
     plain = encode(Image.new("L", (40, 40), 51), "PNG")
     chunks = [chunk(b"gAMA", 100_000), chunk(b"cHRM", *P3)]
