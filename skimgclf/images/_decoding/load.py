@@ -8,7 +8,7 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 from PIL.ExifTags import Base as Tag
 
-from skimgclf.images._decoding.bmp import refuse_misread_palette
+from skimgclf.images._decoding.bmp import has_empty_alpha, refuse_misread_palette
 from skimgclf.images._decoding.colour import (
     clear_outside,
     read_sample_meaning,
@@ -289,6 +289,8 @@ def load_opened(image, notes, stream, margins=_NO_MARGINS):
         image.load()
     if mode in {"1", "L"} and file_format in {"GIF", "BMP"} and are_of_colours(notes):
         image, mode = image.convert("RGB"), "RGB"  # a palette of grays
+    if has_empty_alpha(image):
+        image, mode = image.convert("RGB"), "RGB"
     if frame_box is not None:
         image = clear_outside(image, frame_box)
     if channels and not white:
