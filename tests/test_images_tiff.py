@@ -414,6 +414,38 @@ def test_tiff_pickles_of_eight_bits_are_read_by_several_processes():
     assert "give the path" in refuse(pickle.loads(pickle.dumps(deep))).reason
 
 
+LOSSES = [lambda image: image.copy(), lambda image: pickle.loads(pickle.dumps(image))]
+
+
+@pytest.mark.parametrize("lose", LOSSES, ids=["copied", "pickled"])
+def test_tiff_copies_that_pillow_has_made_blank_are_refused(lose):
+    """Gray with alpha in planes, and palettes of 8 bits: their pixels are zeros."""
+    pixels = np.dstack([make_scene()[:, :, 0], make_alpha()])
+    for extra in ["unassalpha", "assocalpha"]:
+        options = {"compression": "zlib"}
+        content = write_tiff(pixels, "minisblack", (extra,), "separate", **options)
+        read_image(content, image_size=(2, 2))
+        blank = lose(Image.open(io.BytesIO(content)))
+        assert "zero all over" in refuse(blank).reason
+        content = write_tiff(pixels, "minisblack", (extra,), "contig", **options)
+        whole = Image.open(io.BytesIO(content))
+        expected = read_image(whole, image_size=(2, 2))
+        copied = read_image(lose(whole), image_size=(2, 2))
+        assert copied == pytest.approx(expected, abs=0.005)
+    for white in [255, 65535]:
+        palette = np.zeros((3, 256), dtype=np.uint16)
+        palette[0] = white * (np.arange(256) > 100)
+        content = io.BytesIO()
+        levels = make_scene()[:, :, 0]
+        tifffile.imwrite(content, levels, photometric="palette", colormap=palette)
+        copied = lose(Image.open(content))
+        if white == 255:
+            assert "zero all over" in refuse(copied).reason
+        else:
+            image = read_image(copied, image_size=FULL_SIZE, color_mode="rgb")
+            assert np.array_equal(image[:, :, 0], levels > 100)
+
+
 def test_deep_images_that_are_no_tiff_may_be_copied():
     deep = np.full((4, 4), 1000, dtype=np.uint16)
     for image in [Image.fromarray(deep), Image.open(io.BytesIO(encode(deep, "PNG")))]:
