@@ -1,4 +1,4 @@
-"""BMP files with palettes of few colours."""
+"""BMP files with palettes of few colours, and with alpha."""
 
 import io
 import struct
@@ -8,7 +8,7 @@ import pytest
 from image_corpus import refuse
 from PIL import Image
 
-from skimgclf.images import read_image
+from skimgclf.images import check_images, read_image
 
 LEVELS = (np.indices((8, 16)).sum(axis=0) // 3 % 2).astype(np.uint8)
 
@@ -60,6 +60,25 @@ def test_bmp_palettes_of_two_colours_are_read(colours, bits, is_short):
     options = {"image_size": LEVELS.shape, "color_mode": "rgb", "dtype": "uint8"}
     content = write_bmp(bits, colours, is_short=is_short)
     assert np.array_equal(read_image(content, **options), np.array(colours)[LEVELS])
+
+
+@pytest.mark.parametrize("alpha", [0, 1, 100])
+@pytest.mark.parametrize("n_header", [56, 108, 124])
+def test_bmp_keeps_alpha_that_is_not_zero_all_over(n_header, alpha):
+    """As in Chromium (BMPImageReader) and Firefox: zeros alone are no alpha."""
+    header = struct.pack("<IiiHHIIiiII", n_header, 8, 8, 1, 32, 3, *[0] * 5)
+    header += struct.pack("<4I", 0xFF0000, 0xFF00, 0xFF, 0xFF000000)
+    header = header.ljust(n_header, b"\0")
+    start = struct.pack("<IHHI", 14 + n_header + 256, 0, 0, 14 + n_header)
+    pixels = [90, 120, 180, 0] * 63 + [90, 120, 180, alpha]
+    content = b"BM" + start + header + bytes(pixels)
+    for source in [content, Image.open(io.BytesIO(content))]:
+        options = {"image_size": (8, 8), "color_mode": "rgba", "dtype": "uint8"}
+        image = read_image(source, **options)
+        assert image[0, 7].tolist() == [180, 120, 90, alpha or 255]
+        assert image[1, 1, 3] == (0 if alpha else 255)
+    mode = check_images([content]).loc[0, "mode"]
+    assert mode == ("RGBA" if alpha else "RGB")
 
 
 @pytest.mark.parametrize("is_short", [False, True])

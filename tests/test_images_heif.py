@@ -91,6 +91,42 @@ def test_heic_of_gray_is_read(mode):
     assert np.abs(gray - expected).mean() < 0.01
 
 
+@pytest.mark.parametrize("mode", ["RGB;16", "RGBA;16", "L;16", "LA;16"])
+def test_heic_as_a_pil_image_that_is_not_decoded_is_read_as_its_file(mode):
+    """pillow-heif's plugin for Pillow keeps 8 bits."""
+    deep = make_deep(np.dstack([make_scene(), make_alpha()])) + np.uint16(100)
+    channels = {"RGB": [0, 1, 2], "RGBA": [0, 1, 2, 3], "L": [0], "LA": [0, 3]}
+    content = encode_heic(deep[:, :, channels[mode[:-3]]].squeeze(), mode, bit_depth=12)
+    options = {"image_size": FULL_SIZE, "color_mode": "rgba"}
+    expected = read_image(content, **options)
+    opened = pillow_heif.HeifImageFile(io.BytesIO(content))
+    assert np.array_equal(read_image(opened, **options), expected)
+    opened.load()
+    assert np.abs(read_image(opened, **options) - expected).max() < 0.02
+
+
+def test_heic_as_a_pil_image_has_the_image_that_was_chosen():
+    scene = make_scene()
+    file = pillow_heif.from_pillow(Image.fromarray(scene))
+    file.add_from_pillow(Image.fromarray(scene[::-1]))
+    stream = io.BytesIO()
+    file.save(stream, **LOSSLESS)
+    opened = pillow_heif.HeifImageFile(stream)
+    for number in [0, 1, 0]:
+        opened.seek(number)
+        gray = read_image(opened, image_size=FULL_SIZE)[:, :, 0]
+        expected = luma(scene[::-1] if number else scene)
+        assert np.abs(gray - expected).max() < 0.02
+        if number:
+            opened.load()
+
+
+def test_heic_as_a_pil_image_that_was_changed_has_its_pixels():
+    opened = pillow_heif.HeifImageFile(io.BytesIO(encode_heic(make_scene())))
+    opened.paste("white", (0, 0, WIDTH, HEIGHT))
+    assert read_image(opened, image_size=(4, 4)).min() == 1
+
+
 @pytest.mark.parametrize("orientation", range(1, 9))
 def test_heic_is_turned_upright_once(orientation):
     """The orientation stands in the container and in the EXIF block: one counts."""

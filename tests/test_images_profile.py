@@ -1,6 +1,7 @@
 """Colours that a file says aren't sRGB: ICC profiles, and the chunks of PNG."""
 
 import io
+import pickle
 import struct
 import zlib
 
@@ -135,6 +136,25 @@ def test_profile_of_deep_gray_is_honoured():
             assert image == pytest.approx(expected, abs=0.003)
 
 
+@pytest.mark.parametrize("bits", [8, 16])
+@pytest.mark.parametrize("planes", ["contig", "separate"])
+@pytest.mark.parametrize("extra", ["unassalpha", "assocalpha"])
+def test_profile_of_gray_with_alpha_in_tiff_is_honoured(extra, planes, bits):
+    """Linear light of 0.4 is 0.665 in sRGB, whatever the bits and the planes."""
+    alpha = 0.8
+    gray = 0.4 * alpha if extra == "assocalpha" else 0.4
+    pixels = np.rint(np.full((40, 40, 2), [gray, alpha]) * (2**bits - 1))
+    pixels = pixels.astype(f"u{bits // 8}")
+    pixels = np.moveaxis(pixels, 2, 0) if planes == "separate" else pixels
+    stream = io.BytesIO()
+    options = {"photometric": "minisblack", "extrasamples": [extra]}
+    profile = write_profile(None, (1.0,), "GRAY")
+    tifffile.imwrite(stream, pixels, planarconfig=planes, iccprofile=profile, **options)
+    expected = [*[float(encode_srgb(0.4))] * 3, alpha]
+    image = read_colour(stream.getvalue(), color_mode="rgba")
+    assert image == pytest.approx(expected, abs=0.006)
+
+
 def write_linear(values, kind):
     """Write a row of gray values of 16 bits in linear light."""
     deep = np.tile(values.astype(np.uint16), (2, 1))
@@ -249,6 +269,26 @@ def test_profile_of_cmyk_is_honoured_in_deep_and_planar_tiff(bits, planes):
     assert stored == pytest.approx(read_colour(plain.getvalue()), abs=0.005)
     note = check_images([plain.getvalue(), content]).note
     assert note.tolist() == [None, "read at 8 of 16 bits" if bits == 16 else None]
+
+
+@pytest.mark.parametrize("planes", ["contig", "separate"])
+@pytest.mark.parametrize("bits", [8, 16])
+def test_profile_of_cmyk_with_alpha_is_refused_by_name(bits, planes):
+    pixels = np.full((40, 40, 5), 100, dtype=f"u{bits // 8}")
+    pixels = np.moveaxis(pixels, 2, 0) if planes == "separate" else pixels
+    options = {"photometric": "separated", "planarconfig": planes}
+    options["extrasamples"] = ["unassalpha"]
+    plain, managed, other = io.BytesIO(), io.BytesIO(), io.BytesIO()
+    tifffile.imwrite(plain, pixels, **options)
+    tifffile.imwrite(managed, pixels, iccprofile=make_cmyk_profile(), **options)
+    tifffile.imwrite(other, pixels, iccprofile=ADOBE_PROFILE, **options)
+    content = managed.getvalue()
+    assert "CMYK with transparency" in refuse(content).reason
+    assert "CMYK with transparency" in check_images([content]).reason[0]
+    expected = read_colour(plain.getvalue())
+    stored = read_colour(content, color_management=False)
+    assert np.array_equal(stored, expected)
+    assert np.array_equal(read_colour(other.getvalue()), expected)
 
 
 @pytest.mark.parametrize(
@@ -368,6 +408,24 @@ def test_png_says_its_colours_in_the_order_of_the_specification(chunks, expected
     assert read_colour(content, color_management=False) == pytest.approx(STORED)
 
 
+@pytest.mark.parametrize("mode", ["L", "RGBA", "I;16", "P"])
+@pytest.mark.parametrize(
+    "gamma", [1, 2, 3, 15, 16, 17, 625_000_000, 625_000_001, 2**31 - 1, 2**32 - 1]
+)
+def test_png_of_a_gamma_that_no_screen_has_is_read(gamma, mode):
+    """Libpng (png_colorspace_set_gamma) ignores less than 0.00016 and over 6250."""
+    if mode == "I;16":
+        plain = encode(np.full((40, 40), 128 * 257, dtype=np.uint16), "PNG")
+    else:
+        plain = encode(
+            Image.new("RGBA", (40, 40), (128, 128, 128)).convert(mode), "PNG"
+        )
+    content = join_chunks(add_chunks(plain, chunk(b"gAMA", gamma)))
+    is_ignored = not 16 <= gamma <= 625_000_000
+    expected = 128 / 255 if is_ignored else float(gamma > 45455)
+    assert read_colour(content) == pytest.approx([expected] * 3, abs=0.01)
+
+
 def test_png_of_gray_takes_the_curve_alone():
     plain = encode(Image.new("L", (40, 40), 51), "PNG")
     chunks = [chunk(b"gAMA", 100_000), chunk(b"cHRM", *P3)]
@@ -415,6 +473,56 @@ def test_numbers_of_avif_and_heic_are_honoured(image_format):
     assert np.array_equal(read_colour(change_code(content, 1, 1)), stored)
     assert "PQ" in refuse(change_code(content, 9, 16)).reason
     assert "HLG" in refuse(change_code(content, 9, 18)).reason
+
+
+def open_heic(content):
+    """Open HEIC as Pillow does once pillow-heif is registered in it."""
+    return pillow_heif.HeifImageFile(io.BytesIO(content))
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        open_heic,
+        lambda content: open_heic(content).copy(),
+        lambda content: pickle.loads(pickle.dumps(open_heic(content))),
+        lambda content: pillow_heif.open_heif(io.BytesIO(content)).to_pillow(),
+    ],
+    ids=["opened", "copied", "pickled", "converted"],
+)
+def test_numbers_of_heic_as_a_pil_image_are_honoured(make):
+    """pillow-heif keeps them beside the pixels, also in copies."""
+    stream = io.BytesIO()
+    image = Image.new("RGB", (40, 40), COLOUR)
+    pillow_heif.from_pillow(image).save(stream, quality=-1, chroma=444)
+    content = stream.getvalue()
+    for numbers in [(12, 13), (1, 13), (1, 1)]:
+        changed = change_code(content, *numbers)
+        for options in [{}, {"color_management": False}]:
+            expected = read_colour(changed, **options)
+            assert np.array_equal(read_colour(make(changed), **options), expected)
+    assert "PQ" in refuse(make(change_code(content, 9, 16))).reason
+    assert "HLG" in refuse(make(change_code(content, 9, 18))).reason
+    image.info["icc_profile"] = ADOBE_PROFILE
+    stream = io.BytesIO()
+    pillow_heif.from_pillow(image).save(stream, quality=-1, chroma=444)
+    expected = read_colour(stream.getvalue())
+    assert expected == pytest.approx(IN_ADOBE, abs=0.015)
+    assert np.array_equal(read_colour(make(stream.getvalue())), expected)
+
+
+@pytest.mark.parametrize("mode", ["L", "LA"])
+def test_profile_of_gray_in_heic_is_honoured(mode):
+    """Linear light of 0.2 is 0.4845 in sRGB; libheif makes colours of LA."""
+    stream = io.BytesIO()
+    pixels = np.full((64, 64, len(mode)), (51, 204)[: len(mode)], dtype=np.uint8)
+    file = pillow_heif.from_bytes(mode, (64, 64), pixels.tobytes())
+    file[0].info["icc_profile"] = write_profile(None, (1.0,), "GRAY")
+    file.save(stream, quality=-1)
+    expected = [*[float(encode_srgb(0.2))] * 3, 0.8 if mode == "LA" else 1]
+    for source in [stream.getvalue(), open_heic(stream.getvalue())]:
+        image = read_colour(source, color_mode="rgba")
+        assert image == pytest.approx(expected, abs=0.01)
 
 
 def test_profile_is_read_once_for_many_images():

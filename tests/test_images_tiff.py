@@ -8,6 +8,7 @@ import struct
 import time
 import tracemalloc
 
+import cv2
 import numpy as np
 import pytest
 import tifffile
@@ -208,6 +209,66 @@ def test_tiff_cmyk_in_planes_is_read_as_side_by_side(bits):
         assert np.abs(image - expected).max() < 0.01
 
 
+@pytest.mark.parametrize("bits", [8, 16])
+@pytest.mark.parametrize("planes", PLANES)
+def test_tiff_fourth_sample_of_colours_is_alpha_if_nothing_is_said(planes, bits):
+    """OpenCV writes no ExtraSamples, and reads alpha back; 0 says that it is none."""
+    colour = np.array([90, 120, 180, 100])
+    samples = np.full((16, 16, 4), colour).astype(f"<u{bits // 8}")
+    samples *= 257 if bits == 16 else 1
+    written = [cv2.imencode(".tif", samples[:, :, [2, 1, 0, 3]])[1].tobytes()]
+    is_planar = planes == "separate"
+    data = (np.moveaxis(samples, 2, 0) if is_planar else samples).tobytes()
+    options = {"bits": [bits] * 4, "photometric": 2, "size": (16, 16)}
+    options["n_strips"] = 4 if is_planar else 1
+    layout = [(284, 3, [2 if is_planar else 1])]
+    written.append(make_tiff(data, tags=layout, **options))
+    written.append(make_tiff(data, tags=[*layout, (338, 3, [999])], **options))
+    for content in written:
+        pixels = read_image(content, image_size=(1, 1), color_mode="rgba")[0, 0]
+        assert pixels * 255 == pytest.approx(colour, abs=1)
+    content = make_tiff(data, tags=[*layout, (338, 3, [0])], **options)
+    pixels = read_image(content, image_size=(1, 1), color_mode="rgba")[0, 0]
+    assert pixels * 255 == pytest.approx([90, 120, 180, 255], abs=1)
+
+
+@pytest.mark.parametrize("bits", [8, 16])
+@pytest.mark.parametrize("planes", PLANES)
+@pytest.mark.parametrize(
+    "extra", [("unassalpha",), ("assocalpha",), ("unspecified", "unassalpha")]
+)
+def test_tiff_cmyk_keeps_transparency(extra, planes, bits):
+    """TIFF 6.0, section 18: inks may have been multiplied by alpha."""
+    inks, alpha = np.array([200, 60, 20, 50]) / 255, 100 / 255
+    colour = (1 - inks[:3]) * (1 - inks[3])
+    inks = inks * alpha if "assocalpha" in extra else inks
+    pixel = [*inks, *[0.5] * (len(extra) - 1), alpha]
+    samples = np.rint(np.full((16, 16, len(pixel)), pixel) * (2**bits - 1))
+    samples = samples.astype(f"u{bits // 8}")
+    content = write_tiff(samples, "separated", extra, planes)
+    rgba = read_image(content, image_size=(2, 2), color_mode="rgba")[0, 0]
+    assert rgba == pytest.approx([*colour, alpha], abs=0.01)
+    options = {"image_size": (2, 2), "color_mode": "rgb", "background": (0, 0, 255)}
+    expected = colour * alpha + np.array([0, 0, 1]) * (1 - alpha)
+    assert read_image(content, **options)[0, 0] == pytest.approx(expected, abs=0.01)
+
+
+@pytest.mark.parametrize("bits", [8, 16])
+@pytest.mark.parametrize("planes", PLANES)
+@pytest.mark.parametrize("n_inks", [4, 5])
+def test_tiff_of_other_inks_than_cmyk_is_refused_by_name(n_inks, planes, bits):
+    """TIFF 6.0, section 16: an InkSet of 2 isn't CMYK; libtiff refuses it too."""
+    samples = np.full((16, 16, n_inks), 99, dtype=f"u{bits // 8}")
+    extra = ("unspecified",) * (n_inks - 4)
+    for ink_set in [1, 2]:
+        tags = [(332, "H", 1, ink_set, True)]
+        content = write_tiff(samples, "separated", extra, planes, extratags=tags)
+        if ink_set == 1:
+            read_image(content, image_size=(2, 2))
+        else:
+            assert "other inks than CMYK" in refuse(content).reason
+
+
 def test_tiff_planes_are_refused_where_they_can_not_be_read():
     scene = make_scene()
     planar = [(284, 3, [2])]
@@ -351,6 +412,38 @@ def test_tiff_pickles_of_eight_bits_are_read_by_several_processes():
         assert np.array_equal(ImageLoader().transform([opened.copy()]), expected)
     deep = Image.open(io.BytesIO(make_twelve_bits()))
     assert "give the path" in refuse(pickle.loads(pickle.dumps(deep))).reason
+
+
+LOSSES = [lambda image: image.copy(), lambda image: pickle.loads(pickle.dumps(image))]
+
+
+@pytest.mark.parametrize("lose", LOSSES, ids=["copied", "pickled"])
+def test_tiff_copies_that_pillow_has_made_blank_are_refused(lose):
+    """Gray with alpha in planes, and palettes of 8 bits: their pixels are zeros."""
+    pixels = np.dstack([make_scene()[:, :, 0], make_alpha()])
+    for extra in ["unassalpha", "assocalpha"]:
+        options = {"compression": "zlib"}
+        content = write_tiff(pixels, "minisblack", (extra,), "separate", **options)
+        read_image(content, image_size=(2, 2))
+        blank = lose(Image.open(io.BytesIO(content)))
+        assert "zero all over" in refuse(blank).reason
+        content = write_tiff(pixels, "minisblack", (extra,), "contig", **options)
+        whole = Image.open(io.BytesIO(content))
+        expected = read_image(whole, image_size=(2, 2))
+        copied = read_image(lose(whole), image_size=(2, 2))
+        assert copied == pytest.approx(expected, abs=0.005)
+    for white in [255, 65535]:
+        palette = np.zeros((3, 256), dtype=np.uint16)
+        palette[0] = white * (np.arange(256) > 100)
+        content = io.BytesIO()
+        levels = make_scene()[:, :, 0]
+        tifffile.imwrite(content, levels, photometric="palette", colormap=palette)
+        copied = lose(Image.open(content))
+        if white == 255:
+            assert "zero all over" in refuse(copied).reason
+        else:
+            image = read_image(copied, image_size=FULL_SIZE, color_mode="rgb")
+            assert np.array_equal(image[:, :, 0], levels > 100)
 
 
 def test_deep_images_that_are_no_tiff_may_be_copied():

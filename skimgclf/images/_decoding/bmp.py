@@ -1,4 +1,4 @@
-"""Refuse BMP files whose palette Pillow (13.0) takes for another number of bits."""
+"""Find BMP files whose palette or alpha Pillow (13.0) takes for something else."""
 
 import struct
 
@@ -6,6 +6,15 @@ from skimgclf.images._decoding.open import keeping_position
 from skimgclf.images._decoding.reasons import UnreadableImage
 
 _BITS = {"1": 1, "L": 8}
+
+
+def has_empty_alpha(image):
+    """Tell whether the alpha of a decoded BMP file is zero all over.
+
+    Programs declare alpha without writing it: browsers take such files for opaque.
+    """
+    is_rgba = image.format == "BMP" and image.mode == "RGBA"
+    return is_rgba and image.getchannel("A").getextrema() == (0, 0)
 
 
 def refuse_misread_palette(pil_image, file):

@@ -47,11 +47,8 @@ def read_sample_meaning(image):
     # A copy of a TIFF image keeps the name of its compression, which others give as a
     # number or not at all.
     is_copy = image.format is None and isinstance(image.info.get("compression"), str)
-    if image.mode.startswith("I;16") and (tags is None or is_copy):
-        raise UnreadableImage(
-            "it is a copy or a pickle of a TIFF image, which has lost the value that "
-            "is white: give the path of the file instead"
-        )
+    if tags is None or is_copy:
+        _refuse_copy(image)
     tags = tags or {}
     if tags.get(Tag.PlanarConfiguration) == 2 and _are_mixed_up(image, tags):
         raise UnreadableImage(
@@ -81,6 +78,27 @@ def read_sample_meaning(image):
     if image.mode not in _EIGHT_BIT_MODES | _ALPHA_MODES:
         raise UnreadableImage(f"its pixels are of a kind not read ({image.mode})")
     return None
+
+
+def _refuse_copy(image):
+    """Refuse a copy of a TIFF image of which its tags alone would tell the pixels."""
+    if image.mode.startswith("I;16"):
+        raise UnreadableImage(
+            "it is a copy or a pickle of a TIFF image, which has lost the value that "
+            "is white: give the path of the file instead"
+        )
+    values = ()
+    if image.mode in {"LA", "La"}:
+        values = image.getchannel(1).getextrema()
+    elif image.mode in {"P", "PA"}:
+        values = image.getpalette()
+    # Pillow (13.0) makes zeros of alpha in separate planes and of palettes of 8 bits.
+    if values and not any(values):
+        raise UnreadableImage(
+            "it is a copy or a pickle of a TIFF image whose transparency or palette is "
+            "zero all over, as Pillow makes it of some files: give the path of the "
+            "file instead"
+        )
 
 
 def _are_mixed_up(image, tags):

@@ -31,12 +31,14 @@ def is_heif(start):
     return brands[0] in _CONTAINER_BRANDS and not _AVIF_BRANDS.intersection(brands)
 
 
-def read_heif_header(file):
-    """Read the main image of a HEIC file, of which no pixels are decoded yet.
+def read_heif_header(file, number=None):
+    """Read an image of a HEIC file, of which no pixels are decoded yet.
 
     Parameters
     ----------
     file : binary file
+    number : int, default=None
+        Its place in the file; None for the main image.
 
     Returns
     -------
@@ -54,7 +56,7 @@ def read_heif_header(file):
         heif = pillow_heif.open_heif(
             file, convert_hdr_to_8bit=False, hdr_to_16bit=False
         )
-        return heif[heif.primary_index]
+        return heif[heif.primary_index if number is None else number]
     except Exception as error:
         if list_main_properties(file) is None and find_box(file, b"moov"):
             raise UnreadableImage(_SEQUENCE) from error
@@ -80,8 +82,20 @@ def decode_heif(heif_image):
     return straighten_alpha(np.atleast_3d(floats), heif_image.premultiplied_alpha)
 
 
+def name_heif_mode(heif_image):
+    """Name the kind of pixels of the file, as Pillow does."""
+    # libheif makes colours of gray with alpha; gray has no ratio of colours to it.
+    is_gray = "chroma" not in heif_image.info
+    return heif_image.mode.replace("RGB", "L") if is_gray else heif_image.mode
+
+
 def read_code(heif_image):
-    """Read the numbers that stand for the colours of an image, or return None."""
+    """Read the numbers that stand for the colours of an image, or return None.
+
+    Parameters
+    ----------
+    heif_image : pillow_heif.HeifImage or PIL.Image.Image
+    """
     code = heif_image.info.get("nclx_profile")
     if code is None:
         return None

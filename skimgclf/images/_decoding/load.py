@@ -8,7 +8,7 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 from PIL.ExifTags import Base as Tag
 
-from skimgclf.images._decoding.bmp import refuse_misread_palette
+from skimgclf.images._decoding.bmp import has_empty_alpha, refuse_misread_palette
 from skimgclf.images._decoding.colour import (
     clear_outside,
     read_sample_meaning,
@@ -16,6 +16,7 @@ from skimgclf.images._decoding.colour import (
 from skimgclf.images._decoding.heif import (
     decode_heif,
     is_heif,
+    name_heif_mode,
     read_code,
     read_heif_header,
 )
@@ -56,7 +57,12 @@ from skimgclf.images._decoding.tiff import (
 )
 from skimgclf.images._decoding.tiff_data import check_data
 from skimgclf.images._decoding.tiff_directory import read_directory
-from skimgclf.images._decoding.tiff_planes import needs_planes, read_planes
+from skimgclf.images._decoding.tiff_planes import (
+    name_planes_mode,
+    needs_planes,
+    read_planes,
+    read_planes_notes,
+)
 from skimgclf.images._decoding.webp import read_canvas_box
 
 # Content decides, not the extension, and nothing else may be tried: EPS would reach
@@ -189,7 +195,7 @@ def _load_once(stream, png, max_pixels, draft, strict):
         start = stream.read(64)
         refuse_start(start)
         if is_heif(start):
-            return _load_heif(stream, max_pixels)
+            return load_heif(stream, max_pixels)
         icon, n_pixels = unwrap_icon(stream)
         if icon is not stream:
             stream, png = icon, read_png(icon)
@@ -227,13 +233,15 @@ def _load_once(stream, png, max_pixels, draft, strict):
         return picture
 
 
-def _load_heif(stream, max_pixels):
-    header = read_heif_header(stream)
+def load_heif(stream, max_pixels, number=None):
+    """Load the main image of a HEIC file, or the one of a number."""
+    header = read_heif_header(stream, number)
     check_n_pixels(header.size[0] * header.size[1], max_pixels)
     profile = header.info.get("icc_profile")
     # ISO/IEC 23008-12, section 6.5.5: numbers are for what a profile doesn't say.
     notes = ColourNotes(profile, None if profile else read_code(header))
-    return Picture(decode_heif(header), format="HEIF", mode=header.mode, notes=notes)
+    image = decode_heif(header)
+    return Picture(image, format="HEIF", mode=name_heif_mode(header), notes=notes)
 
 
 def load_planes(stream, directory, max_pixels):
@@ -244,13 +252,12 @@ def load_planes(stream, directory, max_pixels):
     check_n_pixels(n_pixels, max_pixels)
     check_data(stream, directory)
     image = read_planes(stream, directory)
-    notes = ColourNotes(directory.find_bytes(Tag.InterColorProfile, stream))
+    mode = name_planes_mode(image, directory)
+    notes = read_planes_notes(stream, directory)
     orientation = directory.get(Tag.Orientation, 1)
     if isinstance(image, np.ndarray):
-        mode = {1: "I;16", 3: "RGB;16", 4: "RGBA;16"}[image.shape[2]]
         image = orient_floats(image, orientation)
         return Picture(image, format="TIFF", mode=mode, notes=notes)
-    mode = image.mode
     image, _ = orient(image, _NO_MARGINS, orientation)
     n_bits = directory.get(Tag.BitsPerSample)
     return Picture(image, format="TIFF", mode=mode, notes=notes, n_bits=n_bits)
@@ -282,6 +289,8 @@ def load_opened(image, notes, stream, margins=_NO_MARGINS):
         image.load()
     if mode in {"1", "L"} and file_format in {"GIF", "BMP"} and are_of_colours(notes):
         image, mode = image.convert("RGB"), "RGB"  # a palette of grays
+    if has_empty_alpha(image):
+        image, mode = image.convert("RGB"), "RGB"
     if frame_box is not None:
         image = clear_outside(image, frame_box)
     if channels and not white:

@@ -6,6 +6,7 @@ import struct
 from PIL import ExifTags
 
 from skimgclf.images._decoding.boxes import find_box, list_boxes, list_main_properties
+from skimgclf.images._decoding.heif import read_code
 from skimgclf.images._decoding.open import keeping_position
 from skimgclf.images._decoding.profile import ADOBE_RGB, ColourNotes, make_video_code
 from skimgclf.images._decoding.reasons import read_brands
@@ -50,6 +51,8 @@ def read_notes(pil_image, file):
     profile = pil_image.info.get("icc_profile")
     if isinstance(profile, bytes):
         return ColourNotes(profile)
+    if "nclx_profile" in pil_image.info:  # of pillow-heif, kept in copies
+        return ColourNotes(code=read_code(pil_image))
     if pil_image.format in {"JPEG", "MPO"}:
         return ADOBE_RGB if _is_adobe_rgb(pil_image) else None
     if file is None or pil_image.format not in _READERS:

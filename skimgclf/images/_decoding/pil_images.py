@@ -10,6 +10,7 @@ from skimgclf.images._decoding.jpeg import read_jpeg
 from skimgclf.images._decoding.load import (
     check_n_pixels,
     load_deep_png,
+    load_heif,
     load_opened,
     load_planes,
     load_stream,
@@ -49,8 +50,12 @@ def load_pil_image(pil_image, limit):
 
 
 def _load_unwrapped(pil_image, limit):
-    has_file = pil_image.format in _CHECKED | NOTED_FORMATS | {"WEBP"}
+    has_file = pil_image.format in _CHECKED | NOTED_FORMATS | {"WEBP", "HEIF"}
     stream = find_stream(pil_image) if has_file else None
+    if pil_image.format == "HEIF" and stream is not None:
+        # The plugin of pillow-heif keeps 8 bits, and makes colours of gray.
+        stream.seek(0)
+        return load_heif(stream, limit, pil_image.tell())
     notes = read_notes(pil_image, stream)
     if read_canvas_box(pil_image, stream):
         # Decoding discards the file, which alone says where the first frame lies: so a

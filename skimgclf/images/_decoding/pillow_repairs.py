@@ -147,8 +147,8 @@ def read_low_palette(pil_image):
 def find_stream(pil_image):
     """Return the stream from which a PIL image will be decoded, or None if it was.
 
-    An icon is decoded while it is opened, and Pillow lists no tiles of a WEBP file
-    before `load`: their streams are returned until they are closed.
+    An icon is decoded while it is opened, and Pillow lists no tiles of a WEBP or HEIC
+    file before `load`: their streams are returned until they are closed or dropped.
 
     Cause: a user's PIL image keeps its file in the undocumented ``image.fp`` alone,
     and damage of TIFF files is found in the file. It can go when the repairs of TIFF
@@ -156,7 +156,7 @@ def find_stream(pil_image):
     """
     if not isinstance(pil_image, ImageFile.ImageFile):
         return None
-    if pil_image.format in {"ICO", "WEBP"}:
+    if pil_image.format in {"ICO", "WEBP", "HEIF"}:
         stream = getattr(pil_image, "fp", None)  # a pickle has lost it
         return None if stream is None or stream.closed else stream
     return (

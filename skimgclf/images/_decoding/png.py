@@ -48,6 +48,9 @@ _CRITICAL = {b"IHDR", b"PLTE", b"IDAT", b"IEND"}
 
 _COLOUR_CHUNKS = {b"cICP", b"iCCP", b"sRGB", b"gAMA", b"cHRM"}
 
+# What libpng ignores beyond (png_colorspace_set_gamma): all would be black or white.
+_LEAST_GAMMA, _MOST_GAMMA = 16, 625_000_000
+
 # No profile of a printer or scanner that is in use is longer.
 _MAX_PROFILE = 2**24
 
@@ -224,7 +227,8 @@ def _read_colours(chunks):
         code = first, transfer, is_full
     if b"sRGB" not in chunks:
         if len(chunks.get(b"gAMA", b"")) == 4:
-            gamma = int.from_bytes(chunks[b"gAMA"], "big") or None
+            gamma = int.from_bytes(chunks[b"gAMA"], "big")
+            gamma = gamma if _LEAST_GAMMA <= gamma <= _MOST_GAMMA else None
         if len(chunks.get(b"cHRM", b"")) == 32:
             # Section 11.3.2.1: white comes first, and all times 100,000.
             values = [value / 1e5 for value in struct.unpack(">8I", chunks[b"cHRM"])]

@@ -10,6 +10,9 @@ TIFF_STARTS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 
 _FLOAT, _COMPLEX = 3, {5, 6}
 
+# TIFF 6.0, section 16: the PhotometricInterpretation of inks, and the InkSet of CMYK.
+_SEPARATED, _CMYK = 5, 1
+
 # Compressions of raw photos of Sony, Nikon and Pentax.
 _RAW_COMPRESSIONS = {32767, 34713, 65535}
 
@@ -48,6 +51,12 @@ def _refuse_samples(directory):
     if not set(bits) <= {1, 2, 4, 8, 12, 16, 32}:
         raise UnreadableImage(
             f"its samples have {max(bits)} bits, which Pillow doesn't read: {way_out}"
+        )
+    is_separated = directory.get(Tag.PhotometricInterpretation) == _SEPARATED
+    if is_separated and directory.get(Tag.InkSet, _CMYK) != _CMYK:
+        raise UnreadableImage(
+            "it is a TIFF file of other inks than CMYK (InkSet), whose colours it "
+            "doesn't tell: save it as RGB"
         )
     if directory.is_big and directory.order == ">":
         raise UnreadableImage(

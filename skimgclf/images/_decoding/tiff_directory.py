@@ -18,7 +18,7 @@ PIXEL_TAGS = {
     *(Tag.Predictor, Tag.TileWidth, Tag.TileLength, Tag.TileOffsets),
     *(Tag.TileByteCounts, Tag.ExtraSamples, Tag.SampleFormat, Tag.JPEGTables),
     *(Tag.ColorMap, Tag.YCbCrCoefficients, Tag.YCbCrSubSampling),
-    *(Tag.YCbCrPositioning, Tag.ReferenceBlackWhite),
+    *(Tag.YCbCrPositioning, Tag.ReferenceBlackWhite, Tag.InkSet),
 }
 
 # The tags whose values are kept.

@@ -14,6 +14,7 @@ from PIL.ExifTags import Base as Tag
 
 from skimgclf.images._decoding.colour import SIGNED, straighten_alpha
 from skimgclf.images._decoding.pillow_repairs import count_stored_pixels
+from skimgclf.images._decoding.profile import ColourNotes, find_transform
 from skimgclf.images._decoding.reasons import UnreadableImage
 from skimgclf.images._decoding.tiff_directory import damaged
 
@@ -21,7 +22,15 @@ from skimgclf.images._decoding.tiff_directory import damaged
 _WHITE_IS_ZERO, _BLACK_IS_ZERO, _RGB, _SEPARATED = 0, 1, 2, 5
 _N_COLOURS = {_WHITE_IS_ZERO: 1, _BLACK_IS_ZERO: 1, _RGB: 3, _SEPARATED: 4}
 
+# TIFF 6.0, ExtraSamples; 999 is Corel Draw's number, which Pillow reads as well.
 _ASSOCIATED, _UNASSOCIATED = 1, 2
+_ALPHAS = {1: _ASSOCIATED, 2: _UNASSOCIATED, 999: _UNASSOCIATED}
+
+_CMYK_WITH_ALPHA = (
+    "it is a TIFF file of CMYK with transparency and a profile, which aren't read "
+    "together: save it as RGB, or take the numbers as they are by "
+    "color_management=False"
+)
 
 # SampleFormat: unsigned integers, and samples of which nothing is said.
 _UNSIGNED = {1, 4}
@@ -74,7 +83,7 @@ def read_planes(file, directory):
     -------
     pixels : PIL.Image.Image or ndarray of shape (height, width, n_channels)
         As stored, not turned; float32 in [0, 1] for 16 bits, but for CMYK with a
-        profile, of which 8 are kept.
+        profile, of which 8 are kept. CMYK with alpha is RGB with alpha.
     """
     if not set(directory.values.get(Tag.SampleFormat, ())) <= _UNSIGNED:
         raise UnreadableImage(SIGNED)
@@ -93,6 +102,27 @@ def read_planes(file, directory):
     read = _read_planes if is_planar else _read_rows
     channels, alpha = _choose_channels(directory)
     return _scale_channels(read(file, directory, channels), directory, alpha)
+
+
+def name_planes_mode(image, directory):
+    """Name the kind of pixels of `read_planes`, as Pillow does."""
+    if not isinstance(image, np.ndarray):
+        return image.mode
+    is_gray = directory.get(Tag.PhotometricInterpretation) <= _BLACK_IS_ZERO
+    with_alpha = "LA;16" if is_gray else "RGBA;16"
+    return {1: "I;16", 3: "RGB;16", 4: with_alpha}[image.shape[2]]
+
+
+def read_planes_notes(file, directory):
+    """Read what a file for which `needs_planes` is true says of its colours."""
+    notes = ColourNotes(directory.find_bytes(Tag.InterColorProfile, file))
+    _, alpha = _choose_channels(directory)
+    is_cmyk = directory.get(Tag.PhotometricInterpretation) == _SEPARATED
+    if alpha is None or not is_cmyk:
+        return notes
+    # Its inks have become RGB, of which its profile says nothing.
+    is_read = find_transform(notes, "CMYK") is None
+    return None if is_read else ColourNotes(unread=_CMYK_WITH_ALPHA)
 
 
 def _refuse_missing_parts(directory, length):
@@ -210,10 +240,12 @@ def _choose_channels(directory):
         raise damaged("it has too few samples a pixel")
     channels = [*range(n_colours)]
     meanings = directory.values.get(Tag.ExtraSamples, ())[: n_samples - n_colours]
-    if photometric != _SEPARATED:
-        for number, meaning in enumerate(meanings, start=n_colours):
-            if meaning in {_ASSOCIATED, _UNASSOCIATED}:
-                return [*channels, number], meaning
+    if not meanings and (photometric, n_samples) == (_RGB, 4):
+        # OpenCV and others write RGBA without the tag, and Pillow reads it so.
+        meanings = (_UNASSOCIATED,)
+    for number, meaning in enumerate(meanings, start=n_colours):
+        if meaning in _ALPHAS:
+            return [*channels, number], _ALPHAS[meaning]
     return channels, None
 
 
@@ -221,21 +253,39 @@ def _scale_channels(channels, directory, alpha):
     """Make pixels of colours, and of an alpha of a kind, if there is one."""
     photometric = directory.get(Tag.PhotometricInterpretation)
     is_associated = alpha == _ASSOCIATED
+    if photometric == _SEPARATED:
+        return _scale_inks(channels, directory, is_associated)
     if photometric == _WHITE_IS_ZERO:
         channels = np.dstack([~channels[:, :, :1], channels[:, :, 1:]])
-    if photometric == _SEPARATED and Tag.InterColorProfile in directory.places:
-        channels = _keep_eight_bits(channels)
     if channels.dtype == np.uint8:
         mode = {1: "L", 2: "LA", 3: "RGB", 4: "RGBA"}[channels.shape[2]]
-        if photometric == _SEPARATED:
-            mode = "CMYK"
-        elif is_associated:
-            mode = mode.replace("A", "a")
-        return Image.frombytes(mode, channels.shape[1::-1], channels.tobytes())
-    floats = np.divide(channels, np.float32(65535))
-    if photometric == _SEPARATED:
-        floats = (1 - floats[:, :, :3]) * (1 - floats[:, :, 3:])
-    return straighten_alpha(floats, is_associated)
+        return _make_image(mode.replace("A", "a") if is_associated else mode, channels)
+    return straighten_alpha(np.divide(channels, np.float32(65535)), is_associated)
+
+
+def _scale_inks(channels, directory, is_associated):
+    """Make CMYK or RGB of inks, or RGBA where they have alpha."""
+    has_alpha = channels.shape[2] > 4
+    if Tag.InterColorProfile in directory.places and not has_alpha:
+        channels = _keep_eight_bits(channels)
+    is_deep = channels.dtype != np.uint8
+    if not is_deep and not has_alpha:
+        return _make_image("CMYK", channels)
+    floats = np.divide(channels, np.float32(65535 if is_deep else 255))
+    inks, alpha = floats[:, :, :4], floats[:, :, 4:]
+    if is_associated:
+        # TIFF 6.0, section 18: colours, which are inks here, are multiplied by alpha.
+        np.divide(inks, alpha, out=inks, where=alpha > 0)
+        np.minimum(inks, 1, out=inks)
+    colours = (1 - inks[:, :, :3]) * (1 - inks[:, :, 3:])
+    pixels = np.concatenate([colours, alpha], axis=2) if has_alpha else colours
+    if is_deep:
+        return pixels
+    return _make_image("RGBA", np.rint(pixels * 255).astype(np.uint8))
+
+
+def _make_image(mode, channels):
+    return Image.frombytes(mode, channels.shape[1::-1], channels.tobytes())
 
 
 def _keep_eight_bits(channels):
