@@ -35,8 +35,8 @@ _RESTARTS = bytes(range(0xD0, 0xD8))
 
 # More zeros than any block of 8x8 pixels needs, at 17 bits for a coefficient.
 _ZEROS = bytes(256)
-# The data of a good file end with fewer zeros: two empty blocks of chroma are 8 bits, and
-# the last number in front of them has up to 15 (section F.1.2.1).
+# Good data end with fewer zeros: two empty blocks of chroma are 8 bits, and the last
+# number in front of them has up to 15 (section F.1.2.1).
 _LAST_ZEROS = bytes(3)
 # Sections F.1.2.2 and G.1.2.2: the symbols that end a block, or a run of blocks.
 _ENDS_OF_BLOCK = {16 * length for length in range(15)}
