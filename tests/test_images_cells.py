@@ -163,7 +163,51 @@ def test_text_in_base64_is_named(content):
     assert "base64" in check_images([text]).reason[0]
 
 
-@pytest.mark.parametrize("image_format", ["PNG", "JPEG", "GIF", "WEBP", "TIFF"])
+ENCODED_FORMATS = ["PNG", "JPEG", "GIF", "WEBP", "TIFF", "BMP", "ICO", "PPM"]
+
+
+@pytest.mark.parametrize("encode_text", [base64.b64encode, base64.urlsafe_b64encode])
+@pytest.mark.parametrize("image_format", ENCODED_FORMATS)
+def test_way_out_for_text_in_base64_gives_the_bytes(image_format, encode_text):
+    """RFC 4648: section 5 has the alphabet for URLs, often without the padding."""
+    for width in [40, 41, 42]:
+        content = encode(make_scene()[:, :width], image_format)
+        encoded = encode_text(content).decode()
+        for text in [
+            encoded,
+            encoded.rstrip("="),
+            f" {encoded}",
+            f"\n{encoded}\n",
+            f'"{encoded}"',
+            f"'{encoded.rstrip('=')}'",
+        ]:
+            error = refuse(text)
+            assert "in base64, not a path" in error.reason
+            assert len(str(error)) < 300
+            way_out = error.reason.rpartition(": pass the bytes, ")[2]
+            assert eval(way_out, {"base64": base64, "text": text}) == content
+
+
+@pytest.mark.parametrize("start", ["DATA:", " data:", '"data:', "\nData:"])
+def test_data_url_in_other_forms_is_named(content, start):
+    """RFC 3986, section 3.1: the case of a scheme has no meaning."""
+    text = f"{start}image/png;base64,{base64.b64encode(content).decode()}"
+    error = refuse(text)
+    assert "it is a data: URL" in error.reason
+    assert len(str(error)) < 300
+    way_out = error.reason.rpartition(": pass the bytes, ")[2]
+    assert eval(way_out, {"base64": base64, "text": text}) == content
+    assert "it is a data: URL" in refuse(text.encode()).reason
+
+
+def test_text_that_is_too_long_for_a_path_is_shortened():
+    """It may be an image in a form that nobody knows."""
+    for text in ["x" * 100_000, "ab: " * 30_000, "/" + "y/" * 30_000 + "a.png"]:
+        assert len(str(refuse(text))) < 300
+        assert len(check_images([text]).path[0]) < 300
+
+
+@pytest.mark.parametrize("image_format", ENCODED_FORMATS)
 def test_bytes_in_base64_are_named(image_format, tmp_path):
     """b64encode returns bytes, and a column may hold them; a file may as well."""
     content = encode(make_scene(), image_format)
