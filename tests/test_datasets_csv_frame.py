@@ -78,6 +78,9 @@ def test_frame_without_rows_or_columns_is_refused(folder):
         load_image_csv(pd.DataFrame({"id": [], "label": []}), image_dir=folder)
     with pytest.raises(DatasetError, match="no column 'id'"):
         load_image_csv(pd.DataFrame({"name": ["a"], "label": [1]}), image_dir=folder)
+    joined = pd.DataFrame({"id;label": ["a.png;1"]})
+    with pytest.raises(DatasetError, match="read the file with sep=';'"):
+        load_image_csv(joined, image_dir=folder)
     twice = pd.DataFrame([["a.png", "b.png", 1]], columns=["id", "id", "label"])
     with pytest.raises(DatasetError, match="2 columns 'id'"):
         load_image_csv(twice, image_dir=folder)

@@ -214,7 +214,7 @@ def load_image_csv(
         image_dir = parent_url(csv) if is_url(csv) else os.path.dirname(csv)
 
     table = read(reading.url_reader)
-    selection = Selection(csv, table, id_column, label_column, sep)
+    selection = Selection(csv, table, id_column, label_column)
     if is_url(image_dir):
         lookup = UrlLookup(image_dir, reading.url_reader)
     else:
