@@ -256,6 +256,43 @@ def test_columns_of_polars_and_pyarrow_are_read(content, expected, tmp_path):
         ImageLoader().transform(pyarrow.table({"a": [path], "b": [path]}))
 
 
+def test_columns_of_structs_in_polars_are_read(content, expected, tmp_path):
+    """Hugging Face's image features are structs of bytes and path."""
+    polars = pytest.importorskip("polars")
+    path = tmp_path / "a.png"
+    path.write_bytes(content)
+    features = [{"bytes": content, "path": None}, {"bytes": None, "path": str(path)}]
+    for column in [
+        polars.Series("image", features),
+        polars.DataFrame({"image": features}),
+    ]:
+        images = ImageLoader(image_size=(5, 5)).transform(column)
+        assert (images == expected).all()
+
+
+def test_query_that_has_not_run_is_named():
+    """Polars warns where one asks such a query for its columns."""
+    polars = pytest.importorskip("polars")
+    query = polars.LazyFrame({"path": ["a.png"]})
+    for read in [ImageLoader().fit_transform, check_images, ImageLoader().transform]:
+        with pytest.raises(InvalidParameterError, match=r"LazyFrame.*\.collect\(\)"):
+            read(query)
+
+
+@pytest.mark.parametrize("shape", [(2,), (2, 1)])
+def test_arrays_of_numpy_texts_of_any_length_are_read(
+    content, expected, shape, tmp_path
+):
+    path = tmp_path / "a.png"
+    path.write_bytes(content)
+    paths = np.array([str(path)] * 2, dtype=np.dtypes.StringDType()).reshape(shape)
+    assert (ImageLoader(image_size=(5, 5)).transform(paths) == expected).all()
+    missing = np.array([str(path), None], dtype=np.dtypes.StringDType(na_object=None))
+    report = check_images(missing.reshape(shape))
+    assert report.ok.tolist() == [True, False]
+    assert "the cell is empty" in report.reason[1]
+
+
 class Column:
     """A column that gives lists as pyarrow does."""
 
