@@ -9,7 +9,7 @@ from csv_tables import IMAGES, TABLE, problems_of, write_table
 from PIL import Image
 
 from skimgclf.datasets import load_image_csv
-from skimgclf.exceptions import DatasetError, DatasetWarning
+from skimgclf.exceptions import DatasetError, DatasetWarning, InvalidParameterError
 
 
 @pytest.fixture
@@ -78,9 +78,23 @@ def test_frame_without_rows_or_columns_is_refused(folder):
         load_image_csv(pd.DataFrame({"id": [], "label": []}), image_dir=folder)
     with pytest.raises(DatasetError, match="no column 'id'"):
         load_image_csv(pd.DataFrame({"name": ["a"], "label": [1]}), image_dir=folder)
+    joined = pd.DataFrame({"id;label": ["a.png;1"]})
+    with pytest.raises(DatasetError, match="read the file with sep=';'"):
+        load_image_csv(joined, image_dir=folder)
     twice = pd.DataFrame([["a.png", "b.png", 1]], columns=["id", "id", "label"])
     with pytest.raises(DatasetError, match="2 columns 'id'"):
         load_image_csv(twice, image_dir=folder)
+
+
+def test_query_that_has_not_run_is_refused(folder):
+    polars = pytest.importorskip("polars")
+    query = polars.LazyFrame({"id": ["a.png", "b.png"], "label": ["x", "y"]})
+    with pytest.raises(InvalidParameterError, match=r"\.collect\(\)") as caught:
+        load_image_csv(query, image_dir=folder)
+    assert len(str(caught.value)) < 300
+    assert load_image_csv(query.collect(), image_dir=folder).target.tolist() == list(
+        "xy"
+    )
 
 
 @pytest.mark.usefixtures("names_of_any_bytes")

@@ -286,6 +286,25 @@ def test_csv_first_line_of_excel_that_was_saved_again_is_understood(write, first
     assert load_names(csv) == (["a.png", "b.png"], ["cat", "dog"])
 
 
+@pytest.mark.parametrize(
+    ("first", "named", "other"),
+    [("sep=;\n", ";", ","), ('"sep=,"\r\n', ",", "\t"), ("sep=\t\n", "\t", "|")],
+)
+def test_csv_first_line_that_names_another_separator_is_explained(
+    write, first, named, other
+):
+    """It counts more than the parameter, which would be of no use."""
+    csv = write(f"{first}id{other}label\na.png{other}cat\n", "a.png")
+    for sep in [",", other]:
+        with pytest.raises(DatasetError) as caught:
+            load_image_csv(csv, sep=sep)
+        assert (
+            f"they seem to be separated by {other!r}, but the table's first line says "
+            f"that it is {named!r}: correct or remove that line."
+        ) in str(caught.value)
+        assert "pass sep=" not in str(caught.value)
+
+
 def test_csv_lines_are_counted_with_the_first_line_of_excel(write):
     csv = write("sep=\t\nid\tlabel\na.png\tcat\nno.png\tdog\n", "a.png")
     assert problems_of(csv)[0].startswith("line 4: no image 'no.png'")

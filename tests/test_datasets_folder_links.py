@@ -7,6 +7,7 @@ import pytest
 from class_folders import relative, write_files
 
 from skimgclf.datasets import load_image_folder
+from skimgclf.datasets._folder import list_images
 from skimgclf.exceptions import DatasetError, DatasetWarning
 
 
@@ -60,7 +61,9 @@ def test_folder_loops_of_links_do_not_repeat_files(root):
     os.symlink(root, root / "cat" / "root")
     os.symlink(root / "cat", root / "cat" / "self")
     os.symlink(root / "cat", root / "dog" / "cat")
-    data = load_image_folder(root, follow_links=True)
+    with pytest.warns(DatasetWarning, match="dog/cat' \\(class 'cat'\\)") as caught:
+        data = load_image_folder(root, follow_links=True)
+    assert "self" not in str(caught[0].message)
     assert len(data.filenames) == 4
     assert data.target.tolist() == ["cat", "cat", "dog", "dog"]
     assert len(data.report["repeated"]) == 3
@@ -75,6 +78,32 @@ def test_folder_loops_through_the_outside_do_not_repeat_files(tmp_path):
     os.symlink(root, tmp_path / "outside" / "back")
     data = load_image_folder(root, follow_links=True, allow_outside=True)
     assert relative(root, data.filenames) == ["cat/1.png", "cat/out/2.png", "dog/1.png"]
+
+
+@pytest.mark.parametrize("target", ["cat", "cat/more"])
+@pytest.mark.parametrize("classes", [None, ["dog"]])
+def test_folder_links_to_folders_of_another_class_are_named(root, target, classes):
+    """Their images would have two labels: those of the real folder count."""
+    write_files(root, "cat/more/3.png")
+    os.symlink(root / target, root / "dog" / "x")
+    with pytest.warns(DatasetWarning, match="belong to another class") as caught:
+        data = load_image_folder(root, follow_links=True, classes=classes)
+    assert len(caught) == 1
+    assert "dog/x' (class 'cat')" in str(caught[0].message)
+    assert relative(root, data.filenames)[-2:] == ["dog/1.png", "dog/2.png"]
+    assert relative(root, data.report["repeated"]) == ["dog/x"]
+    os.remove(root / "dog" / "1.png")
+    os.remove(root / "dog" / "2.png")
+    with pytest.raises(DatasetError) as error:
+        load_image_folder(root, follow_links=True, classes=classes)
+    (problem,) = error.value.problems
+    assert "dog' holds no image (but links to folders of another class" in problem
+    assert "dog/x' (class 'cat')" in problem
+
+
+def test_folder_all_images_are_listed_once_without_a_warning(root):
+    os.symlink(root / "cat", root / "dog" / "x")
+    assert len(list_images(str(root), follow_links=True)) == 4
 
 
 def test_folder_root_is_not_read_again_from_above(tmp_path):

@@ -163,7 +163,51 @@ def test_text_in_base64_is_named(content):
     assert "base64" in check_images([text]).reason[0]
 
 
-@pytest.mark.parametrize("image_format", ["PNG", "JPEG", "GIF", "WEBP", "TIFF"])
+ENCODED_FORMATS = ["PNG", "JPEG", "GIF", "WEBP", "TIFF", "BMP", "ICO", "PPM"]
+
+
+@pytest.mark.parametrize("encode_text", [base64.b64encode, base64.urlsafe_b64encode])
+@pytest.mark.parametrize("image_format", ENCODED_FORMATS)
+def test_way_out_for_text_in_base64_gives_the_bytes(image_format, encode_text):
+    """RFC 4648: section 5 has the alphabet for URLs, often without the padding."""
+    for width in [40, 41, 42]:
+        content = encode(make_scene()[:, :width], image_format)
+        encoded = encode_text(content).decode()
+        for text in [
+            encoded,
+            encoded.rstrip("="),
+            f" {encoded}",
+            f"\n{encoded}\n",
+            f'"{encoded}"',
+            f"'{encoded.rstrip('=')}'",
+        ]:
+            error = refuse(text)
+            assert "in base64, not a path" in error.reason
+            assert len(str(error)) < 300
+            way_out = error.reason.rpartition(": pass the bytes, ")[2]
+            assert eval(way_out, {"base64": base64, "text": text}) == content
+
+
+@pytest.mark.parametrize("start", ["DATA:", " data:", '"data:', "\nData:"])
+def test_data_url_in_other_forms_is_named(content, start):
+    """RFC 3986, section 3.1: the case of a scheme has no meaning."""
+    text = f"{start}image/png;base64,{base64.b64encode(content).decode()}"
+    error = refuse(text)
+    assert "it is a data: URL" in error.reason
+    assert len(str(error)) < 300
+    way_out = error.reason.rpartition(": pass the bytes, ")[2]
+    assert eval(way_out, {"base64": base64, "text": text}) == content
+    assert "it is a data: URL" in refuse(text.encode()).reason
+
+
+def test_text_that_is_too_long_for_a_path_is_shortened():
+    """It may be an image in a form that nobody knows."""
+    for text in ["x" * 100_000, "ab: " * 30_000, "/" + "y/" * 30_000 + "a.png"]:
+        assert len(str(refuse(text))) < 300
+        assert len(check_images([text]).path[0]) < 300
+
+
+@pytest.mark.parametrize("image_format", ENCODED_FORMATS)
 def test_bytes_in_base64_are_named(image_format, tmp_path):
     """b64encode returns bytes, and a column may hold them; a file may as well."""
     content = encode(make_scene(), image_format)
@@ -210,6 +254,44 @@ def test_columns_of_polars_and_pyarrow_are_read(content, expected, tmp_path):
         assert (images == expected).all()
     with pytest.raises(InvalidParameterError, match="table of 2 columns"):
         ImageLoader().transform(pyarrow.table({"a": [path], "b": [path]}))
+
+
+def test_columns_of_structs_in_polars_are_read(content, expected, tmp_path):
+    """Hugging Face's image features are structs of bytes and path."""
+    polars = pytest.importorskip("polars")
+    path = tmp_path / "a.png"
+    path.write_bytes(content)
+    features = [{"bytes": content, "path": None}, {"bytes": None, "path": str(path)}]
+    for column in [
+        polars.Series("image", features),
+        polars.DataFrame({"image": features}),
+    ]:
+        images = ImageLoader(image_size=(5, 5)).transform(column)
+        assert (images == expected).all()
+
+
+def test_query_that_has_not_run_is_named():
+    """Polars warns where one asks such a query for its columns."""
+    polars = pytest.importorskip("polars")
+    query = polars.LazyFrame({"path": ["a.png"]})
+    for read in [ImageLoader().fit_transform, check_images, ImageLoader().transform]:
+        with pytest.raises(InvalidParameterError, match=r"LazyFrame.*\.collect\(\)"):
+            read(query)
+
+
+@pytest.mark.parametrize("shape", [(2,), (2, 1)])
+def test_arrays_of_numpy_texts_of_any_length_are_read(
+    content, expected, shape, tmp_path
+):
+    pytest.importorskip("numpy", "2.0")
+    path = tmp_path / "a.png"
+    path.write_bytes(content)
+    paths = np.array([str(path)] * 2, dtype=np.dtypes.StringDType()).reshape(shape)
+    assert (ImageLoader(image_size=(5, 5)).transform(paths) == expected).all()
+    missing = np.array([str(path), None], dtype=np.dtypes.StringDType(na_object=None))
+    report = check_images(missing.reshape(shape))
+    assert report.ok.tolist() == [True, False]
+    assert "the cell is empty" in report.reason[1]
 
 
 class Column:

@@ -140,6 +140,38 @@ def test_jpeg_with_zeros_in_its_data_is_refused(photo, mode, way):
             assert "zeros in place of" in reason or "restart markers" in reason
 
 
+@pytest.mark.parametrize("mode", ["RGB", "L", "CMYK"])
+@pytest.mark.parametrize("way", ["baseline", "444", "restart rows", "thumbnail"])
+def test_jpeg_whose_last_data_are_zeros_is_refused(photo, mode, way):
+    """Needless zeros behind all data are passed over, and are no data."""
+    content = encode(photo.convert(mode), "JPEG", quality=90, **WAYS[way])
+    expected = read_image(content, image_size=(9, 9))
+    odd = read_image(content[:-2] + bytes(5000) + END, image_size=(9, 9))
+    assert np.array_equal(odd, expected)
+    for n_lost in [400, 1200, 3000]:
+        for n_zeros in [200, 4096]:
+            damaged = content[:-n_lost] + bytes(n_zeros) + END
+            assert "cut short" in refuse(damaged).reason
+
+
+@pytest.mark.parametrize("optimize", [False, True])
+@pytest.mark.parametrize("subsampling", [0, 2])
+def test_jpeg_whose_data_end_with_zeros_is_read(optimize, subsampling):
+    """The blocks of a gray area may be zeros up to the last byte."""
+    pixels = np.full((48, 40, 3), 128, "uint8")
+    options = {"optimize": optimize, "subsampling": subsampling, "quality": 90}
+    n_zeros = 0
+    for seed in range(60):
+        corner = np.random.default_rng(seed).integers(0, 256, (8, 8, 1), "uint8")
+        pixels[:8, :8] = corner
+        content = encode(pixels, "JPEG", **options)
+        n_zeros += content[-3] == 0
+        expected = read_image(content, image_size=FULL_SIZE)
+        odd = read_image(content[:-2] + bytes(300) + END, image_size=FULL_SIZE)
+        assert np.array_equal(odd, expected)
+    assert n_zeros
+
+
 @pytest.mark.parametrize("share", [0.5, 0.6, 0.7])
 def test_progressive_jpeg_with_zeros_in_its_data_is_refused(photo, share):
     content = encode(photo, "JPEG", quality=95, **WAYS["progressive"])
@@ -276,6 +308,86 @@ def test_check_images_strict_finds_zeros_in_optimized_jpegs(photo, share, n_zero
     place = int(len(content) * share)
     damaged = content[:place] + bytes(n_zeros) + content[place + n_zeros :]
     assert check_images([content, damaged], strict=True).ok.tolist() == [True, False]
+
+
+def encode_scans(picture, **options):
+    """Encode a baseline file with a scan for each of its three components."""
+    tables, scans = b"", b""
+    for number, component in enumerate(picture.convert("YCbCr").split()):
+        content = encode(component, "JPEG", **options)
+        scan = content.index(b"\xff\xda")
+        frame = content.index(b"\xff\xc0")
+        if number == 0:
+            components = b"".join(bytes([name, 0x11, 0]) for name in range(3))
+            header = content[frame + 4 : frame + 9] + b"\x03" + components
+            tables = content[:frame] + b"\xff\xc0\0\x11" + header
+        # The lengths: a frame of one component has 13 bytes, a scan of one has 10.
+        scans += content[frame + 13 : scan] + b"\xff\xda\0\x08\x01"
+        scans += bytes([number, 0]) + content[scan + 7 : -2]
+    return tables + scans + END
+
+
+def find_data_ends(content):
+    """Find the places behind the data of each scan, and between restart markers."""
+    ends, place = [], content.find(b"\xff\xda")
+    while place >= 0:
+        end = re.compile(rb"\xff[^\0\xd0-\xd7]").search(content, place + 10).start()
+        restarts = re.finditer(rb"\xff[\xd0-\xd7]", content[place:end])
+        ends += [place + match.start() for match in restarts] + [end]
+        place = content.find(b"\xff\xda", end)
+    return ends
+
+
+@pytest.mark.parametrize("optimize", [False, True])
+@pytest.mark.parametrize("way", [{}, {"restart_marker_rows": 4}])
+def test_check_images_strict_finds_cuts_in_each_scan(photo, way, optimize):
+    """Where the data end too early, libjpeg makes pixels of nothing."""
+    content = encode_scans(photo, quality=90, optimize=optimize, **way)
+    expected = encode(photo, "JPEG", quality=90, subsampling=0)
+    image = read_image(content, image_size=FULL_SIZE, color_mode="rgb")
+    whole = read_image(expected, image_size=FULL_SIZE, color_mode="rgb")
+    assert np.abs(image - whole).mean() < 0.01
+    for source in [content, encode(photo, "JPEG", progressive=True, **way)]:
+        ends = find_data_ends(source)
+        cut = [source[: end - 20] + source[end:] for end in ends[:: len(ends) // 3]]
+        report = check_images([source, *cut], strict=True)
+        assert report.ok.tolist() == [True] + [False] * len(cut)
+        assert report.reason[1:].str.contains("cut short").all()
+
+
+RESTARTS = [
+    {"restart_marker_rows": 1},
+    {"restart_marker_rows": 3},
+    {"restart_marker_blocks": 7},
+    {"restart_marker_rows": 1, "optimize": True, "subsampling": 0},
+]
+
+
+@pytest.mark.parametrize("mode", ["RGB", "L", "CMYK"])
+@pytest.mark.parametrize("way", RESTARTS)
+def test_check_images_strict_finds_other_lengths_between_restart_markers(
+    photo, mode, way
+):
+    """Section E.1.4: each interval holds as many units, and can be decoded alone."""
+    content = encode(photo.convert(mode), "JPEG", quality=90, **way)
+    places = [m.start() for m in re.finditer(rb"\xff[\xd0-\xd7]", content)]
+    middle = (places[1] + places[2]) // 2
+    short = content[:middle] + content[places[2] :]
+    last = content[: places[-1] + 20] + END
+    long = content[: places[2]] + content[places[1] + 2 :]
+    report = check_images([content, short, last, long], strict=True)
+    assert report.ok.tolist() == [True, False, False, False]
+    assert "cut short" in report.reason[1]
+    assert "cut short" in report.reason[2]
+    assert "fewer data than it holds" in report.reason[3]
+
+
+def test_check_images_strict_passes_restart_intervals_longer_than_a_side():
+    """No side has 65,501 pixels, and no whole rows make up the interval."""
+    content = encode(Image.new("L", (700, 800)), "JPEG", restart_marker_blocks=8189)
+    more = encode(Image.new("L", (8, 6)), "JPEG", restart_marker_blocks=60000)
+    assert content.count(b"\xff\xd0") == 1
+    assert check_images([content, more], strict=True).ok.all()
 
 
 @pytest.mark.parametrize("way", WAYS)

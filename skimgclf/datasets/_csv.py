@@ -17,6 +17,7 @@ from skimgclf.datasets._id_lookup import ImageLookup
 from skimgclf.datasets._paths import an_existing, read_bytes
 from skimgclf.datasets._urls import UrlLookup, parent_url
 from skimgclf.exceptions import describe_list
+from skimgclf.images._input_forms import is_query
 from skimgclf.images._urls import is_url
 
 _COLUMN = Rule(
@@ -25,6 +26,9 @@ _COLUMN = Rule(
 
 
 def _is_frame(value):
+    # Polars warns where one asks a query for its columns.
+    if is_query(value):
+        return False
     return hasattr(value, "columns") and hasattr(value, "__getitem__")
 
 
@@ -202,6 +206,9 @@ def load_image_csv(
     >>> [len(test) for train, test in splits]
     [599, 599, 599]
     """
+    if is_query(csv):
+        expected = "a table in memory, which .collect() makes of a query"
+        raise _TABLE.error("csv", expected, csv)
     plain = _TABLE.check(locals())
     if label_column is not None and label_column.strip() == id_column.strip():
         expected = "another column than id_column"
@@ -214,7 +221,7 @@ def load_image_csv(
         image_dir = parent_url(csv) if is_url(csv) else os.path.dirname(csv)
 
     table = read(reading.url_reader)
-    selection = Selection(csv, table, id_column, label_column, sep)
+    selection = Selection(csv, table, id_column, label_column)
     if is_url(image_dir):
         lookup = UrlLookup(image_dir, reading.url_reader)
     else:

@@ -22,8 +22,6 @@ class Selection:
         The column with the file names.
     label_column : str or None
         The column with the labels.
-    sep : str
-        The separator that the table was read with.
 
     Attributes
     ----------
@@ -44,14 +42,12 @@ class Selection:
         If the table lacks one of the columns.
     """
 
-    def __init__(self, csv, table, id_column, label_column, sep):
+    def __init__(self, csv, table, id_column, label_column):
         self.csv, self.table = csv, table
-        self.id_index = _find_column(csv, table, "id_column", id_column, sep)
+        self.id_index = _find_column(csv, table, "id_column", id_column)
         self.label_index = None
         if label_column is not None:
-            self.label_index = _find_column(
-                csv, table, "label_column", label_column, sep
-            )
+            self.label_index = _find_column(csv, table, "label_column", label_column)
         self.taken, self.filenames = [], []
         self.labels = None if label_column is None else []
         self.problems = list(table.problems)
@@ -138,7 +134,7 @@ def _choose_name(image_id, lookup):
     return image_id
 
 
-def _find_column(csv, table, parameter, name, sep):
+def _find_column(csv, table, parameter, name):
     """Return the index of a named column; the error lists the columns there are."""
     columns = table.columns
     if columns.count(name.strip()) == 1:
@@ -153,7 +149,9 @@ def _find_column(csv, table, parameter, name, sep):
         advice += ", or label_column=None for an unlabelled table"
     for other in ",;\t|":
         if name.strip() in map(str.strip, ",".join(columns).split(other)):
-            advice = f"they seem to be separated by {other!r}: pass sep={other!r}"
+            advice = (
+                f"they seem to be separated by {other!r}{_fix_separator(table, other)}"
+            )
     if any(
         os.path.splitext(column)[1].lower() in IMAGE_EXTENSIONS for column in columns
     ):
@@ -161,4 +159,16 @@ def _find_column(csv, table, parameter, name, sep):
     raise DatasetError(
         f"The table {csv!r} has no column {name!r}. Its columns are {columns!r}; "
         f"{advice}."
+    )
+
+
+def _fix_separator(table, sep):
+    """Say what to do with a table whose fields another character separates."""
+    if table.unit == "row":
+        return f": read the file with sep={sep!r}"
+    if table.declared is None:
+        return f": pass sep={sep!r}"
+    return (
+        f", but the table's first line says that it is {table.declared!r}: correct or "
+        "remove that line"
     )

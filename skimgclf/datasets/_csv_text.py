@@ -43,8 +43,8 @@ _BYTE_ORDER_MARKS = {
 class Table(
     namedtuple(
         "Table",
-        ["columns", "rows", "lines", "problems", "n_blank_lines", "unit"],
-        defaults=["line"],
+        ["columns", "rows", "lines", "problems", "n_blank_lines", "unit", "declared"],
+        defaults=["line", None],
     )
 ):
     """A csv table as text.
@@ -63,6 +63,8 @@ class Table(
         How many blank lines were skipped.
     unit : {"line", "row"}
         What `lines` counts: lines of a file, or rows of a table in memory.
+    declared : str or None
+        The separator, if the first line of the file names it.
     """
 
     __slots__ = ()
@@ -140,6 +142,7 @@ def read_table(content, path, *, sep, encoding):
         [lines[index] for index in whole],
         problems,
         n_blank_lines,
+        declared=sep if declared else None,
     )
 
 

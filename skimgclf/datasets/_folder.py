@@ -94,7 +94,8 @@ def load_image_folder(
         images under different labels as well; "drop" leaves bad files out, image, label
         and row of `frame` together, and warns with the list.
     follow_links : bool, default=False
-        Whether to enter links to folders; without it, they are listed in a warning.
+        Whether to enter links to folders; without it, they are listed in a warning. A
+        folder of another class is left out, with a warning.
     allow_outside : bool, default=False
         Whether links may lead out of `root`.
     allow_empty : bool, default=False
@@ -149,9 +150,10 @@ def load_image_folder(
     -----
     DatasetWarning
         If images lie outside of class folders, pictures have a format that isn't read
-        (SVG, for example), links to folders weren't followed, classes differ only by
-        case, space or Unicode form, look like parts of a data set (train, test), or
-        there is only one, equal images have different labels, or files were dropped.
+        (SVG, for example), links to folders weren't followed or lead to another class,
+        classes differ only by case, space or Unicode form, look like parts of a data
+        set (train, test), or there is only one, equal images have different labels, or
+        files were dropped.
 
     See Also
     --------
@@ -265,10 +267,14 @@ def _choose_classes(folder, classes):
 def _describe_empty(tree, label):
     extensions = tree.count_skipped(label)
     held = ", ".join(f"{count} x {name!r}" for name, count in extensions.items())
+    but = [f"files with the extensions {held}"] if held else []
+    links = tree.describe_other_classes(label)
+    if links:
+        but.append(f"links to folders of another class, {', '.join(links[:3])}")
+    held_instead = f" (but {' and '.join(but)})" if but else ""
     return (
         f"the class folder {tree.folders[label]!r} holds no image"
-        f"{f' (but files with the extensions {held})' if held else ''}; remove it or "
-        f"pass allow_empty=True"
+        f"{held_instead}; remove it or pass allow_empty=True"
     )
 
 
@@ -324,11 +330,16 @@ def _tree_notes(tree, classes, source):
         ),
         ("links to folders, which follow_links=True would enter:", links),
     ]
-    return [
+    notes = [
         describe_list(f"{source} holds {what}", [repr(path) for path in paths])
         for what, paths in left_out
         if paths
     ]
+    others = tree.describe_other_classes()
+    if others:
+        what = "links to folders that belong to another class, which were left out:"
+        notes.append(describe_list(f"{source} holds {what}", others))
+    return notes
 
 
 def _class_notes(bunch, tree, classes, source):

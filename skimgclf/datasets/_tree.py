@@ -35,6 +35,8 @@ class ClassTree:
         Links to folders that weren't entered, within and beside the class folders.
     repeated : list of str
         Links to files and folders that are read elsewhere.
+    other_classes : dict of str to str
+        The class that holds the folder, by each of these links that lies in another.
     problems : list of str
         Why the tree can't be used.
     problem_labels : set of str
@@ -53,8 +55,19 @@ class ClassTree:
     links: list = field(default_factory=list)
     root_links: list = field(default_factory=list)
     repeated: list = field(default_factory=list)
+    other_classes: dict = field(default_factory=dict)
     problems: list = field(default_factory=list)
     problem_labels: set = field(default_factory=set)
+
+    def describe_other_classes(self, label=None):
+        """Describe the links to folders of another class, of one class or of all."""
+        folder = self.root if label is None else self.folders[label]
+        below = os.path.join(folder, "")
+        return [
+            f"{path!r} (class {other!r})"
+            for path, other in sorted(self.other_classes.items())
+            if path.startswith(below)
+        ]
 
     def count_skipped(self, label=None):
         """Count the skipped files by extension, of one class or of all."""

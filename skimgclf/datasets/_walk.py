@@ -173,8 +173,12 @@ class DiskFolder:
         elif self._has_own_name(real_path):
             self._tree.repeated.append(path)
             own = self._own_class(real_path)
-            if os.path.dirname(path) == self._root and own != label:
+            if real_path == self._real_root or own == label:
+                return
+            if os.path.dirname(path) == self._root:
                 self._refuse(path, f"is a link to the same folder as {own!r}")
+            else:
+                self._tree.other_classes[path] = own
         else:
             self._read(path, real_path, label)
 

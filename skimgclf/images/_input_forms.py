@@ -7,6 +7,9 @@ from skimgclf._validation import warn_user
 from skimgclf.exceptions import InvalidParameterError, SkimgclfWarning, mask_credentials
 from skimgclf.images._decoding.cells import plain_source
 
+# Kinds of NumPy's types: objects, and texts and bytes of fixed and of any length.
+_TEXTS = "OUST"
+
 
 def list_cells(owner, X):
     """Split a user's images into one cell an image.
@@ -41,6 +44,12 @@ def _split_cells(owner, X):
         raise InvalidParameterError(
             f"{owner} reads a list of images: wrap the single PIL image in a list."
         )
+    if is_query(X):
+        raise InvalidParameterError(
+            f"{owner} reads a list, array, Series or one-column DataFrame of images. "
+            f"Got a {type(X).__name__} instead, a query that hasn't run: pass what its "
+            ".collect() returns."
+        )
     # A list isn't turned into an array: NumPy would strip the zero bytes at the end of
     # bytes and turn PIL images into pixels.
     if isinstance(X, list | tuple):
@@ -49,12 +58,20 @@ def _split_cells(owner, X):
         return _list_column(owner, X)
     if hasattr(X, "to_pylist"):  # a column of pyarrow's
         return X.to_pylist()
+    # NumPy would make two columns of a struct of two fields.
+    if str(getattr(X, "dtype", "")).startswith("Struct"):
+        return X.to_list()
     if not hasattr(X, "__array__"):
         raise InvalidParameterError(
             f"{owner} reads a list, array, Series or one-column DataFrame of images. "
             f"Got a {type(X).__name__} instead."
         )
     return _list_array(owner, X if isinstance(X, np.ndarray) else np.asarray(X))
+
+
+def is_query(value):
+    """Tell whether a value is a query that has yet to run, as polars' LazyFrame is."""
+    return callable(getattr(value, "collect", None))
 
 
 def list_images(owner, X):
@@ -101,17 +118,17 @@ def _warn_of_channels(owner, shape):
 
 
 def _list_array(owner, array):
-    if array.ndim == 2 and array.shape[1] == 1 and array.dtype.kind in "OUS":
+    if array.ndim == 2 and array.shape[1] == 1 and array.dtype.kind in _TEXTS:
         return list(array[:, 0])
-    if array.ndim == 1 and (array.dtype.kind in "OUS" or array.size == 0):
+    if array.ndim == 1 and (array.dtype.kind in _TEXTS or array.size == 0):
         return list(array)
-    if array.ndim == 3 and array.shape[2] in {3, 4} and array.dtype.kind not in "OUS":
+    if array.ndim == 3 and array.shape[2] in {3, 4} and array.dtype.kind not in _TEXTS:
         raise InvalidParameterError(
             f"{owner} reads a list of images. An array of shape {array.shape} looks "
             "like a single colour image: wrap it in a list. Gray images of that width "
             "come as (n_samples, height, width, 1)."
         )
-    if array.ndim in {3, 4} and array.dtype.kind not in "OUS":
+    if array.ndim in {3, 4} and array.dtype.kind not in _TEXTS:
         _warn_of_channels(owner, array.shape)
         return list(array)
     raise InvalidParameterError(

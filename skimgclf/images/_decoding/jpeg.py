@@ -20,7 +20,8 @@ _END = b"\xff\xd9"
 
 # ITU-T T.81, table B.1: markers without a length, and the start of a scan.
 _WITHOUT_LENGTH = {0x01, *range(0xD0, 0xDA)}
-_SCAN, _RESTART_INTERVAL, _HUFFMAN_TABLES = 0xDA, 0xDD, 0xC4
+_SCAN, _RESTART_INTERVAL = 0xDA, 0xDD
+_HUFFMAN_TABLES, _QUANTIZATION_TABLES = 0xC4, 0xDB
 _FRAMES = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}
 _SEGMENT = struct.Struct(">BBH")
 # Huffman-coded frames: baseline and extended sequential ones, and progressive ones.
@@ -29,11 +30,14 @@ _HUFFMAN, _PROGRESSIVE = {0xC0, 0xC1, 0xC2}, 0xC2
 # Section B.1.1.2: a marker that isn't a stuffed byte, a fill byte or a restart marker.
 _MARKER = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")
 
-_RESTART = re.compile(rb"\xff+([\xd0-\xd7])")
+_RESTART = re.compile(rb"\xff([\xd0-\xd7])")
 _RESTARTS = bytes(range(0xD0, 0xD8))
 
 # More zeros than any block of 8x8 pixels needs, at 17 bits for a coefficient.
 _ZEROS = bytes(256)
+# Good data end with fewer zeros: two empty blocks of chroma are 8 bits, and the last
+# number in front of them has up to 15 (section F.1.2.1).
+_LAST_ZEROS = bytes(3)
 # Sections F.1.2.2 and G.1.2.2: the symbols that end a block, or a run of blocks.
 _ENDS_OF_BLOCK = {16 * length for length in range(15)}
 
@@ -41,6 +45,9 @@ _ENDS_OF_BLOCK = {16 * length for length in range(15)}
 # libjpeg takes 16 bits for each invalid code, so that less than two blocks of 8x8
 # pixels are made of the padding.
 _PADDING = b"\xff\x00" * 8
+
+# libjpeg reads pictures of up to 65,500 pixels a side.
+_LONGEST_SIDE = 65500
 
 
 def read_jpeg(file):
@@ -67,6 +74,7 @@ def read_jpeg(file):
     if headers.restart_interval:
         _refuse_missing_restarts(content[headers.scan : end], headers)
     _refuse_zeros(content, headers.scan, end, headers)
+    end = _find_last_data(content, end, headers)
     return io.BytesIO(content[:end] + _PADDING)
 
 
@@ -85,21 +93,59 @@ def refuse_odd_data(file):
     if headers is None:
         return
     if headers.has_several_scans(content):
-        *_, (_, end) = _find_scans(content, headers)
         first, second = (
-            _decode(io.BytesIO(content[:end] + padding + content[end:])).tobytes()
-            for padding in (bytes(64), _PADDING * 4)
+            _decode(io.BytesIO(_pad_scans(content, headers, padding))).tobytes()
+            for padding in (bytes(64), b"\x55" * 64)
         )
         # Pixels that change with the padding were made of it.
         if first != second:
-            raise _cut_short("the data of its last scan end too early")
+            raise _cut_short("the data of one of its scans end too early")
+        return
+    end = _find_end(content, headers.scan)
+    if headers.restart_interval:
+        for head, data in _split_at_restarts(content, end, headers):
+            _refuse_other_length(head, data)
     else:
-        end = _find_end(content, headers.scan)
-        data = _InTwoParts(content[:end] + _PADDING)
-        data.second = max(0, end - len(_PADDING))
-        _decode(data)
-        if data.tell() <= data.second:
-            raise _damaged("its pixels need fewer data than it holds")
+        start = _find_data(content, headers.scan)
+        _refuse_other_length(content[:start], content[start:end])
+
+
+def _pad_scans(content, headers, padding):
+    """Put bytes behind the data of each scan, and in front of each restart marker."""
+    padded, previous = [], 0
+    for place, end in _find_scans(content, headers):
+        data = _RESTART.sub(lambda marker: padding + marker[0], content[place:end])
+        padded += [content[previous:place], data, padding]
+        previous = end
+    return b"".join([*padded, content[previous:]])
+
+
+def _refuse_other_length(head, data):
+    """Refuse a scan with fewer or more data than its pixels need."""
+    file = _InTwoParts(head + data + _PADDING)
+    file.second = len(head) + max(0, len(data) - len(_PADDING))
+    try:
+        _decode(file)
+    except OSError as error:
+        raise _cut_short("its data end too early") from error
+    if file.tell() <= file.second:
+        raise _damaged("its pixels need fewer data than it holds")
+
+
+def _split_at_restarts(content, end, headers):
+    """Yield headers and data of a picture for each interval between restart markers.
+
+    Section E.1.4: a decoder begins anew behind each marker.
+    """
+    start = _find_data(content, headers.scan)
+    n_left = headers.count_units()
+    for data in _RESTART.split(content[start:end])[::2]:
+        n_units = min(headers.restart_interval, n_left)
+        frame = headers.make_frame(n_units)
+        if n_units and frame:
+            scan = content[headers.scan : start]
+            yield b"".join([JPEG_START[:2], *headers.tables, frame, scan]), data
+        n_left -= n_units
 
 
 def _read_file(file):
@@ -138,6 +184,10 @@ class _Headers:
     ----------
     frame : int or None
         The marker that tells the kind of compression.
+    frame_segment : bytes
+        The frame's header, with its marker.
+    tables : list of bytes
+        The tables of quantization and of Huffman codes, with their markers.
     size : tuple of two int
         Height and width, in pixels.
     components : bytes
@@ -153,6 +203,8 @@ class _Headers:
     """
 
     frame: int | None = None
+    frame_segment: bytes = b""
+    tables: list = dataclasses.field(default_factory=list)
     size: tuple = (0, 0)
     components: bytes = b""
     sampling: list = dataclasses.field(default_factory=list)
@@ -180,10 +232,34 @@ class _Headers:
 
     def count_units(self):
         """Count the units of pixels that a scan of all components has."""
+        height, width = self._find_unit()
+        return -(-self.size[0] // height) * -(-self.size[1] // width)
+
+    def make_frame(self, n_units):
+        """Make the frame's header of a picture of so many units of pixels.
+
+        Returns
+        -------
+        frame : bytes or None
+            None where no picture has so many: its sides would be too long.
+        """
+        height, width = self._find_unit()
+        n_columns = -(-self.size[1] // width)
+        n_rows, n_left = divmod(n_units, n_columns)
+        if n_left:
+            n_rows, n_columns = 1, n_units
+        size = (n_rows * height, n_columns * width)
+        if max(size) > _LONGEST_SIDE:
+            return None
+        frame = self.frame_segment
+        return frame[:5] + struct.pack(">HH", *size) + frame[9:]
+
+    def _find_unit(self):
+        """Find the height and the width of a unit of pixels."""
         # Section A.2: a scan of one component ignores its sampling factors.
         factors = self.sampling if len(self.sampling) > 1 else [(1, 1)]
         width, height = (8 * max(1, *side) for side in zip(*factors, strict=True))
-        return -(-self.size[0] // height) * -(-self.size[1] // width)
+        return height, width
 
 
 def _read_headers(content):
@@ -199,16 +275,20 @@ def _read_headers(content):
         elif marker in _WITHOUT_LENGTH:
             position += 2
         else:
-            body = content[position + 4 : position + 2 + length]
+            segment = content[position : position + 2 + length]
+            body = segment[4:]
             if marker in _FRAMES:
-                headers.frame = marker
+                headers.frame, headers.frame_segment = marker, segment
                 # Section B.2.2: precision, height, width, number, then components.
                 headers.size = struct.unpack_from(">HH", body.ljust(5, b"\0"), 1)
                 headers.components = body[6::3]
                 headers.sampling = [(both >> 4, both & 15) for both in body[7::3]]
             elif marker == _RESTART_INTERVAL:
                 headers.restart_interval = int.from_bytes(body[:2], "big")
+            elif marker == _QUANTIZATION_TABLES:
+                headers.tables.append(segment)
             elif marker == _HUFFMAN_TABLES:
+                headers.tables.append(segment)
                 headers.first_symbols.update(_read_first_symbols(body))
             position += 2 + length
     return headers
@@ -224,10 +304,14 @@ def _read_first_symbols(body):
         body = body[17 + sum(body[1:17]) :]
 
 
+def _find_data(content, segment):
+    """Find the place behind a segment's header."""
+    return segment + 2 + int.from_bytes(content[segment + 2 : segment + 4], "big")
+
+
 def _find_end(content, segment):
     """Find the marker behind a segment: behind all its data, if it is a scan."""
-    start = segment + 2 + int.from_bytes(content[segment + 2 : segment + 4], "big")
-    found = _MARKER.search(content, start)
+    found = _MARKER.search(content, _find_data(content, segment))
     if found is None:
         raise _cut_short("its end marker is missing")
     return found.start()
@@ -273,6 +357,15 @@ def _refuse_zeros(content, start, end, headers):
     scan = content[start:end]
     if _ZEROS in scan.rstrip(b"\0") and headers.zeros_are_coefficients(scan):
         raise _damaged("there are zeros in place of its data")
+
+
+def _find_last_data(content, end, headers):
+    """Find the end of a scan's data, in front of zeros that are none of them."""
+    if not content.endswith(_LAST_ZEROS, headers.scan, end):
+        return end
+    if not headers.zeros_are_coefficients(content[headers.scan : end]):
+        return end
+    return min(end, len(content[:end].rstrip(b"\0")) + len(_LAST_ZEROS))
 
 
 def _refuse_missing_scans(content, headers):

@@ -106,7 +106,8 @@ class UnreadableImage(Exception):
 def describe_source(source):
     """Name a source in an error: its path, or the kind of object."""
     if isinstance(source, str):
-        is_content = explain_encoded(source) is not None
+        is_long = len(source) > _LONGEST_PATH
+        is_content = is_long or explain_encoded(source) is not None
         return f"{source[:40]}..." if is_content else str(source)
     if isinstance(source, os.PathLike):
         try:
@@ -141,15 +142,17 @@ def explain_encoded(text):
 
     A file that has such a name is a file.
     """
-    if text.startswith("data:"):
+    if _DATA_URL.match(text):
         reason = (
             "it is a data: URL, which holds the image itself: pass the bytes, "
             "base64.b64decode(text.partition(',')[2])"
         )
     elif _is_base64(text):
+        is_padded = len(_AROUND_BASE64.sub("", text)) % 4 == 0
+        encoded = "text" if is_padded else "text + '=='"
         reason = (
             "it is an image in base64, not a path: pass the bytes, "
-            "base64.b64decode(text)"
+            f"base64.{_name_decoder(text)}({encoded})"
         )
     else:
         return None
@@ -161,16 +164,29 @@ def _is_base64(text):
     return len(text) >= _SHORTEST_BASE64 and _BASE64.fullmatch(text) is not None
 
 
+def _name_decoder(text):
+    """Name the function that decodes a text in one of the alphabets of base64."""
+    return "urlsafe_b64decode" if "-" in text or "_" in text else "b64decode"
+
+
 # Shorter texts may be ids.
 _SHORTEST_BASE64 = 64
 
 # No system takes longer paths.
 _LONGEST_PATH = 4096
 
-# RFC 4648: the alphabet behind the starts of JPEG, PNG, GIF, WEBP, TIFF and HEIC files.
+# RFC 4648: the alphabets of sections 4 and 5 behind the starts of JPEG, PNG, GIF, WEBP,
+# TIFF, HEIC, ICO, BMP (with its four bytes of zeros) and PPM files.
 _BASE64 = re.compile(
-    r"(?:/9j/|iVBORw0KGgo|R0lGOD|UklGR|SUkqA|TU0AK|AAAA)[A-Za-z0-9+/\s]*=*\s*"
+    r"""[\s"']*
+    (?:[/_]9j[/_]|iVBORw0KGgo|R0lGOD|UklGR|SUkqA|TU0AK|AAAA|AAABA
+    |Qk[0-3][A-Za-z0-9+/_-]{5}AAAA|UD[EIMQUY][JKNg])
+    [A-Za-z0-9+/_\s-]*=*[\s"']*""",
+    re.VERBOSE,
 )
+_AROUND_BASE64 = re.compile(r"""[\s"']+""")
+# RFC 3986, section 3.1: the case of a scheme has no meaning.
+_DATA_URL = re.compile(r"""[\s"']*data:""", re.IGNORECASE)
 
 
 def is_missing(value):
@@ -194,14 +210,15 @@ def explain_start(stream):
         if b"<svg" in markup or b"html" not in markup:
             return "it is an XML or SVG file, which isn't read"
         return "it is an HTML page, not an image (what a failed download leaves)"
-    text = start.decode("latin-1")
-    if text.startswith("data:"):
+    text = start.removeprefix(b"\xef\xbb\xbf").decode("latin-1")
+    if _DATA_URL.match(text):
         return (
             "it is a data: URL as bytes, which holds the image itself: decode it, "
             "base64.b64decode(content.partition(b',')[2])"
         )
     if _is_base64(text):
-        return "it is an image in base64: decode it, base64.b64decode(content)"
+        decoder = _name_decoder(text)
+        return f"it is an image in base64: decode it, base64.{decoder}(content)"
     if start[4:8] == b"ftyp":
         return _explain_brands(read_brands(start))
     if start[128:132] == b"DICM":
