@@ -22,8 +22,15 @@ import write_figures  # noqa: E402
 
 # Pages that train or start processes for more than some seconds.
 LONG_PAGES = {
-    *("choosing", "classifier", "cluster", "coming_from", "displays", "index"),
-    *("getting_started", "larger_than_memory", "parallel", "pipelines", "pretrained"),
+    *("choosing", "classifier", "cluster", "coming_from", "datasets", "displays"),
+    *(
+        "getting_started",
+        "index",
+        "larger_than_memory",
+        "parallel",
+        "pipelines",
+        "pretrained",
+    ),
     *("progress", "saving", "shell", "your_photos"),
     *("README", "troubleshooting"),
 }

@@ -83,7 +83,10 @@ def run_keras(path, images):
 RUNNERS = {"onnx": run_onnx, "litert": run_litert, "keras": run_keras}
 
 
-@pytest.mark.parametrize("file_format", RUNNERS)
+@pytest.mark.parametrize(
+    "file_format",
+    [pytest.param("litert", marks=pytest.mark.slow), "onnx", "keras"],
+)
 def test_export_gives_the_same_probabilities_on_images_read_by_its_json(
     fitted, paths, tmp_path, file_format
 ):

@@ -166,8 +166,13 @@ def test_heic_without_pillow_heif_says_what_to_install(monkeypatch):
     assert how_to_install("heif") in error.reason
 
 
-def test_heic_leaves_pillow_as_it_is():
+def test_heic_leaves_pillow_as_it_is(monkeypatch):
     """Reading HEIC registers nothing in Pillow."""
+    # imageio, which another test may have imported, registers pillow-heif.
+    monkeypatch.delitem(Image.OPEN, "HEIF", raising=False)
+    others = {end: name for end, name in Image.EXTENSION.items() if name != "HEIF"}
+    monkeypatch.setattr(Image, "EXTENSION", others)
+    monkeypatch.setattr(Image, "ID", [name for name in Image.ID if name != "HEIF"])
     content = encode_heic(make_scene()[:8, :8])
     read_image(content, image_size=(4, 4))
     with pytest.raises(UnidentifiedImageError):

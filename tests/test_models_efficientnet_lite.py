@@ -140,6 +140,7 @@ def test_the_network_takes_pixels_of_0_to_1(images, network):
     np.testing.assert_allclose(np.ravel(scaling), [-127 / 128, 0, 1], atol=1e-6)
 
 
+@pytest.mark.slow
 def test_networks_are_channels_last_whatever_keras_setting_says(images, network):
     keras.config.set_image_data_format("channels_first")
     try:

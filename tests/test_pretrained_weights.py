@@ -76,13 +76,8 @@ def score_few(n_shots, train, test):
     return np.mean(scores)
 
 
-@pytest.mark.parametrize(
-    "name",
-    [
-        pytest.param(name, marks=() if name == SMALLEST else pytest.mark.slow)
-        for name in LITE_NETWORKS
-    ],
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("name", LITE_NETWORKS)
 def test_known_photos_get_their_classes(name):
     """The last layer, which a backbone leaves out, is that of the file."""
     lite = LITE_NETWORKS[name]

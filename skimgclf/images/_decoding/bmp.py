@@ -8,13 +8,13 @@ from skimgclf.images._decoding.reasons import UnreadableImage
 _BITS = {"1": 1, "L": 8}
 
 
-def has_empty_alpha(image):
+def has_empty_alpha(pil_image):
     """Tell whether the alpha of a decoded BMP file is zero all over.
 
     Programs declare alpha without writing it: browsers take such files for opaque.
     """
-    is_rgba = image.format == "BMP" and image.mode == "RGBA"
-    return is_rgba and image.getchannel("A").getextrema() == (0, 0)
+    is_rgba = pil_image.format == "BMP" and pil_image.mode == "RGBA"
+    return is_rgba and pil_image.getchannel("A").getextrema() == (0, 0)
 
 
 def refuse_misread_palette(pil_image, file):
