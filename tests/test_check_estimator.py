@@ -20,7 +20,8 @@ keras.config.set_dtype_policy("float64")
 # Parameters with which a network this small learns the suite's toy data; its check
 # that weighting equals repeating is exact in full batches.
 classifier = KerasImageClassifier(
-    hidden_layer_sizes=(16,), epochs=8, batch_size=256, optimizer="sgd", learning_rate=0.5
+    hidden_layer_sizes=(16,), epochs=8, batch_size=256, optimizer="sgd",
+    learning_rate=0.5
 )
 results = check_estimator(classifier, on_fail=None)
 print(json.dumps([
