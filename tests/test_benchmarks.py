@@ -8,6 +8,8 @@ import time
 import numpy as np
 import pytest
 
+from skimgclf.images import read_image
+
 BENCHMARKS = pathlib.Path(__file__).parent.parent / "examples" / "benchmarks"
 
 
@@ -47,13 +49,23 @@ def test_photos_are_of_the_size_they_say(tmp_path):
     from _photos import make_photos
     from PIL import Image
 
-    sizes = {"crops": (500, 375), "mosaics": (2048, 1536), "icons": (28, 28)}
+    crops = dict.fromkeys(["crops", "adobe", "pictures"], (500, 375))
+    sizes = crops | {"mosaics": (2048, 1536), "icons": (28, 28)}
     for kind, size in sizes.items():
         paths = make_photos(tmp_path / kind, kind, 3, n_distinct=2)
         contents = [pathlib.Path(path).read_bytes() for path in paths]
         assert contents[0] == contents[2] != contents[1]
         with Image.open(paths[1]) as image:
             assert image.size == size
+
+
+def test_photos_in_adobe_rgb_are_other_colours_than_their_numbers(tmp_path):
+    from _photos import make_photos
+
+    (path,) = make_photos(tmp_path / "adobe", "adobe", 1)
+    options = {"image_size": (8, 8), "color_mode": "rgb"}
+    stored = read_image(path, **options, color_management=False)
+    assert np.abs(read_image(path, **options) - stored).max() > 0.02
 
 
 def test_search_projects_what_a_whole_search_decodes():
