@@ -7,6 +7,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 # scikit-learn's displays are drawn without a screen.
 os.environ.setdefault("MPLBACKEND", "Agg")
 
+import gc
 import pathlib
 import re
 import stat
@@ -19,6 +20,15 @@ from sklearn.datasets import load_digits
 from skimgclf import cli
 from skimgclf.datasets import load_digit_images
 from skimgclf.images import _load_many
+
+
+def pytest_collection_finish():
+    """Leave the modules and tests that are there out of garbage collections.
+
+    Python would go through all objects of TensorFlow many times while it traces.
+    """
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.hookimpl(wrapper=True)
