@@ -27,7 +27,7 @@ def make_classifier(**parameters):
     small = {
         "hidden_layer_sizes": (2,),
         "epochs": 3,
-        "optimizer": "sgd",  # the one that TensorFlow traces soonest
+        "optimizer": "sgd",  # the one that TensorFlow traces fastest
         "learning_rate": 0.1,
         "random_state": 0,
     }

@@ -42,7 +42,7 @@ def rates():
 
 
 def quick(**parameters):
-    """Make a small classifier, whose training program is traced soon."""
+    """Make a small classifier, whose training program is traced quickly."""
     defaults = {"hidden_layer_sizes": (), "optimizer": "sgd", "epochs": 2}
     return KerasImageClassifier(**{**defaults, "random_state": 0, **parameters})
 
