@@ -300,7 +300,8 @@ def test_parameters_of_the_network_reach_it(digits):
     assert layers["Dropout"].rate == 0.5
 
 
-# The network's own are in the test above.
+# Sizes, batch normalization and dropout show in the layers of a network, which
+# `test_parameters_of_the_network_reach_it` looks at.
 CHANGES = {
     "activation": "tanh",
     "optimizer": "sgd",
