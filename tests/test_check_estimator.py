@@ -33,7 +33,7 @@ print(json.dumps([
 """
 
 
-# TensorFlow traces Adam, the default, more slowly.
+# Each run takes long, so the one with Adam, the default, is marked slow.
 @pytest.mark.parametrize(
     ("optimizer", "learning_rate"),
     [("sgd", 0.5), pytest.param("adam", 0.1, marks=pytest.mark.slow)],
