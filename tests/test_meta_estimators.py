@@ -331,22 +331,40 @@ def test_sample_weight_is_routed_through_a_search(inputs):
     )
 
 
-def test_threads_give_the_same_models_as_one_after_another(inputs):
+# New sizes of layers have their programs traced, by both threads at once.
+@pytest.mark.parametrize(
+    ("grid", "refit"),
+    [
+        ({"epochs": [1, 2]}, False),
+        pytest.param(
+            {"hidden_layer_sizes": [(4,), (8,)]}, True, marks=pytest.mark.slow
+        ),
+    ],
+    ids=["epochs", "sizes"],
+)
+def test_threads_give_the_same_models_as_one_after_another(inputs, grid, refit):
     estimator, _ = make("images")
-    scores = []
-    for n_jobs in (1, 2):
+    searches = []
+    # Threads come first, since later fits share what is traced.
+    for n_jobs in (2, 1):
         with joblib.parallel_config(backend="threading"):
             search = GridSearchCV(
                 estimator,
-                {"epochs": [1, 2]},
+                grid,
                 cv=2,
                 n_jobs=n_jobs,
                 # A number of all bits of the probabilities.
                 scoring="neg_log_loss",
-                refit=False,
+                refit=refit,
                 error_score="raise",
-            ).fit(inputs["images"], inputs["y"])
-        results = search.cv_results_
-        scores.append([results[f"split{fold}_test_score"] for fold in (0, 1)])
+            )
+            searches.append(search.fit(inputs["images"], inputs["y"]))
+    scores = [
+        [search.cv_results_[f"split{fold}_test_score"] for fold in (0, 1)]
+        for search in searches
+    ]
     assert len(np.unique(scores[0])) == 4
     np.testing.assert_array_equal(scores[0], scores[1])
+    if refit:
+        found = [search.predict_proba(inputs["images"]) for search in searches]
+        np.testing.assert_array_equal(found[0], found[1])

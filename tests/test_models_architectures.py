@@ -129,21 +129,21 @@ def test_activation_is_the_one_named(name):
         ((96, 96, 3), (48, 48)),
         ((224, 224, 3), (56, 56)),
         ((512, 512, 3), (32, 32)),
-        # By the area of long ones.
+        # Long images are halved by their area.
         ((8, 511, 1), (8, 511)),
         ((8, 512, 1), (4, 256)),
         ((40, 300, 3), (20, 150)),
     ],
 )
-def test_resnet_halves_large_images_before_its_stages(shape, first_stage):
+def test_halvings_are_counted_by_the_area_of_images(shape, first_stage):
     halved = 2 ** count_halvings(shape)
     assert (shape[0] // halved, shape[1] // halved) == first_stage
 
 
-def test_resnet_halves_by_convolutions():
-    network = build_resnet((96, 128, 3), conv_filters=(2, 2))
+def test_resnet_halves_large_images_before_its_stages():
+    network = build_resnet((224, 256, 3), conv_filters=(2, 2))
     pooled = layers_of(network, keras.layers.MaxPooling2D)
-    assert pooled[0].input.shape[1:3] == (48, 64)
+    assert pooled[0].input.shape[1:3] == (56, 64)
 
 
 @pytest.mark.parametrize(

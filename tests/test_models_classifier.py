@@ -18,7 +18,7 @@ from skimgclf import KerasImageClassifier, export_model
 from skimgclf.models import build_cnn
 from skimgclf.models._networks.architectures import ARCHITECTURES, build_network
 from skimgclf.models._predict import Predictor
-from skimgclf.models._training.scikeras_adapter import refuse_trained_weights
+from skimgclf.models._training import scikeras_adapter
 
 
 # TensorFlow traces a network at its first fit, which is most of a short one: fits of
@@ -300,7 +300,8 @@ def test_parameters_of_the_network_reach_it(digits):
     assert layers["Dropout"].rate == 0.5
 
 
-# The network's own are in the test above.
+# Sizes, batch normalization and dropout show in the layers of a network, which
+# `test_parameters_of_the_network_reach_it` looks at.
 CHANGES = {
     "activation": "tanh",
     "optimizer": "sgd",
@@ -461,25 +462,41 @@ def test_a_model_that_is_trained_already_is_refused(digits):
     with pytest.raises(ValueError, match=r"an earlier fit has trained.*clone_model"):
         quick(lambda image_shape: shared).fit(X, y)
     # What the error advises.
-    refuse_trained_weights(keras.models.clone_model(shared))
+    scikeras_adapter.refuse_trained_weights(keras.models.clone_model(shared))
     shared.trainable = False
-    refuse_trained_weights(shared)
+    scikeras_adapter.refuse_trained_weights(shared)
+
+
+@contextlib.contextmanager
+def channels_first():
+    keras.config.set_image_data_format("channels_first")
+    try:
+        yield
+    finally:
+        keras.config.set_image_data_format("channels_last")
 
 
 @pytest.mark.parametrize("name", ARCHITECTURES)
 def test_channels_stay_last_whatever_keras_says(digits, name):
     parameters = quick(conv_filters=(2, 3), kernel_size=(3, 3)).get_params()
-    networks = []
-    for data_format in ("channels_last", "channels_first"):
-        keras.config.set_image_data_format(data_format)
-        try:
-            network = build_network(name, (8, 8, 1), 10, parameters)
-        finally:
-            keras.config.set_image_data_format("channels_last")
-        networks.append(network)
-    networks[1].set_weights(networks[0].get_weights())
-    outputs = [network(digits[0][:5]) for network in networks]
-    np.testing.assert_array_equal(*outputs)
+    expected = build_network(name, (8, 8, 1), 10, parameters)
+    with channels_first():
+        network = build_network(name, (8, 8, 1), 10, parameters)
+    network.set_weights(expected.get_weights())
+    X = digits[0][:5]
+    np.testing.assert_array_equal(network(X), expected(X))
+
+
+@pytest.mark.slow
+def test_fit_and_predict_take_channels_last_whatever_keras_says(digits, monkeypatch):
+    # A shared program would be traced before Keras' setting changes.
+    monkeypatch.setattr(scikeras_adapter, "describe_program", lambda *_: None)
+    X, y = digits
+    classifier = quick("cnn", conv_filters=(2,), augmentation="light")
+    expected = clone(classifier).fit(X, y).predict_proba(X)
+    with channels_first():
+        found = classifier.fit(X, y).predict_proba(X)
+    np.testing.assert_array_equal(found, expected)
 
 
 def test_mixed_precision_gives_probabilities_in_32_bits(digits):

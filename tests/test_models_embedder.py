@@ -63,7 +63,7 @@ def model_path(model, tmp_path_factory):
 
 
 def random_embedder(**parameters):
-    # Of all that have a name, this one has the fewest layers: it is built soonest.
+    # Of all that have a name, this one has the fewest layers: it is built fastest.
     return ImageEmbedder(**{"backbone": "VGG16", "weights": None, **parameters})
 
 

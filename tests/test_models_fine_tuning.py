@@ -54,7 +54,7 @@ def tuned(backbone, **parameters):
         "fine_tune": "all",
         "epochs": 2,
         "fine_tune_epochs": 3,
-        "optimizer": "sgd",  # the one that TensorFlow traces soonest
+        "optimizer": "sgd",  # the one that TensorFlow traces fastest
         "learning_rate": 0.5,
         "fine_tune_learning_rate": 0.25,
         "random_state": 0,

@@ -56,7 +56,7 @@ def quick(**parameters):
     defaults = {
         "hidden_layer_sizes": (4,),
         "epochs": 2,
-        "optimizer": "sgd",  # the one that TensorFlow traces soonest
+        "optimizer": "sgd",  # the one that TensorFlow traces fastest
         "random_state": 0,
     }
     return KerasImageClassifier(**{**defaults, **parameters})

@@ -14,7 +14,7 @@ def quick(**parameters):
     defaults = {
         "hidden_layer_sizes": (4,),
         "epochs": 2,
-        "optimizer": "sgd",  # the one that TensorFlow traces soonest
+        "optimizer": "sgd",  # the one that TensorFlow traces fastest
         "learning_rate": 0.1,
         "random_state": 0,
     }

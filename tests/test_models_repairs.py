@@ -24,7 +24,7 @@ def features(image_shape):
 
 
 def quick(**parameters):
-    """Make a small classifier, whose training program is traced soon."""
+    """Make a small classifier, whose training program is traced quickly."""
     defaults = {"hidden_layer_sizes": (), "optimizer": "sgd", "epochs": 1}
     return KerasImageClassifier(**{**defaults, "random_state": 0, **parameters})
 

@@ -42,7 +42,7 @@ def rates():
 
 
 def quick(**parameters):
-    """Make a small classifier, whose training program is traced soon."""
+    """Make a small classifier, whose training program is traced quickly."""
     defaults = {"hidden_layer_sizes": (), "optimizer": "sgd", "epochs": 2}
     return KerasImageClassifier(**{**defaults, "random_state": 0, **parameters})
 
@@ -118,7 +118,7 @@ def test_schedule_of_many_steps_keeps_its_rates_in_sixteen_bits(floatx):
     ("parameters", "given", "n_steps"),
     [
         ({"early_stopping": True, "validation_fraction": 0.5}, {}, 10),
-        # 99 samples are left: without either of both it would be more.
+        # 99 samples are left: leaving out either alone leaves more.
         (
             {"class_weight": {str(n): 0 for n in range(5)}},
             {"sample_weight": np.arange(300) % 3},
@@ -186,7 +186,8 @@ def test_schedule_peaks_at_the_rate_of_the_optimizer(digits, parameters, peak):
     assert config["n_steps"] == 20
 
 
-# Its twin is `test_repair_read_step_lets_a_warm_start_begin_after_any_batch`.
+# Slow, for `test_repair_read_step_lets_a_warm_start_begin_after_any_batch` would fail
+# too if a warm start went on with the numbers of the first fit.
 @pytest.mark.slow
 def test_schedule_begins_anew_with_each_warm_start(digits, rates):
     classifier = quick(

@@ -10,7 +10,7 @@ from PIL import Image
 from skimgclf import ImageLoader, KerasImageClassifier, load_model, save_model
 from skimgclf.exceptions import InvalidParameterError
 from skimgclf.images import LazyImages
-from skimgclf.models._training import loop, scikeras_adapter, shared_programs
+from skimgclf.models._training import loop, scikeras_adapter
 from skimgclf.models._training.loss import (
     Partners,
     SoftLabels,
@@ -238,17 +238,31 @@ def test_soft_labels_work_at_other_float_types(digits):
 # ---- programs, and training further --------------------------------------------------
 
 
-def test_fits_with_other_numbers_share_a_program(digits, monkeypatch):
-    def fit(**parameters):
-        return quick(**parameters).fit(*digits), list(shared_programs._stand_ins)[-1]
+NUMBERS = {
+    "some": {"mixup": 0.2},
+    "others": {"mixup": 0.3, "label_smoothing": 0.1},
+    "hard": {},
+}
 
-    _, kind = fit(mixup=0.2)
-    shared, kind_of_shared = fit(mixup=0.3, label_smoothing=0.1)
-    assert kind_of_shared == kind
-    _, kind_of_hard = fit()
-    assert kind_of_hard != kind
+
+@pytest.mark.parametrize(
+    "compared", ["others", pytest.param("hard", marks=pytest.mark.slow)]
+)
+def test_fits_with_other_numbers_share_a_program(digits, monkeypatch, compared):
+    programs = []
+    describe = scikeras_adapter.describe_program
+
+    def note(*arguments):
+        programs.append(describe(*arguments))
+        return programs[-1]
+
+    monkeypatch.setattr(scikeras_adapter, "describe_program", note)
+    fits = {name: quick(**given).fit(*digits) for name, given in NUMBERS.items()}
+    some, others, hard = programs
+    assert None not in programs
+    assert some == others != hard
     monkeypatch.setattr(scikeras_adapter, "describe_program", lambda *_: None)
-    assert_equal_fits(shared, fit(mixup=0.3, label_smoothing=0.1)[0])
+    assert_equal_fits(fits[compared], quick(**NUMBERS[compared]).fit(*digits))
 
 
 def saved_copy(classifier, folder):

@@ -14,7 +14,7 @@ X, Y = np.eye(8, dtype="float32"), np.arange(8) % 2
 
 
 def quick(**parameters):
-    """Make a small classifier, whose training program is traced soon."""
+    """Make a small classifier, whose training program is traced quickly."""
     small = {"hidden_layer_sizes": (), "optimizer": "sgd", "epochs": 1}
     return KerasImageClassifier(**small | {"random_state": 0} | parameters)
 

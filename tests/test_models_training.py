@@ -24,7 +24,7 @@ def quick(**parameters):
 
 
 def quickest(**parameters):
-    """For fits that can't share a traced program: one that is traced soon."""
+    """For fits that can't share a traced program: one that is traced quickly."""
     return quick(**{"hidden_layer_sizes": (), "optimizer": "sgd", **parameters})
 
 

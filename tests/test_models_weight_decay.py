@@ -91,6 +91,13 @@ def test_weight_decay_of_zero_differs_from_the_optimizers_own():
     assert not np.array_equal(none, zero)
 
 
+@pytest.mark.slow
+def test_weight_decay_of_zero_reaches_the_optimizer(digits):
+    classifier = quick(optimizer="adamw", weight_decay=0).fit(*digits)
+    # Left out, it would be the optimizer's own.
+    assert classifier.model_.optimizer.weight_decay == 0
+
+
 def test_weight_decay_is_for_classes_and_not_for_instances(digits):
     named = quick(**SGD, weight_decay=0.1).fit(*digits)
     by_class = quick(**{**SGD, "optimizer": keras.optimizers.SGD}, weight_decay=0.1)

@@ -75,7 +75,7 @@ def test_every_kind_fits_predicts_and_is_kept(kind, parameters, photos, tmp_path
         export_model(pipeline, tmp_path / "exported", format=file_format)
 
 
-def test_photos_trains_the_smallest_network(photos):
+def test_photos_fits_with_small_parameters(photos):
     paths, labels = photos
     small = {"image_size": (8, 8), "conv_filters": (2,), "epochs": 1}
     pipeline = make_image_pipeline("photos", **small, random_state=0)
