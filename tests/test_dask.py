@@ -149,7 +149,7 @@ def test_dask_workers_load_without_tensorflow(client, files):
     "cluster", ["threads", pytest.param("client", marks=pytest.mark.slow)]
 )
 def test_dask_workers_decode_by_one_thread_each(request, cluster):
-    """Unless told otherwise: a cluster's workers are no threads of this one."""
+    """Unless told otherwise, however many workers the cluster has."""
     request.getfixturevalue(cluster)
     paths = ["none.png"] * 4  # never decoded
     for n_jobs, expected in [(None, 1), (3, 3)]:

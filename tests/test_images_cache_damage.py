@@ -1,5 +1,6 @@
 """A cache that is unusable, damaged or shared by processes costs time, never pixels."""
 
+import contextlib
 import os
 import random
 import shutil
@@ -206,26 +207,31 @@ def test_cache_that_is_read_only_is_read(tmp_path, run_python):
     assert printed.endswith("['images-1.sqlite']")
 
 
-@pytest.fixture
+@contextlib.contextmanager
 def small_files():
     """Refuse files of more than 400,000 bytes, as a disk does that is full."""
     resource = pytest.importorskip("resource")  # Windows has no such limit
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (400_000, before[1]))
-    yield lambda: resource.setrlimit(resource.RLIMIT_FSIZE, before)
-    resource.setrlimit(resource.RLIMIT_FSIZE, before)
-    signal.signal(signal.SIGXFSZ, handler)
+    try:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (400_000, before[1]))
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        signal.signal(signal.SIGXFSZ, handler)
 
 
-def test_cache_on_a_full_disk_costs_one_warning(paths, tmp_path, small_files):
+def test_cache_on_a_full_disk_costs_one_warning(paths, tmp_path):
     cache, size = tmp_path / "cache", {"image_size": (90, 70)}
     expected = load(paths * 2, **size)
-    with pytest.warns(ImageCacheWarning, match="can't be used: SQLite says") as caught:
+    # No longer than needed: pytest itself must be able to write a long report.
+    with (
+        small_files(),
+        pytest.warns(ImageCacheWarning, match="can't be used: SQLite says") as caught,
+    ):
         images = [load(paths * 2, cache, **size) for _ in range(3)]
     assert len(caught) == 1
     np.testing.assert_array_equal(images, [expected] * 3)
-    small_files()  # lifts the limit
     np.testing.assert_array_equal(load(paths * 2, cache, **size), expected)
 
 

@@ -181,6 +181,20 @@ def test_heic_leaves_pillow_as_it_is(monkeypatch):
     assert ".heic" not in Image.registered_extensions()
 
 
+@pytest.mark.slow
+def test_heic_leaves_pillow_of_a_new_process_as_it_is(run_python):
+    """Nor does the first reading of a process, which imports pillow-heif."""
+    code = """
+import sys
+from PIL import Image
+from skimgclf.images import read_image
+read_image(bytes.fromhex(sys.argv[1]), image_size=(4, 4))
+print("HEIF" in Image.OPEN, ".heic" in Image.registered_extensions())
+"""
+    content = encode_heic(make_scene()[:8, :8])
+    assert run_python(code, content.hex()) == "False False"
+
+
 def box(name, *parts):
     content = b"".join(parts)
     return struct.pack(">I4s", 8 + len(content), name) + content

@@ -5,8 +5,8 @@ import json
 import pytest
 from PIL import Image
 
-# One process for all, in this order: the parts come before the whole, and no step
-# imports what is heavy.
+# One process for all, in this order: the parts come before the whole, and drawing,
+# which alone imports something heavy (matplotlib), comes last.
 STEPS = """
 import json, os, sys
 

@@ -27,7 +27,7 @@ def noise():
 
 
 def quick(**parameters):
-    """Make a small classifier, whose training program is traced soon."""
+    """Make a small classifier, whose training program is traced quickly."""
     given = {"hidden_layer_sizes": (), "optimizer": "sgd", "epochs": 1}
     return KerasImageClassifier(**{**given, "random_state": 0, **parameters})
 
@@ -287,22 +287,27 @@ COPIES = {
 }
 
 
-def everything(augmentation):
+def everything(**parameters):
     """Turn on all that has a state of its own: generators, means, the optimizer."""
     return quick(
         hidden_layer_sizes=(4,),
         optimizer="adam",
         batch_norm=True,
         dropout=0.4,
-        augmentation=augmentation,
         warm_start=True,
+        **parameters,
     )
 
 
 CHANGES = {
-    "strong": "strong",
-    "own": ["flip", "crop", "erase"],
-    "layers": ["flip", noise()],
+    "strong": {"augmentation": "strong"},
+    "own": {"augmentation": ["flip", "crop", "erase"]},
+    "layers": {"augmentation": ["flip", noise()]},
+    "cnn": {
+        "augmentation": ["light", "crop", "erase"],
+        "architecture": "cnn",
+        "conv_filters": (2,),
+    },
 }
 
 
@@ -310,13 +315,13 @@ CHANGES = {
     scope="module",
     params=[
         "own",
-        *(pytest.param(n, marks=pytest.mark.slow) for n in ("strong", "layers")),
+        *(pytest.param(n, marks=pytest.mark.slow) for n in ("strong", "layers", "cnn")),
     ],
 )
 def half_trained(request, digits):
-    augmentation = CHANGES[request.param]
-    half = everything(augmentation).fit(*digits)
-    whole = pickle.loads(pickle.dumps(everything(augmentation).set_params(epochs=2)))
+    parameters = CHANGES[request.param]
+    half = everything(**parameters).fit(*digits)
+    whole = pickle.loads(pickle.dumps(everything(**parameters, epochs=2)))
     return half, whole.fit(*digits)
 
 

@@ -56,7 +56,7 @@ def pickle_copy(estimator):
     [
         *(("dense", each) for each in (pickle_copy, joblib_copy, copy.deepcopy)),
         *(("cnn", pickle_copy), ("callable", pickle_copy)),
-        # A copy of TensorFlow's is traced to predict.
+        # Slow, since TensorFlow traces each such copy before it predicts.
         *(
             pytest.param(kind, each, marks=pytest.mark.slow)
             for kind in ("cnn", "callable")
@@ -140,7 +140,7 @@ def wide(image_shape):
 @pytest.mark.parametrize(
     "architecture",
     [
-        # Its network is built at the fit or later, as below.
+        # Slow, since fast tests pickle such a network, before it is built.
         pytest.param("dense", id="name", marks=pytest.mark.slow),
         pytest.param(wide, id="callable"),
     ],

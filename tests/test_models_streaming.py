@@ -14,7 +14,7 @@ from skimgclf import ImageLoader, KerasImageClassifier
 from skimgclf.exceptions import ImageLoadError, ImageLoadWarning
 from skimgclf.models._training.read_ahead import BatchReader
 
-# Its training program is traced soon.
+# Its training program is traced quickly.
 SMALL = {"hidden_layer_sizes": (), "optimizer": "sgd", "epochs": 2, "random_state": 0}
 
 
@@ -106,12 +106,14 @@ def test_streaming_takes_weights_and_validation_data(files):
 
 
 def test_streaming_goes_on_training_the_same(files):
-    """As in five epochs at once from memory."""
+    """As in five epochs at once from memory, and then on a part of the images."""
     paths, y = files
     expected = KerasImageClassifier(**SMALL | {"epochs": 5}).fit(load(paths), y)
     X = load(paths, lazy=True)
     classifier = KerasImageClassifier(**SMALL, warm_start=True).fit(X, y)
     assert_equal_fits(classifier.fit(X, y).partial_fit(X, y), expected)
+    classifier.partial_fit(X[50:90], y[50:90])
+    assert_equal_fits(classifier, expected.partial_fit(load(paths[50:90]), y[50:90]))
 
 
 def test_streaming_works_at_other_float_types(files):

@@ -136,7 +136,8 @@ def test_real_weights_beat_random_ones_and_pixels_from_five_textures(textures):
 
 
 def test_features_are_the_same_after_a_round_trip():
-    # Of the size of `test_known_photos_get_their_classes`, to build a backbone once.
+    # As large as in `test_known_photos_get_their_classes`, so that slow runs build one
+    # backbone for both.
     images = skimage.data.coffee()[None, :224, :224]
     embedder = ImageEmbedder(SMALLEST).fit(images)
     duplicate = pickle.loads(pickle.dumps(embedder))

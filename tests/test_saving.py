@@ -21,7 +21,7 @@ from skimgclf.models import build_dense
 from skimgclf.saving._file_layout import read_model_file, write_model_file
 from skimgclf.saving._values import decode, encode
 
-# Its training program is traced soon.
+# Its training program is traced quickly.
 SMALL = {"hidden_layer_sizes": (), "optimizer": "sgd", "epochs": 1, "random_state": 0}
 
 
@@ -103,7 +103,7 @@ def fitted_of_function(digits):
             "learning_rate": np.float32(0.01),
             "optimizer": keras.optimizers.RMSprop,
         },
-        {"architecture": "cnn", "conv_filters": [2]},
+        {"architecture": "cnn", "conv_filters": [2], "batch_norm": True},
         OF_FUNCTION,
         {
             "learning_rate": keras.optimizers.schedules.CosineDecay(0.01, 100),

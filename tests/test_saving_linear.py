@@ -132,10 +132,15 @@ def test_parameters_that_are_not_the_defaults_are_kept(
         assert loaded[-1].get_params()[name] == value
 
 
-def test_a_scaler_stands_in_front_of_a_network_too(photos, tmp_path):
-    paths, y, _ = photos
-    small = KerasImageClassifier(hidden_layer_sizes=(), epochs=1, random_state=0)
-    fitted = make_flat(10, StandardScaler()).set_params(logisticregression=small)
+@pytest.mark.parametrize("embeds", [False, pytest.param(True, marks=pytest.mark.slow)])
+def test_a_scaler_stands_in_front_of_a_network_too(photos, tmp_path, embeds):
+    paths, y, backbone = photos
+    network = KerasImageClassifier(hidden_layer_sizes=(), epochs=1, random_state=0)
+    if embeds:
+        fitted = make_regression(backbone).set_params(classify=network)
+    else:
+        fitted = make_flat(10, StandardScaler())
+        fitted.set_params(logisticregression=network)
     fitted.fit(paths, y)
     assert_same(save_and_load(fitted, tmp_path), fitted, paths)
     check_export(fitted, paths, tmp_path)

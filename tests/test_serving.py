@@ -93,20 +93,43 @@ def test_app_refuses_an_image_with_too_many_pixels(name, start, uploads, monkeyp
     assert "64" in answer["error"]
 
 
+def list_modules(*packages):
+    """List the imported modules of packages."""
+    return [name for name in sys.modules if name.partition(".")[0] in packages]
+
+
+# What an application of an ONNX model can do without.
+ABSENT = ["tensorflow", "keras", "scikeras", "pandas"]
+
+
 def test_onnx_app_needs_neither_tensorflow_nor_keras(models, uploads, monkeypatch):
     classes = load_model(models["app"]).classes_
     # As in a process that has imported nothing yet, and where these aren't installed.
-    absent = {"tensorflow", "keras", "scikeras", "pandas"}
-    for name in list(sys.modules):
-        if name.partition(".")[0] in {"onnx_app", "skimgclf", *absent}:
-            monkeypatch.delitem(sys.modules, name)
-    for name in absent:
+    for name in list_modules("onnx_app", "skimgclf", *ABSENT):
+        monkeypatch.delitem(sys.modules, name)
+    for name in ABSENT:
         monkeypatch.setitem(sys.modules, name, None)
-    model = importlib.import_module("onnx_app").Model(models["onnx_app"])
-    assert model.predict(uploads[0][1][1])["label"] in classes
-    for name in list(sys.modules):
-        if name.partition(".")[0] in {"onnx_app", "skimgclf"}:
+    try:
+        model = importlib.import_module("onnx_app").Model(models["onnx_app"])
+        assert model.predict(uploads[0][1][1])["label"] in classes
+    finally:
+        for name in list_modules("onnx_app", "skimgclf"):
             del sys.modules[name]
+
+
+@pytest.mark.slow
+def test_onnx_app_needs_neither_in_a_new_process(models, uploads, run_python):
+    """Nor do the packages under it, which are imported here for the first time."""
+    code = f"""
+import sys
+sys.modules.update(dict.fromkeys({ABSENT}))  # as if they weren't installed
+sys.path.insert(0, {str(FOLDER)!r})
+from onnx_app import Model
+print(Model(sys.argv[1]).predict(bytes.fromhex(sys.argv[2]))["label"])
+"""
+    content = uploads[0][1][1]
+    label = run_python(code, models["onnx_app"], content.hex())
+    assert label in load_model(models["app"]).classes_
 
 
 def test_container_copies_files_that_are_there_and_runs_applications():
