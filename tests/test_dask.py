@@ -224,7 +224,6 @@ def test_dask_workers_cache_on_their_own_disks(client, files, tmp_path, expected
     }
 
 
-# Its twin is `test_dask_search_gives_the_same_scores`, with a function of a script too.
 @pytest.mark.slow
 def test_dask_example_finds_equal_scores(tmp_path):
     """Its pipeline and its architecture are made in the script itself."""

@@ -44,7 +44,7 @@ class Report(keras.callbacks.Callback):
 def quick(*callbacks, **parameters):
     small = {
         "hidden_layer_sizes": (4,),
-        "optimizer": "sgd",  # the one that TensorFlow traces soonest
+        "optimizer": "sgd",  # which TensorFlow traces quickly
         "learning_rate": 0.05,
         "random_state": 0,
     }

@@ -28,7 +28,7 @@ from skimgclf.saving._values import decode, encode
 
 
 def fit(X, y, **parameters):
-    # Its training program is traced soon.
+    # TensorFlow traces its training program quickly.
     small = {"hidden_layer_sizes": (4,), "optimizer": "sgd", "epochs": 1}
     return KerasImageClassifier(**small | {"random_state": 0} | parameters).fit(X, y)
 
