@@ -26,9 +26,6 @@ _COLUMN = Rule(
 
 
 def _is_frame(value):
-    # Polars warns where one asks a query for its columns.
-    if is_query(value):
-        return False
     return hasattr(value, "columns") and hasattr(value, "__getitem__")
 
 
@@ -206,6 +203,7 @@ def load_image_csv(
     >>> [len(test) for train, test in splits]
     [599, 599, 599]
     """
+    # In front of the other checks: polars warns where one asks a query for its columns.
     if is_query(csv):
         expected = "a table in memory, which .collect() makes of a query"
         raise _TABLE.error("csv", expected, csv)

@@ -4,12 +4,9 @@ import io
 import struct
 from collections import namedtuple
 
-from skimgclf.images._decoding.png import PNG_START
+from skimgclf.images._decoding.png import N_SAMPLES, PNG_START
 
 _ICON_START = b"\x00\x00\x01\x00"
-
-# PNG specification (third edition), section 11.2.1: samples of a pixel by colour type.
-_N_SAMPLES = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
 
 # [MS-WMF], sections 2.2.2.3 and 2.1.1.7: the bytes of a bitmap's header, and the
 # compression by which three masks follow it.
@@ -80,7 +77,7 @@ def _read_depth(start):
     if len(start) < _HEADER_SIZE:
         return 0
     if start.startswith(PNG_START):
-        return start[24] * _N_SAMPLES.get(start[25], 0)
+        return start[24] * N_SAMPLES.get(start[25], 0)
     return struct.unpack_from("<H", start, 14)[0]
 
 

@@ -329,8 +329,7 @@ def _find_scans(content, headers):
                 scan = position
             else:
                 if content[position + 1] == _HUFFMAN_TABLES:
-                    length = int.from_bytes(content[position + 2 : position + 4], "big")
-                    tables = content[position + 4 : position + 2 + length]
+                    tables = content[position + 4 : _find_data(content, position)]
                     headers.first_symbols.update(_read_first_symbols(tables))
                 position = _find_end(content, position)
 

@@ -19,7 +19,7 @@ PNG_START = b"\x89PNG\r\n\x1a\n"
 # PNG specification (third edition), section 11.2.1: colour types, and the number of
 # samples of a pixel in each.
 _COLOURS, _PALETTE = 2, 3
-_N_SAMPLES = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
+N_SAMPLES = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
 
 # Section 8.2, Adam7: first column and row, and distances, of each pass.
 _PASSES = (
@@ -119,7 +119,7 @@ class PngFile(NamedTuple):
         ):
             n_columns = len(range(column, width, step_x))
             n_rows = len(range(row, height, step_y))
-            n_bits = n_columns * bits * _N_SAMPLES.get(colour_type, 0)
+            n_bits = n_columns * bits * N_SAMPLES.get(colour_type, 0)
             # Each row begins with the byte that names its filter.
             n_bytes = n_rows * (1 + -(-n_bits // 8))
             if n_columns and n_rows:
