@@ -1,5 +1,8 @@
 """Batches that are joined for one call of a program."""
 
+import platform
+import textwrap
+
 import keras
 import numpy as np
 import pytest
@@ -198,3 +201,28 @@ def test_repair_replace_function_is_needed_for_any_fit(digits, monkeypatch):
     monkeypatch.setattr(loop, "replace_function", lambda *_: None)
     with pytest.raises(ValueError, match="Invalid input shape"):
         quick(architecture=flat).fit(*digits)
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="another C library")
+def test_repair_keep_freed_memory_spares_clearing_it_again(run_python):
+    code = """
+        import resource
+        import numpy as np
+        from skimgclf.models._repairs import keep_freed_memory
+
+        def count_cleared_pages():
+            before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+            for _ in range(10):
+                blocks = [np.ones(2**20, np.uint8) for _ in range(8)]
+                del blocks
+            return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+
+        count_cleared_pages()
+        before = count_cleared_pages()
+        keep_freed_memory()
+        count_cleared_pages()
+        print(before, count_cleared_pages())
+    """
+    before, after = map(int, run_python(textwrap.dedent(code)).split())
+    assert before > 10_000
+    assert after < before / 10

@@ -289,6 +289,22 @@ def _warn_of_leak(function, version):
     )
 
 
+def keep_freed_memory():
+    """Let the C library keep memory that a batch frees for the next batch.
+
+    Cause: glibc (2.36) returns free memory to the system as soon as it is more than
+    twice the largest block that was freed, and the system clears each page that is
+    asked for again: a third of the time of training a dense network. Freeing a block
+    of nearly 32 MiB, which is never written to, raises this limit to 64 MiB, unless
+    the user has set limits by the environment (mallopt(3), M_MMAP_THRESHOLD).
+
+    Gone: training is slower.
+
+    Can go: when TensorFlow keeps the buffers of a step for the next one.
+    """
+    np.empty(2**25 - 2**16, dtype=np.uint8)
+
+
 def trains_on_several_devices():
     """Tell whether a strategy of TensorFlow spreads the training over devices.
 

@@ -5,6 +5,7 @@ import math
 
 from skimgclf.models._networks.layers import list_outputs
 from skimgclf.models._repairs import (
+    keep_freed_memory,
     quiet_about_retracing,
     replace_function,
     restore_function,
@@ -40,6 +41,7 @@ def looping(network, batches, validation_batches=None, *, one_by_one=False):
     data, validation_data : object
         The arguments of `fit`.
     """
+    keep_freed_memory()
     parts = {"train": batches, "test": validation_batches}
     if trains_on_several_devices():
         for part in filter(None, parts.values()):
