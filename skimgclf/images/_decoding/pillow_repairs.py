@@ -95,15 +95,35 @@ def read_frame_box(pil_image):
     Returns
     -------
     box : tuple of four int or None
-        Left, top, right and bottom; None for a frame that fills the canvas, and for
-        other formats. A pickle has lost it.
+        Left, top, right and bottom; None for a frame that fills the canvas, for other
+        formats, and for an image that was changed since. A pickle has lost it.
     """
     if pil_image.format != "GIF" or _is_pickle(pil_image, "dispose_extent"):
         return None
     if pil_image.tell() != 0:
         return None
     box = _read_attribute(pil_image, "dispose_extent")
-    return None if box == (0, 0, *pil_image.size) else box
+    if box == (0, 0, *pil_image.size):
+        return None
+    is_loaded = not _read_attribute(pil_image, "tile")
+    return None if is_loaded and not _is_empty_outside(pil_image, box) else box
+
+
+def _is_empty_outside(pil_image, box):
+    """Tell whether a loaded image has one colour alone outside of a box, Pillow's."""
+    _, _, right, lower = box
+    if right > pil_image.width or lower > pil_image.height:
+        return False
+    outside = Image.new("L", pil_image.size, 255)
+    outside.paste(0, box)
+    if pil_image.mode in {"L", "P"}:
+        n_pixels = pil_image.histogram(outside)
+        n_pixels[pil_image.info.get("transparency", 0)] = 0
+        return not any(n_pixels)
+    # What Pillow's LOADING_STRATEGY may have made of the palette.
+    bands = pil_image.split() if pil_image.mode == "RGB" else ()
+    n_values = [sum(map(bool, band.histogram(outside))) for band in bands]
+    return n_values == [1, 1, 1]
 
 
 def read_tags(pil_image):
