@@ -220,15 +220,45 @@ def _read_colours(chunks):
         code = first, transfer, is_full
     if b"sRGB" not in chunks:
         if b"gAMA" in chunks:
-            gamma = int.from_bytes(chunks[b"gAMA"], "big")
-            gamma = gamma if _LEAST_GAMMA <= gamma <= _MOST_GAMMA else None
+            gamma = _check_gamma(int.from_bytes(chunks[b"gAMA"], "big"))
         if b"cHRM" in chunks:
-            # Section 11.3.2.1: white comes first, and all times 100,000.
-            values = [value / 1e5 for value in struct.unpack(">8I", chunks[b"cHRM"])]
-            primaries = (*values[2:], *values[:2])
+            values = struct.unpack(">8I", chunks[b"cHRM"])
+            primaries = _sort_primaries([value / 100_000 for value in values])
     return ColourNotes(
         _unpack_profile(chunks.get(b"iCCP", b"")), code, gamma, primaries
     )
+
+
+def read_copied_colours(info):
+    """Read what a decoded PNG image of Pillow's, or a copy, holds of its chunks.
+
+    Parameters
+    ----------
+    info : dict
+        The image's ``info``, in which Pillow (13.0) keeps gAMA, cHRM and sRGB.
+
+    Returns
+    -------
+    notes : ColourNotes or None
+    """
+    if "srgb" in info or not {"gamma", "chromaticity"} & info.keys():
+        return None
+    gamma, values = info.get("gamma", 0), info.get("chromaticity", ())
+    is_read = isinstance(gamma, int | float) and isinstance(values, tuple)
+    if not is_read or not all(isinstance(value, int | float) for value in values):
+        return None  # the user's own
+    gamma = round(gamma * 100_000) if 0 < gamma < 10_000 else 0
+    return ColourNotes(gamma=_check_gamma(gamma), primaries=_sort_primaries(values))
+
+
+def _check_gamma(gamma):
+    return gamma if _LEAST_GAMMA <= gamma <= _MOST_GAMMA else None
+
+
+def _sort_primaries(values):
+    # Section 11.3.2.1: white comes first.
+    is_whole = len(values) == 8 and all(0 <= value < 2**32 / 1e5 for value in values)
+    return (*values[2:], *values[:2]) if is_whole else None
 
 
 def _unpack_profile(body):
