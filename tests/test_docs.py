@@ -224,9 +224,9 @@ def test_docs_choosing_claims_what_was_measured():
 
 def test_the_layout_asks_for_what_pages_are_given():
     # Sphinx drops what it doesn't know silently, and the picture of the card with it.
-    layout = (DOCS / "_templates/layout.html").read_text("utf-8")
+    layout = (ROOT / "docs/_templates/layout.html").read_text("utf-8")
     asked = set(re.findall(r"{%-? if (\w+)", layout))
     assert asked
-    conf = (DOCS / "conf.py").read_text("utf-8")
+    conf = (ROOT / "docs/conf.py").read_text("utf-8")
     given = re.search(r"^html_context = ({.*})", conf, re.MULTILINE)[1]
     assert asked == set(re.findall(r'"(\w+)":', given))

@@ -7,7 +7,7 @@ import struct
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import GifImagePlugin, Image
 
 from skimgclf.images import read_image
 
@@ -85,3 +85,38 @@ def test_gif_later_frames_of_a_pil_image_are_whole():
     opened.seek(1)
     image = read_image(copy.copy(opened), image_size=(10, 20), color_mode="rgba")
     assert image.shape == (10, 20, 4)
+
+
+CHANGES = {
+    "a little smaller": lambda image: image.thumbnail((18, 9)),
+    "smaller than the box": lambda image: image.thumbnail((4, 4)),
+    "painted": lambda image: image.paste(2, (0, 0, 3, 3)),
+    "painted all over": lambda image: image.paste(2, (0, 0, *image.size)),
+    "with alpha": lambda image: image.putalpha(Image.new("L", image.size, 255)),
+}
+
+
+@pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES)
+@pytest.mark.parametrize("transparency", [None, 0])
+def test_gif_that_was_changed_has_the_pixels_of_the_pil_image(change, transparency):
+    """What another program has painted outside of the first frame isn't lost."""
+    content = make_gif((10, 4, 18, 8), transparency=transparency)
+    opened = Image.open(io.BytesIO(content))
+    change(opened)
+    options = {"image_size": opened.size[::-1], "color_mode": "rgba", "dtype": "uint8"}
+    pixels = read_image(opened, **options)
+    assert np.array_equal(pixels, np.asarray(opened.convert("RGBA")))
+
+
+def test_gif_that_was_loaded_as_colours_has_its_empty_part(monkeypatch):
+    """Pillow's own setting makes colours of palettes while it loads them."""
+    strategy = GifImagePlugin.LoadingStrategy.RGB_ALWAYS
+    monkeypatch.setattr(GifImagePlugin, "LOADING_STRATEGY", strategy)
+    opened = Image.open(io.BytesIO(make_gif((10, 4, 18, 8))))
+    opened.load()
+    options = {"image_size": (10, 20), "color_mode": "rgba", "dtype": "uint8"}
+    alpha = read_image(opened, **options)[:, :, 3]
+    assert alpha[4:8, 10:18].min() == 255
+    assert (alpha > 0).sum() == 4 * 8
+    opened.paste((9, 9, 9), (0, 0, 1, 1))
+    assert (read_image(opened, **options)[:, :, 3] == 255).all()

@@ -15,6 +15,7 @@ from test_images_profile import (
     ADOBE,
     ADOBE_PROFILE,
     COLOUR,
+    COPIES,
     IN_ADOBE,
     IN_P3,
     P3,
@@ -445,6 +446,16 @@ def test_cameras_profile_counts_more_than_exif():
     options = {"quality": 100, "exif": make_interoperability("R03")}
     content = encode(image, "JPEG", icc_profile=P3_PROFILE, **options)
     check_colour(content, IN_P3, abs=0.008)
+
+
+@pytest.mark.parametrize("copy", COPIES.values(), ids=COPIES)
+def test_cameras_adobe_rgb_is_honoured_in_copies(copy):
+    """A copy of a JPEG image has its EXIF, but no name of its format."""
+    image = Image.new("RGB", (40, 40), COLOUR)
+    exif = make_interoperability("R03")
+    content = encode(image, "JPEG", quality=100, exif=exif)
+    opened = copy(Image.open(io.BytesIO(content)))
+    assert read_colour(opened) == pytest.approx(IN_ADOBE, abs=0.008)
 
 
 # The places of "av1C" in Pillow's files, with the bit of what a reader must know.

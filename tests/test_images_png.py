@@ -405,6 +405,143 @@ def test_png_with_broken_structure_is_refused(change, reason):
     assert reason in refuse(join_chunks(change(chunks))).reason
 
 
+def make_small(colour_type, before=(), behind=(), between=()):
+    """Write four pixels, 0, 1, 1, 0, as gray, colours or indices, and more chunks."""
+    header = struct.pack(">IIBBBBB", 4, 1, 8, colour_type, 0, 0, 0)
+    n_samples = {0: 1, 2: 3, 3: 1}[colour_type]
+    pixels = b"".join(bytes([value] * n_samples) for value in (0, 1, 1, 0))
+    data = zlib.compress(b"\0" + pixels)
+    parts = [[b"IDAT", data[:5]], *between, [b"IDAT", data[5:]]]
+    return join_chunks([[b"IHDR", header], *before, *parts, *behind, [b"IEND", b""]])
+
+
+COLOURS = [b"PLTE", bytes([10, 20, 30, 200, 100, 50])]
+OTHERS = [b"PLTE", bytes([50, 60, 70, 90, 80, 70])]
+CLEAR, HALF_CLEAR = [b"tRNS", b"\0"], [b"tRNS", b"\x80"]  # of the first colour
+CLEAR_GRAYS = [[b"tRNS", struct.pack(">H", value)] for value in (0, 1)]
+CLEAR_BLACK = [b"tRNS", bytes(6)]
+
+
+def read_by_libpng(content):
+    """Read a PNG file by OpenCV, whose libpng is of version 1.6.58."""
+    return cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_UNCHANGED)
+
+
+@pytest.mark.parametrize(
+    ("parts", "reason"),
+    [
+        ((3, [COLOURS, OTHERS]), "second palette"),
+        ((3, [COLOURS], [OTHERS]), "second palette"),
+        ((3, [], [COLOURS]), "palette is missing"),
+        ((3, [[b"PLTE", bytes(7)]]), "palette has 7 bytes"),
+        ((3, [[b"PLTE", b""]]), "palette has 0 bytes"),
+        ((3, [[b"PLTE", bytes(771)]]), "palette has 771 bytes"),
+        ((2, [[b"IHDR", struct.pack(">IIBBBBB", 4, 1, 8, 0, 0, 0, 0)]]), "second hea"),
+        ((2, [], [], [[b"tEXt", b"a\0b"]]), "cut short"),
+        ((2, [], [], [[b"IEND", b""]]), "cut short"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_png_with_critical_chunks_in_other_places_is_refused(parts, reason):
+    """Section 5.6 of the specification; so does libpng, for each of them."""
+    content = make_small(*parts)
+    assert reason in refuse(content).reason
+    assert read_by_libpng(content) is None
+
+
+def test_png_with_data_interrupted_by_a_damaged_remark_is_refused():
+    content = join_chunks(
+        split_chunks(make_small(2, between=[[b"tEXt", b"a\0b"]])), {b"tEXt"}
+    )
+    assert "cut short" in refuse(content).reason
+    assert read_by_libpng(content) is None
+
+
+@pytest.mark.parametrize(
+    ("parts", "alpha"),
+    [
+        ((3, [COLOURS, CLEAR]), [0, 255]),
+        ((3, [CLEAR, COLOURS]), [255, 255]),
+        ((3, [CLEAR, COLOURS, HALF_CLEAR]), [128, 255]),
+        ((3, [COLOURS], [CLEAR]), [255, 255]),
+        ((3, [COLOURS, [b"tRNS", bytes(3)]]), [255, 255]),
+        ((3, [COLOURS, [b"tRNS", b""]]), [255, 255]),
+        ((3, [COLOURS, [b"tRNS", bytes(3)], HALF_CLEAR]), [128, 255]),
+        ((3, [COLOURS, HALF_CLEAR, CLEAR]), [128, 255]),
+        ((3, [COLOURS, CLEAR], [HALF_CLEAR]), [0, 255]),
+        ((0, CLEAR_GRAYS), [0, 255]),
+        ((0, [], CLEAR_GRAYS), [255, 255]),
+        ((0, [[b"tRNS", bytes(3)], CLEAR_GRAYS[1]]), [255, 0]),
+        ((2, [CLEAR_BLACK], [[b"tRNS", b"\0\1" * 3]]), [0, 255]),
+        ((2, [CLEAR_BLACK, COLOURS]), [0, 255]),
+        ((2, [COLOURS, OTHERS, [b"PLTE", bytes(7)], CLEAR_BLACK]), [0, 255]),
+        ((2, [], [[b"tEXt", b"a\0b"], [b"IDAT", b"more"]]), [255, 255]),
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("as_pil_image", [False, True])
+def test_png_takes_the_transparency_that_libpng_takes(parts, alpha, as_pil_image):
+    """The first one of a right length, between the palette and the data."""
+    content = make_small(*parts)
+    source = Image.open(io.BytesIO(content)) if as_pil_image else content
+    pixels = read_image(source, image_size=(1, 4), color_mode="rgba", dtype="uint8")
+    expected = np.take(alpha, [0, 1, 1, 0])
+    assert np.array_equal(pixels[0, :, 3], expected)
+    colours = [[10, 20, 30], [200, 100, 50]] if parts[0] == 3 else [[0] * 3, [1] * 3]
+    shown = expected[:2] > 0
+    assert np.array_equal(pixels[0, :2, :3][shown], np.array(colours)[shown])
+    if parts[0] != 0:  # OpenCV doesn't ask libpng for transparent grays
+        opinion = read_by_libpng(content)
+        has_alpha = opinion.shape[2] == 4
+        assert np.array_equal(opinion[0, :, 3] if has_alpha else [255] * 4, expected)
+
+
+GAMMA, NO_GAMMA = ([b"gAMA", struct.pack(">I", value)] for value in (100_000, 45_455))
+SHORT_GAMMA = [b"gAMA", b"\0"]
+PQ = [b"cICP", bytes([9, 16, 0, 1])]
+
+
+@pytest.mark.parametrize(
+    ("chunks", "is_linear"),
+    [
+        (([GAMMA],), True),
+        (([GAMMA, NO_GAMMA],), True),
+        (([NO_GAMMA, GAMMA],), False),
+        (([SHORT_GAMMA, GAMMA],), True),
+        (([COLOURS, GAMMA],), False),
+        (([[b"PLTE", bytes(7)], GAMMA],), True),
+        (([], [GAMMA]), False),
+        (([], [PQ]), False),
+        (([COLOURS, PQ, [b"iCCP", b"icc\0\0"]],), False),
+        (([[b"sRGB", b""], GAMMA],), True),
+        (([[b"sRGB", b"\4"], GAMMA],), True),
+        (([GAMMA], [[b"sRGB", b"\0"]]), True),
+    ],
+    ids=str,
+)
+def test_png_takes_colours_from_the_places_where_they_may_stand(chunks, is_linear):
+    """Before the palette and the data, the first of a right length (section 5.6)."""
+    content = make_small(2, *chunks)
+    options = {"image_size": (1, 4), "color_mode": "rgb", "dtype": "uint8"}
+    pixels = read_image(content, **options)
+    # 1 of 255 is 13 in sRGB where values are linear: 12.92 up to .0031.
+    assert pixels[0, :, 0].tolist() == ([0, 13, 13, 0] if is_linear else [0, 1, 1, 0])
+    if all(body for _, body in chunks[0]) and SHORT_GAMMA not in chunks[0]:
+        # Pillow itself doesn't open the others.
+        opened = read_image(Image.open(io.BytesIO(content)), **options)
+        assert np.array_equal(opened, pixels)
+
+
+def test_png_is_turned_by_its_first_exif():
+    """EXIF may stand anywhere, but once."""
+    exifs = [[b"eXIf", make_exif(turn).tobytes()[6:]] for turn in (6, 3)]
+    stored = encode(store(make_scene(), 6), "PNG")
+    content = join_chunks([*(chunks := split_chunks(stored))[:-1], *exifs, chunks[-1]])
+    for source in [content, Image.open(io.BytesIO(content))]:
+        image = read_image(source, image_size=FULL_SIZE)
+        assert np.abs(image[:, :, 0] - luma(make_scene())).max() < 0.003
+
+
 def test_png_with_bytes_behind_its_end_is_read():
     content = encode(make_scene(), "PNG")
     expected = read_image(content, image_size=(5, 5))

@@ -408,6 +408,47 @@ def test_png_says_its_colours_in_the_order_of_the_specification(chunks, expected
     assert read_colour(content, color_management=False) == pytest.approx(STORED)
 
 
+COPIES = {
+    "loaded": lambda image: image.load() and image,
+    "copied": lambda image: image.copy(),
+    "pickled": lambda image: pickle.loads(pickle.dumps(image)),
+    "smaller": lambda image: image.resize((20, 20)),
+}
+
+
+@pytest.mark.parametrize("copy", COPIES.values(), ids=COPIES)
+@pytest.mark.parametrize(
+    ("chunks", "expected"),
+    [
+        ([chunk(b"gAMA", 100_000)], LINEAR),
+        ([chunk(b"gAMA", 45455), chunk(b"cHRM", *P3)], IN_P3),
+        (
+            [chunk(b"gAMA", 55556), chunk(b"cHRM", *P3)],
+            convert_colour(COLOUR, P3, power(1 / 0.55556)),
+        ),
+        ([chunk(b"cHRM", *P3)], IN_P3),
+        ([chunk(b"sRGB", 0), chunk(b"gAMA", 100_000), chunk(b"cHRM", *P3)], STORED),
+        ([chunk(b"iCCP", P3_PROFILE), chunk(b"gAMA", 100_000)], IN_P3),
+        ([chunk(b"gAMA", 1)], STORED),
+    ],
+)
+def test_png_that_was_decoded_has_the_colours_of_its_file(chunks, expected, copy):
+    """Pillow's copies hold what the chunks say, all but cICP."""
+    plain = encode(Image.new("RGB", (40, 40), COLOUR), "PNG")
+    opened = Image.open(io.BytesIO(join_chunks(add_chunks(plain, *chunks))))
+    assert read_colour(copy(opened)) == pytest.approx(expected, abs=0.006)
+
+
+@pytest.mark.parametrize("value", ["2.2", None, float("nan"), 1e300, (1, 2), 0, -1.0])
+def test_colours_in_pil_images_that_mean_nothing_change_nothing(value):
+    image = Image.new("RGB", (40, 40), COLOUR)
+    for name in ["gamma", "chromaticity", "srgb", "exif"]:
+        image.info = {name: value}
+        assert read_colour(image) == pytest.approx(STORED)
+    image.info = {"chromaticity": (value,) * 8}
+    assert read_colour(image) == pytest.approx(STORED)
+
+
 @pytest.mark.parametrize("mode", ["L", "RGBA", "I;16", "P"])
 @pytest.mark.parametrize(
     "gamma", [1, 2, 3, 15, 16, 17, 625_000_000, 625_000_001, 2**31 - 1, 2**32 - 1]

@@ -76,6 +76,48 @@ def test_source_pil_image_is_left_as_it_is():
         assert np.array_equal(read_image(opened, image_size=(9, 7)), first)
 
 
+COPIES = {
+    "loaded": lambda image: image.load() and image,
+    "copied": lambda image: image.copy(),
+    "pickled": lambda image: pickle.loads(pickle.dumps(image)),
+}
+
+
+@pytest.mark.parametrize("copy", COPIES.values(), ids=COPIES)
+@pytest.mark.parametrize(
+    "name", ["L2-key.png", "L4-key.png", "L-key.png", "1-key0.png", "RGB-key.png"]
+)
+def test_source_pil_image_that_was_decoded_is_transparent_as_its_file(name, copy):
+    """Pillow scales gray of 2 and 4 bits to 8, but not the transparent one."""
+    content = by_name(name).content
+    options = {"image_size": FULL_SIZE, "color_mode": "rgba"}
+    expected = read_image(content, **options)
+    assert expected[:, :, 3].min() == 0
+    image = read_image(copy(Image.open(io.BytesIO(content))), **options)
+    assert np.array_equal(image, expected)
+
+
+def test_source_pil_image_of_another_transparent_gray_stays_opaque():
+    """Gray 3 isn't gray 51 in a GIF image, nor where other grays are of 8 bits."""
+    values = np.full((8, 8), 51, dtype=np.uint8)
+    gif = Image.open(io.BytesIO(encode(Image.fromarray(values), "GIF", transparency=3)))
+    values[0, 0] = 52
+    image = Image.fromarray(values)
+    image.info["transparency"] = 3
+    opened = Image.open(io.BytesIO(encode(image, "PNG")))
+    opened.load()
+    for source in [gif, gif.copy(), image, opened, opened.copy()]:
+        alpha = read_image(source, image_size=(8, 8), color_mode="rgba")[:, :, 3]
+        assert alpha.min() == 1
+
+
+@pytest.mark.parametrize("copy", COPIES.values(), ids=COPIES)
+def test_source_pil_image_of_a_deep_transparent_colour_is_refused(copy):
+    """Pillow keeps 8 of 16 bits of the pixels, and all of the transparent colour."""
+    opened = Image.open(io.BytesIO(by_name("RGB16-key.png").content))
+    assert "give the path" in refuse(copy(opened)).reason
+
+
 def test_repair_close_if_failed_closes_a_pil_image():
     """A broken PIL image fails at every try (Pillow gives blank pixels at the 2nd)."""
     content = encode(make_scene(), "BMP")

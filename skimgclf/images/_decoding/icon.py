@@ -4,7 +4,8 @@ import io
 import struct
 from collections import namedtuple
 
-from skimgclf.images._decoding.png import N_SAMPLES, PNG_START
+from skimgclf.images._decoding.png import N_SAMPLES
+from skimgclf.images._decoding.png_chunks import PNG_START
 
 _ICON_START = b"\x00\x00\x01\x00"
 

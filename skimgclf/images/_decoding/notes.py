@@ -8,6 +8,7 @@ from PIL import ExifTags
 from skimgclf.images._decoding.boxes import find_box, list_boxes, list_main_properties
 from skimgclf.images._decoding.heif import read_code
 from skimgclf.images._decoding.open import keeping_position
+from skimgclf.images._decoding.png import read_copied_colours
 from skimgclf.images._decoding.profile import ADOBE_RGB, ColourNotes, make_video_code
 from skimgclf.images._decoding.reasons import read_brands
 
@@ -35,7 +36,7 @@ _MOST_BLOCKS = 2**16
 
 
 def read_notes(pil_image, file):
-    """Read what an opened image that isn't PNG says of its colours.
+    """Read what an opened image says of its colours; of PNG, what copies still say.
 
     Parameters
     ----------
@@ -53,8 +54,11 @@ def read_notes(pil_image, file):
         return ColourNotes(profile)
     if "nclx_profile" in pil_image.info:  # of pillow-heif, kept in copies
         return ColourNotes(code=read_code(pil_image))
-    if pil_image.format in {"JPEG", "MPO"}:
-        return ADOBE_RGB if _is_adobe_rgb(pil_image) else None
+    # A copy has its EXIF, but no name of a format.
+    if pil_image.format in {"JPEG", "MPO", None} and _is_adobe_rgb(pil_image):
+        return ADOBE_RGB
+    if pil_image.format in {"PNG", None}:
+        return read_copied_colours(pil_image.info)
     if file is None or pil_image.format not in _READERS:
         return None
     with keeping_position(file):
@@ -77,7 +81,8 @@ def _is_adobe_rgb(pil_image):
     DCF 2.0 (JEITA CP-3461), section 5.2: the index of interoperability says so.
     """
     # Most files don't have it, and the directories of EXIF take time to read.
-    if b"R03\0" not in pil_image.info.get("exif", b""):
+    exif = pil_image.info.get("exif")
+    if not isinstance(exif, bytes) or b"R03\0" not in exif:
         return False
     try:
         exif = pil_image.getexif()

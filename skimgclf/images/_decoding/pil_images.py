@@ -89,6 +89,8 @@ def _load_unwrapped(pil_image, limit):
                 "16 bits, which Pillow mixes up: save the frame as a file of its own"
             )
     png.unpack_rows()
+    if png.is_odd and is_first:
+        pil_image = Image.open(png.stream, formats=["PNG"])
     return load_opened(pil_image, png.notes, stream)
 
 

@@ -32,7 +32,7 @@ _COLOUR_SCALES = {
 
 
 def read_transparent_colour(pil_image):
-    """Read which colour an opened PNG file declares transparent, if Pillow errs there.
+    """Read which colour a PNG file declares transparent, if Pillow errs there.
 
     Cause: ``image.info["transparency"]`` isn't scaled as the pixels are, and the bit
     depth of the file stands in the undocumented ``image.tile`` alone. It can go when
@@ -41,7 +41,7 @@ def read_transparent_colour(pil_image):
     Parameters
     ----------
     pil_image : PIL.Image.Image
-        As `PIL.Image.open` returns it.
+        As `PIL.Image.open` returns it, decoded since, or a copy.
 
     Returns
     -------
@@ -49,17 +49,42 @@ def read_transparent_colour(pil_image):
         In the scale of the decoded pixels; None if Pillow's is right.
     """
     colour = pil_image.info.get("transparency")
-    is_scaled = pil_image.format != "PNG" or pil_image.mode not in {"L", "RGB"}
-    if is_scaled or colour is None:
+    is_right = pil_image.format not in {"PNG", None} or colour is None
+    if is_right or pil_image.mode not in {"L", "RGB"}:
         return None
-    tiles = _read_attribute(pil_image, "tile")
-    if not tiles:  # already decoded
-        return None
+    tiles = _read_attribute(pil_image, "tile") if pil_image.format else None
+    if not tiles:
+        return _scale_copied_colour(pil_image, colour)
     rawmode = tiles[0][3]
     if (pil_image.mode, rawmode) not in _COLOUR_SCALES:
         raise _refuse_version(f"reads PNG files in an unknown layout, {rawmode!r}")
     scale = _COLOUR_SCALES[pil_image.mode, rawmode]
     return None if scale is None else scale(colour)
+
+
+def _scale_copied_colour(pil_image, colour):
+    """Scale the transparent colour of a decoded PNG image, or a copy, as its pixels.
+
+    Its bit depth is lost. Pixels of 2 and 4 bits are multiples of 85 and 17 alone,
+    among which the colour of a file of 8 bits would be none.
+    """
+    if pil_image.mode == "RGB":
+        if isinstance(colour, tuple) and max(colour) > 255:
+            raise UnreadableImage(
+                "it is a decoded PNG image, or a copy, of 16 bits with a transparent "
+                "colour, of which its pixels have kept 8: give the path of the file "
+                "instead"
+            )
+        return None
+    # A copy of a GIF image keeps its version.
+    is_other = "version" in pil_image.info or not isinstance(colour, int)
+    if is_other or not 0 < colour < 16:
+        return None
+    levels = [level for level, n in enumerate(pil_image.histogram()) if n]
+    if any(level % 17 for level in levels):
+        return None
+    is_of_two_bits = colour < 4 and not any(level % 85 for level in levels)
+    return colour * (85 if is_of_two_bits else 17)
 
 
 def count_stored_pixels(pil_image):
@@ -95,15 +120,35 @@ def read_frame_box(pil_image):
     Returns
     -------
     box : tuple of four int or None
-        Left, top, right and bottom; None for a frame that fills the canvas, and for
-        other formats. A pickle has lost it.
+        Left, top, right and bottom; None for a frame that fills the canvas, for other
+        formats, and for an image that was changed since. A pickle has lost it.
     """
     if pil_image.format != "GIF" or _is_pickle(pil_image, "dispose_extent"):
         return None
     if pil_image.tell() != 0:
         return None
     box = _read_attribute(pil_image, "dispose_extent")
-    return None if box == (0, 0, *pil_image.size) else box
+    if box == (0, 0, *pil_image.size):
+        return None
+    is_loaded = not _read_attribute(pil_image, "tile")
+    return None if is_loaded and not _is_empty_outside(pil_image, box) else box
+
+
+def _is_empty_outside(pil_image, box):
+    """Tell whether a loaded image has one colour alone outside of a box, Pillow's."""
+    _, _, right, lower = box
+    if right > pil_image.width or lower > pil_image.height:
+        return False
+    outside = Image.new("L", pil_image.size, 255)
+    outside.paste(0, box)
+    if pil_image.mode in {"L", "P"}:
+        n_pixels = pil_image.histogram(outside)
+        n_pixels[pil_image.info.get("transparency", 0)] = 0
+        return not any(n_pixels)
+    # What Pillow's LOADING_STRATEGY may have made of the palette.
+    bands = pil_image.split() if pil_image.mode == "RGB" else ()
+    n_values = [sum(map(bool, band.histogram(outside))) for band in bands]
+    return n_values == [1, 1, 1]
 
 
 def read_tags(pil_image):

@@ -1,4 +1,4 @@
-"""Check the checksums of a PNG file as libpng does.
+"""Read a PNG file as libpng does: its chunks, rows and colours.
 
 Pillow (13.0) checks none of the pixels' data, and refuses files for damage in chunks
 that decide on no pixel. So it gets a copy of the chunks that do, when these are whole.
@@ -11,14 +11,18 @@ from typing import NamedTuple
 
 from PIL import Image
 
+from skimgclf.images._decoding.png_chunks import (
+    CHUNK_START,
+    COLOURS,
+    PALETTE,
+    PNG_START,
+    Chunks,
+    damaged,
+)
 from skimgclf.images._decoding.profile import ColourNotes
-from skimgclf.images._decoding.reasons import UnreadableImage
 
-PNG_START = b"\x89PNG\r\n\x1a\n"
-
-# PNG specification (third edition), section 11.2.1: colour types, and the number of
-# samples of a pixel in each.
-_COLOURS, _PALETTE = 2, 3
+# PNG specification (third edition), section 11.2.1: the number of samples of a pixel by
+# colour type.
 N_SAMPLES = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
 
 # Section 8.2, Adam7: first column and row, and distances, of each pass.
@@ -41,12 +45,6 @@ _LAYOUTS = {
     (8, 4): ("LA", "LA"),
     (8, 6): ("RGBA", "RGBA"),
 }
-
-_CHUNK_START = struct.Struct(">I4s")
-
-_CRITICAL = {b"IHDR", b"PLTE", b"IDAT", b"IEND"}
-
-_COLOUR_CHUNKS = {b"cICP", b"iCCP", b"sRGB", b"gAMA", b"cHRM"}
 
 # What libpng ignores beyond (png_colorspace_set_gamma): all would be black or white.
 _LEAST_GAMMA, _MOST_GAMMA = 16, 625_000_000
@@ -88,6 +86,8 @@ class PngFile(NamedTuple):
         Whether no colour or palette entry is transparent.
     palette : bytes or None
         Red, green and blue of each entry.
+    is_odd : bool
+        Whether it has chunks that Pillow (13.0) would use, and libpng doesn't.
     """
 
     kept: list
@@ -98,6 +98,7 @@ class PngFile(NamedTuple):
     may_be_turned: bool
     is_opaque: bool
     palette: bytes | None
+    is_odd: bool
 
     @property
     def stream(self):
@@ -133,9 +134,9 @@ class PngFile(NamedTuple):
         try:
             rows = zlib.decompressobj().decompress(b"".join(self.data), n_bytes)
         except zlib.error as error:
-            raise _damaged(str(error)) from error
+            raise damaged(str(error)) from error
         if len(rows) < n_bytes:
-            raise _damaged("its data hold only a part of the image, it is cut short")
+            raise damaged("its data hold only a part of the image, it is cut short")
         return rows
 
 
@@ -155,35 +156,27 @@ def read_png(file):
     file.seek(0)
     if file.read(8) != PNG_START:
         return None
-    chunks = _read_chunks(file.read())
-    kind, body, whole = next(chunks)
-    if kind != b"IHDR" or len(body) != 13:
-        raise _damaged("it has no header")
-    colour_type = body[9]
-    header = struct.unpack(">IIBBBBB", body)
-    kept, data, others, texts = [PNG_START, whole], [], {}, {}
-    for kind, body, whole in chunks:
-        if kind == b"IDAT":
-            data.append(body)
-        else:
-            others[kind] = body
+    chunks = Chunks(file.read())
+    found, colour_type = chunks.found, chunks.header[3]
+    if colour_type == PALETTE and b"PLTE" not in found:
+        raise damaged("its palette is missing")
+    texts = {}
+    for kind, body in chunks.texts:
         name = body[:80].partition(b"\0")[0]
         if (kind, name) in _TURNING_TEXTS:
             texts[name] = kind, body
-        if kind in _CRITICAL or _decides(kind, body, colour_type):
-            kept.append(whole)
-    turning = [chunk for each in texts.values() if (chunk := _unpack_text(*each))]
-    kept[2:2] = turning
-    if colour_type == _PALETTE and b"PLTE" not in others:
-        raise _damaged("its palette is missing")
-    notes = _read_colours(others) if _COLOUR_CHUNKS & others.keys() else None
-    key = others.get(b"tRNS", b"") if colour_type == _COLOURS else b""
-    transparent = key if len(key) == 6 else None
-    may_be_turned = b"eXIf" in others or bool(turning)
+    turning = [text for each in texts.values() if (text := _unpack_text(*each))]
+    key = found.get(b"tRNS") if colour_type == COLOURS else None
     return PngFile(
-        *(kept, notes, header, data, transparent, may_be_turned),
-        is_opaque=b"tRNS" not in others,
-        palette=others.get(b"PLTE") if colour_type == _PALETTE else None,
+        kept=[*chunks.kept[:2], *turning, *chunks.kept[2:]],
+        notes=_read_colours(found) if chunks.has_colours else None,
+        header=chunks.header,
+        data=chunks.data,
+        transparent=key,
+        may_be_turned=b"eXIf" in found or bool(turning),
+        is_opaque=b"tRNS" not in found,
+        palette=found[b"PLTE"] if colour_type == PALETTE else None,
+        is_odd=chunks.is_odd,
     )
 
 
@@ -221,21 +214,51 @@ def decode_plain(png):
 def _read_colours(chunks):
     """Read what a file says of its colours, leaving out what can't be read."""
     code = gamma = primaries = None
-    if len(chunks.get(b"cICP", b"")) == 4:
+    if b"cICP" in chunks:
         # Section 11.3.2.6; the third number, the matrix, must be 0 (RGB).
         first, transfer, _, is_full = chunks[b"cICP"]
         code = first, transfer, is_full
     if b"sRGB" not in chunks:
-        if len(chunks.get(b"gAMA", b"")) == 4:
-            gamma = int.from_bytes(chunks[b"gAMA"], "big")
-            gamma = gamma if _LEAST_GAMMA <= gamma <= _MOST_GAMMA else None
-        if len(chunks.get(b"cHRM", b"")) == 32:
-            # Section 11.3.2.1: white comes first, and all times 100,000.
-            values = [value / 1e5 for value in struct.unpack(">8I", chunks[b"cHRM"])]
-            primaries = (*values[2:], *values[:2])
+        if b"gAMA" in chunks:
+            gamma = _check_gamma(int.from_bytes(chunks[b"gAMA"], "big"))
+        if b"cHRM" in chunks:
+            values = struct.unpack(">8I", chunks[b"cHRM"])
+            primaries = _sort_primaries([value / 100_000 for value in values])
     return ColourNotes(
         _unpack_profile(chunks.get(b"iCCP", b"")), code, gamma, primaries
     )
+
+
+def read_copied_colours(info):
+    """Read what a decoded PNG image of Pillow's, or a copy, holds of its chunks.
+
+    Parameters
+    ----------
+    info : dict
+        The image's ``info``, in which Pillow (13.0) keeps gAMA, cHRM and sRGB.
+
+    Returns
+    -------
+    notes : ColourNotes or None
+    """
+    if "srgb" in info or not {"gamma", "chromaticity"} & info.keys():
+        return None
+    gamma, values = info.get("gamma", 0), info.get("chromaticity", ())
+    is_read = isinstance(gamma, int | float) and isinstance(values, tuple)
+    if not is_read or not all(isinstance(value, int | float) for value in values):
+        return None  # the user's own
+    gamma = round(gamma * 100_000) if 0 < gamma < 10_000 else 0
+    return ColourNotes(gamma=_check_gamma(gamma), primaries=_sort_primaries(values))
+
+
+def _check_gamma(gamma):
+    return gamma if _LEAST_GAMMA <= gamma <= _MOST_GAMMA else None
+
+
+def _sort_primaries(values):
+    # Section 11.3.2.1: white comes first.
+    is_whole = len(values) == 8 and all(0 <= value < 2**32 / 1e5 for value in values)
+    return (*values[2:], *values[:2]) if is_whole else None
 
 
 def _unpack_profile(body):
@@ -247,40 +270,6 @@ def _unpack_profile(body):
     except zlib.error:
         return None
     return profile if unpacker.eof and packed[:1] == b"\0" else None
-
-
-def _read_chunks(content):
-    """Yield kind, body and all bytes of each whole chunk; refuse damaged ones.
-
-    Damaged ancillary chunks, which decide on no pixel, are left out.
-    """
-    position, end, kind = 0, len(content), b""
-    while kind != b"IEND":
-        if position + 12 > end:
-            raise _damaged("it is cut short")
-        length, kind = _CHUNK_START.unpack_from(content, position)
-        stop = position + 12 + length
-        if not kind.isalpha():
-            raise _damaged(f"a chunk is called {kind!r}")
-        if stop > end:
-            raise _damaged(f"its chunk {kind.decode()} is cut short")
-        whole, body = content[position:stop], content[position + 8 : stop - 4]
-        position = stop
-        is_critical = not kind[0] & 32  # section 5.4: an upper-case first letter
-        if is_critical and kind not in _CRITICAL:
-            raise _damaged(f"it has an unknown chunk, {kind.decode()}")
-        if zlib.crc32(body, zlib.crc32(kind)) == int.from_bytes(whole[-4:], "big"):
-            yield kind, body, whole
-        elif is_critical:
-            raise _damaged(f"the checksum of its chunk {kind.decode()} is wrong")
-
-
-def _decides(kind, body, colour_type):
-    """Tell whether an ancillary chunk decides on pixels, and can be read."""
-    if kind == b"tRNS":
-        # Section 11.3.1.1; libpng drops it as well when its length is wrong.
-        return len(body) == {0: 2, 2: 6}.get(colour_type, len(body))
-    return kind == b"eXIf"
 
 
 def _unpack_text(kind, body):
@@ -303,7 +292,7 @@ def _unpack_text(kind, body):
     kind, start = (b"iTXt", b"\0" * 5) if kind == b"iTXt" else (b"tEXt", b"\0")
     body = name + start + text[:_MAX_TEXT]
     check = zlib.crc32(body, zlib.crc32(kind))
-    return _CHUNK_START.pack(len(body), kind) + body + struct.pack(">I", check)
+    return CHUNK_START.pack(len(body), kind) + body + struct.pack(">I", check)
 
 
 def _unpack_start(packed):
@@ -311,7 +300,3 @@ def _unpack_start(packed):
         return zlib.decompressobj().decompress(packed, _MAX_TEXT)
     except zlib.error:
         return b""
-
-
-def _damaged(what):
-    return UnreadableImage(f"it is a PNG file that is damaged: {what}")
