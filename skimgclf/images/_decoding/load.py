@@ -8,6 +8,7 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 from PIL.ExifTags import Base as Tag
 
+from skimgclf.images._decoding.avif import read_clean_aperture
 from skimgclf.images._decoding.bmp import has_empty_alpha, refuse_misread_palette
 from skimgclf.images._decoding.colour import (
     clear_outside,
@@ -280,6 +281,7 @@ def load_opened(image, notes, stream, margins=_NO_MARGINS):
     white = read_sample_meaning(image)
     transparent = read_transparent_colour(image)
     frame_box = read_frame_box(image) or read_canvas_box(image, stream)
+    aperture = read_clean_aperture(image, stream)
     channels = read_channels(image, stream)
     white = find_white(channels) if channels and white else white
     palette = read_low_palette(image)
@@ -298,6 +300,8 @@ def load_opened(image, notes, stream, margins=_NO_MARGINS):
     if palette is not None:
         image = image.copy()
         image.putpalette(palette)
+    if aperture is not None:
+        image = image.crop(aperture)
     image, margins = orient(image, margins, read_orientation(image))
     if transparent is not None:
         image = image.copy()
