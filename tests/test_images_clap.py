@@ -75,7 +75,9 @@ def read_whole(content):
         ((112, 2, 120, 3, 0, 1, 0, 1), slice(0, 40), slice(0, 56)),
     ],
 )
-def test_repair_read_clean_aperture_crops_the_image(image_format, numbers, rows, columns):
+def test_repair_read_clean_aperture_crops_the_image(
+    image_format, numbers, rows, columns
+):
     scene = make_scene()
     content = add_to_main(ENCODERS[image_format](scene), write_clap(*numbers))
     pixels = read_whole(content)

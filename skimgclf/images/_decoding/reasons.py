@@ -79,6 +79,14 @@ _NOT_IMAGES = (
     (b"\x93NUMPY", "it is a NumPy file: pass the array that numpy.load returns"),
 )
 
+# DICOM PS3.5, section 7.1: a file without a preamble begins with an element of group
+# 0002 or 0008, its numbers and the kind or the length of its value.
+_BARE_DICOM = re.compile(
+    rb"""\x02\0\0\0UL | \x08\0[\0\1\5\6\x08\x12\x16]\0(?:[A-Z]{2}|[^\0]\0\0\0)
+    | \0\x08\0[\0\1\5\6\x08\x12\x16][A-Z]{2}""",
+    re.VERBOSE | re.DOTALL,
+)
+
 # Files of the ISO base media format that hold no AVIF or HEIC image, by their brand.
 _BRANDS = {
     "avif": _AVIF,
@@ -221,7 +229,7 @@ def explain_start(stream):
         return f"it is an image in base64: decode it, base64.{decoder}(content)"
     if start[4:8] == b"ftyp":
         return _explain_brands(read_brands(start))
-    if start[128:132] == b"DICM":
+    if _is_dicom(start):
         return _DICOM
     name = name_format(start)
     if name is not None:
@@ -257,6 +265,16 @@ def refuse_start(start):
     """Refuse a kind of file that Pillow would read without knowing its colours."""
     if start.startswith(b"\xff\x4f\xff\x51"):
         raise UnreadableImage(_RAW_JPEG_2000)
+
+
+def refuse_dicom(start):
+    """Refuse DICOM, whose first bytes may be those of a TIFF file (PS3.10, 7.1)."""
+    if _is_dicom(start):
+        raise UnreadableImage(_DICOM)
+
+
+def _is_dicom(start):
+    return start[128:132] == b"DICM" or _BARE_DICOM.match(start) is not None
 
 
 def name_format(start):
