@@ -3,6 +3,7 @@
 import ast
 import base64
 import io
+import mmap
 import os
 import tempfile
 import warnings
@@ -83,6 +84,37 @@ def test_cell_may_be_a_stream_that_can_not_go_back(content, expected):
     images = ImageLoader(image_size=(5, 5), lazy=True).transform(pipes)
     for _ in range(2):
         assert (np.asarray(images) == expected).all()
+
+
+class Response:
+    """A stream with nothing but `read`, as clients of servers give."""
+
+    def __init__(self, content):
+        self.read = io.BytesIO(content).read
+
+
+class OldStream(Response):
+    """A stream that goes back, but doesn't say so, as mmap before Python 3.13."""
+
+    def __init__(self, content):
+        stream = io.BytesIO(content)
+        self.read, self.seek, self.tell = stream.read, stream.seek, stream.tell
+
+
+def test_cell_may_be_a_stream_that_does_not_tell_whether_it_goes_back(
+    content, expected
+):
+    with mmap.mmap(-1, len(content)) as mapped:
+        mapped.write(content)
+        streams = [mapped, OldStream(content), OldStream(content), Response(content)]
+        streams[1].seek(7)
+        cells = [*streams[:3], *streams]
+        images = ImageLoader(image_size=(5, 5)).transform(cells)
+        assert (images == expected).all()
+        assert [stream.tell() for stream in streams[:3]] == [len(content), 7, 0]
+        with pytest.raises(InvalidParameterError, match="wrap the single"):
+            ImageLoader().transform(mapped)
+        assert "isn't an image" in refuse(OldStream(b"no image")).reason
 
 
 def test_cell_may_be_a_feature_of_hugging_face(content, expected, tmp_path):
