@@ -7,6 +7,7 @@ from hatchling.metadata.plugin.interface import MetadataHookInterface
 
 _FENCED = re.compile(r"(^```.*?^```$)", re.DOTALL | re.MULTILINE)
 _LINK = re.compile(r"(!?)\[([^]]*)\]\(([^)\s]+)\)")
+_CAPTION = re.compile(r"^<sub>.*?</sub>$", re.DOTALL | re.MULTILINE)
 _PICTURE = re.compile(r'<img src="(?!https:)([^"]+)"([^>]*)> ?')
 
 
@@ -38,7 +39,7 @@ def convert_links(text, source, tag):
         The text; blocks of code stay as they are.
     source : str or None
         The repository's address, as "Source" among the URLs of pyproject.toml. Without
-        one, links become their text, and pictures are left out.
+        one, links become their text, and pictures are left out with their captions.
     tag : str
         The tag of the version in the repository.
 
@@ -62,6 +63,8 @@ def convert_links(text, source, tag):
         address = f"{source.rstrip('/')}/raw/{tag}/{match[1]}"
         return match[0].replace(match[1], address)
 
+    if source is None:  # no caption without its picture
+        text = _CAPTION.sub("", text)
     parts = _FENCED.split(text)  # every other part is a block of code
     parts[::2] = [
         _LINK.sub(convert, _PICTURE.sub(convert_picture, part)) for part in parts[::2]

@@ -1,8 +1,11 @@
 """Import packages of an extra, or say how to install them."""
 
+import contextlib
 import importlib
 import importlib.metadata
+import pathlib
 import re
+import tomllib
 
 
 def how_to_install(extra):
@@ -26,14 +29,23 @@ def how_to_install(extra):
     >>> how_to_install("plot")
     'pip install "matplotlib>=3.9"'
     """
+    found = _list_packages(extra) or [f"skimgclf[{extra}]"]
+    packages = " ".join(f'"{name}"' for name in found)
+    return f"pip install {packages}"
+
+
+def _list_packages(extra):
+    """List the packages of an extra, as pip takes them."""
     try:
         lines = importlib.metadata.requires("skimgclf") or []
     except importlib.metadata.PackageNotFoundError:  # a copy that isn't installed
-        lines = []
+        project = pathlib.Path(__file__).parents[1] / "pyproject.toml"
+        with contextlib.suppress(OSError, ValueError, KeyError):
+            given = tomllib.loads(project.read_text("utf-8"))["project"]
+            return given["optional-dependencies"][extra]
+        return []
     marked = re.compile(rf"(.*?)\s*;\s*extra == ['\"]{extra}['\"]")
-    found = [match[1] for match in map(marked.fullmatch, lines) if match]
-    packages = " ".join(f'"{name}"' for name in found or [f"skimgclf[{extra}]"])
-    return f"pip install {packages}"
+    return [match[1] for match in map(marked.fullmatch, lines) if match]
 
 
 def import_extra(module, extra, sentence, kind=ImportError):

@@ -42,9 +42,6 @@ def main(argv=None):
     1797 images, of which all can be read.
     0
     """
-    # TensorFlow's C++ side reports its CPU features on stderr unless told otherwise.
-    # Only a script may decide that for its process; importing skimgclf doesn't.
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     _prepare_streams()
     options = parse_arguments(sys.argv[1:] if argv is None else argv)
     flags = options.parser.list_flags()

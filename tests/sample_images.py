@@ -82,30 +82,38 @@ def make_tiff(
     n_strips=1,
     tags=(),
 ):
-    """Write an uncompressed TIFF file.
+    """Write a TIFF file, uncompressed if `tags` doesn't name a compression.
 
-    `tags` holds further (tag, type, values) with type 3 (16 bits) or 4 (32 bits).
+    `data` is cut into strips of one length, or holds a list of them. `tags` holds
+    further (tag, type, values) with type 3 (16 bits), 4 (32 bits), 5 (pairs of these)
+    or 7 (bytes). Without `photometric`, its tag is left out.
     """
-    strip_size = len(data) // n_strips
+    if isinstance(data, list):
+        sizes, data = [len(strip) for strip in data], b"".join(data)
+    else:
+        sizes = [len(data) // n_strips] * n_strips
     entries = {
         256: (3, [size[0]]),
         257: (3, [size[1]]),
         258: (3, bits),
         259: (3, [1]),
         262: (3, [photometric]),
-        273: (4, [0] * n_strips),
+        273: (4, [0] * len(sizes)),
         277: (3, [len(bits)]),
         278: (3, [size[1]]),
-        279: (4, [strip_size] * n_strips),
+        279: (4, sizes),
     } | {tag: (kind, values) for tag, kind, values in tags}
+    if photometric is None:
+        del entries[262]
 
     def pack(kind, values):
-        return struct.pack(order + f"{len(values)}{'HI'[kind - 3]}", *values)
+        code, n_numbers = {3: "H", 4: "I", 5: "I", 7: "B"}[kind], np.size(values)
+        return struct.pack(f"{order}{n_numbers}{code}", *np.ravel(values).tolist())
 
     after_directory = 8 + 2 + 12 * len(entries) + 4
     packed = {tag: pack(*entry) for tag, entry in entries.items()}
     n_longer = sum(len(values) for values in packed.values() if len(values) > 4)
-    strips = after_directory + n_longer + strip_size * np.arange(n_strips)
+    strips = after_directory + n_longer + np.cumsum([0, *sizes[:-1]])
     packed[273] = pack(4, strips.tolist())
     directory, longer = struct.pack(order + "H", len(entries)), b""
     for tag in sorted(entries):

@@ -90,6 +90,8 @@ def test_wrong_usage_gives_one_sentence_and_code_2(run_command, arguments):
         (["predict", "none.model", "a.png"], "There is no model 'none.model'."),
         (["predict", "bad.csv", "a.png"], "'bad.csv' ("),
         (["predict", ".", "a.png"], "There is no model '.'."),
+        (["predict", "{digit_model}", "bad.csv"], "give it as --csv 'bad.csv'"),
+        (["predict", "{digit_model}", "--csv", "empty"], "give it without --csv"),
         (
             ["predict", "{digit_model}", "--csv", "no.csv"],
             "There is no table 'no.csv'.",
@@ -136,6 +138,23 @@ def test_failed_jobs_give_a_sentence_and_code_1(
     assert ".py" not in err
     assert "Accuracy" not in out
     assert sorted(os.listdir()) == before
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--verison"], "no option '--verison'; the nearest name is '--version'"),
+        (["--debgu", "check", "x"], "the nearest name is '--debug'"),
+        (["chekc", "x"], "no command 'chekc'; the nearest name is 'check'"),
+        ([*FIT, "--optimizer", "adm"], "the nearest name is 'adam'"),
+        ([*FIT, "--activation", "rleu"], "the nearest name is 'relu'"),
+        ([*FIT, "--augmentation", "flop"], "the nearest name is 'flip'"),
+    ],
+)
+def test_what_is_misspelt_gets_the_nearest_name(run_command, arguments, words):
+    code, out, err = run_command(*arguments)
+    assert (code, out) == (2, "")
+    assert words in err
 
 
 @pytest.mark.parametrize("place", [0, 3])

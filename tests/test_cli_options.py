@@ -340,7 +340,8 @@ def test_settings_written_by_hand_take_both_spellings():
         architecture = "net.keras"
         sep = "\\t"
     """
-    pathlib.Path("runs/a.toml").write_text(text)
+    # Editors of Windows write a mark of UTF-8 at the start.
+    pathlib.Path("runs/a.toml").write_text(text, "utf-8-sig")
     assert read_settings("runs/a.toml") == {
         "data": "runs/train.csv",
         "output": "runs/digits.model",
@@ -368,6 +369,8 @@ def test_settings_written_by_hand_take_both_spellings():
         ("lazy = 1", "wrong 'lazy': 1 is not true or false"),
         ("kind = 'photo'", "the nearest name is 'photos'"),
         ("config = 'b.toml'", "is no option of fit"),
+        ("random_state = 3", "no option of fit; the option is called 'seed'"),
+        ("image-size = [8, 8]\nimage_size = [9, 9]", "has 'image_size' twice"),
         ("epochs =", "isn't TOML"),
         ("[epochs]", "wrong 'epochs'"),
         ("\udcff", "isn't TOML"),

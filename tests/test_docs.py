@@ -220,3 +220,13 @@ def test_docs_choosing_claims_what_was_measured():
     assert max(other[0] for other in others) <= photos[0]
     milliseconds = [float(row[-1].split()[0]) for row in rows]
     assert milliseconds[0] >= 10 * milliseconds[1]
+
+
+def test_the_layout_asks_for_what_pages_are_given():
+    # Sphinx drops what it doesn't know silently, and the picture of the card with it.
+    layout = (DOCS / "_templates/layout.html").read_text("utf-8")
+    asked = set(re.findall(r"{%-? if (\w+)", layout))
+    assert asked
+    conf = (DOCS / "conf.py").read_text("utf-8")
+    given = re.search(r"^html_context = ({.*})", conf, re.MULTILINE)[1]
+    assert asked == set(re.findall(r'"(\w+)":', given))

@@ -1,6 +1,7 @@
 """The wheel holds the whole package, and what a package index shows is right."""
 
 import email
+import importlib.metadata
 import importlib.util
 import os
 import pathlib
@@ -13,6 +14,7 @@ import zipfile
 import pytest
 
 import skimgclf
+from skimgclf._extras import how_to_install
 
 ROOT = pathlib.Path(__file__).parent.parent
 
@@ -77,15 +79,17 @@ def test_links_of_the_readme_are_made_absolute(convert_links):
     text = (
         "![A\npicture](docs/a.png) [page](docs/b.md#c) [here](#d) [web](https://e.f)\n"
         '# <img src="docs/c.svg" alt=""> Title\n'
+        "<sub>Drawn by\na script.</sub>\n"
         '```python\npipeline["load"](paths) [x](docs/b.md)\n```\n'
     )
     code = text[text.index("```") :]
     assert convert_links(text, "https://g.h/", "v1") == (
         "![A\npicture](https://g.h/raw/v1/docs/a.png) "
         "[page](https://g.h/blob/v1/docs/b.md#c) [here](#d) [web](https://e.f)\n"
-        '# <img src="https://g.h/raw/v1/docs/c.svg" alt=""> Title\n' + code
+        '# <img src="https://g.h/raw/v1/docs/c.svg" alt=""> Title\n'
+        "<sub>Drawn by\na script.</sub>\n" + code
     )
-    without = " page [here](#d) [web](https://e.f)\n# Title\n" + code
+    without = " page [here](#d) [web](https://e.f)\n# Title\n\n" + code
     assert convert_links(text, None, "v1") == without
 
 
@@ -97,3 +101,13 @@ def test_the_version_is_the_same_everywhere_and_has_a_date():
     assert version == skimgclf.__version__
     citation = (ROOT / "CITATION.cff").read_text("utf-8")
     assert f'version: {version}\ndate-released: "{day}"' in citation
+
+
+def test_a_copy_that_was_never_installed_names_the_packages_too(monkeypatch):
+    def fail(name):
+        raise importlib.metadata.PackageNotFoundError(name)
+
+    installed = how_to_install("plot")
+    monkeypatch.setattr(importlib.metadata, "requires", fail)
+    assert how_to_install("plot") == installed
+    assert how_to_install("no such extra") == 'pip install "skimgclf[no such extra]"'

@@ -79,6 +79,18 @@ def test_displays_draw_into_a_figure_of_their_own(way, answerer, pyplot):
     display.figure_.canvas.draw()
 
 
+@pytest.mark.parametrize("is_open", [True, False])
+def test_displays_in_a_subfigure_are_shown_with_the_whole_figure(pyplot, is_open):
+    figure = pyplot.figure()
+    left, _ = figure.subfigures(1, 2)
+    display = ImageGridDisplay(IMAGES[:1]).plot(ax=left.subplots())
+    if is_open:
+        assert display._repr_png_() is None  # a notebook shows open figures itself
+    else:
+        pyplot.close(figure)
+        assert display._repr_png_().startswith(b"\x89PNG")
+
+
 @pytest.mark.parametrize("way", WAYS)
 def test_displays_draw_on_given_axes_only(way, answerer, pyplot):
     figure, (left, right) = pyplot.subplots(1, 2)
@@ -191,6 +203,9 @@ def test_displays_name_the_font_that_lacks_a_character(pyplot):
     display = ImageGridDisplay(IMAGES[:2], ["\u65e5\u672c", "b"])
     with pytest.warns(UserWarning, match=r"'DejaVu Sans' lacks .*'\u65e5'.*font\.fam"):
         display.plot()
+    # The font of the titles counts, whatever that of other texts is.
+    with pytest.warns(UserWarning, match=r"'STIXGeneral' lacks"):
+        display.plot(title_kw={"fontfamily": ["STIXGeneral"]})
 
 
 @pytest.mark.parametrize("way", ["grid", "saliency"])

@@ -4,6 +4,7 @@ import itertools
 
 import matplotlib.colors
 import numpy as np
+import pandas as pd
 import pytest
 from PIL import Image
 from sklearn.pipeline import make_pipeline
@@ -277,6 +278,17 @@ def test_grid_titles_say_only_what_is_known(paths):
     assert titles_of(labels.plot()) == ["3", "True"]
     predicted = ImageGridDisplay(paths[:1], y_pred=["cat"], probability=[0.5])
     assert titles_of(predicted.plot()) == ["predicted: cat (0.50)"]
+    empty = ImageGridDisplay(paths[:2], ["", "x"], y_pred=["", ""])
+    assert [title.split() for title in titles_of(empty.plot())] == [
+        ["true:", "predicted:"],
+        ["true:", "x", "predicted:"],
+    ]
+
+
+@pytest.mark.parametrize("missing", [None, np.nan, pd.NA, pd.NaT])
+def test_grid_gives_missing_labels_no_title(paths, missing):
+    display = ImageGridDisplay(paths[:2], ["a", missing], y_pred=["b", "c"]).plot()
+    assert titles_of(display) == ["true: a\npredicted: b", "predicted: c"]
 
 
 def test_grid_titles_cut_long_names_but_not_the_probability(paths):

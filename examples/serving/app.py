@@ -2,7 +2,7 @@
 
 ::
 
-    pip install "skimgclf[serve]"
+    pip install "skimgclf[pretrained,serve]"
     MODEL=photos.model uvicorn --app-dir examples/serving app:app --port 8000
     curl --form files=@cat.jpg --form files=@dog.jpg localhost:8000/predict
 

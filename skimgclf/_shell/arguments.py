@@ -107,8 +107,10 @@ def parse_arguments(argv):
         With code 2 for wrong usage, 0 after ``--help`` and ``--version``.
     """
     parser = make_parser()
-    # Before the rest, so that a misspelt command gets the nearest one.
+    # Before the rest, so that a misspelt option or command gets the nearest one.
     command = next((part for part in argv if not part.startswith("-")), None)
+    first = argv[: argv.index(command)] if command is not None else argv
+    parser.refuse_unknown([part for part in first if part not in parser.list_flags()])
     if command is not None and command not in EXAMPLES:
         parser.error(
             f"there is no command {command!r}{advise_nearest(command, EXAMPLES)}"

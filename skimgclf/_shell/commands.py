@@ -14,6 +14,7 @@ from sklearn.pipeline import Pipeline
 from skimgclf._shell.inputs import (
     count_images,
     expand_folders,
+    is_table,
     is_watched,
     list_checked,
     list_read,
@@ -32,6 +33,7 @@ from skimgclf._shell.report import (
 )
 from skimgclf._shell.training import evaluate, fit
 from skimgclf._terminal import escape_line, print_text
+from skimgclf.exceptions import SkimgclfError
 from skimgclf.images import check_images
 from skimgclf.prediction import predict_frame
 
@@ -68,6 +70,9 @@ def _predict(options):
         name = options.id_column.strip()
         given, paths = data.frame[name].to_numpy(), list(data.filenames)
     else:
+        table = next(filter(is_table, options.images), None)
+        if table is not None:
+            raise SkimgclfError(f"{table!r} is a table: give it as --csv {table!r}.")
         name, paths = "path", expand_folders(options, options.images)
         given = np.array(paths, dtype=object)
     check_not_read(options.output, list_read(options, options.csv, *paths))

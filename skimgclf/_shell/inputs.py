@@ -46,7 +46,10 @@ def load_table(options, csv, **arguments):
     ]:
         is_there = path in (None, "-") or is_url(path)
         if not is_there and not exists(os.path.expanduser(path)):
-            raise SkimgclfError(f"There is no {kind} {path!r}.")
+            advice = ""
+            if kind == "table" and os.path.isdir(os.path.expanduser(path)):
+                advice = " It is a folder: give it without --csv."
+            raise SkimgclfError(f"There is no {kind} {path!r}.{advice}")
     return load_image_csv(
         sys.stdin.buffer if csv == "-" else csv,
         image_dir=options.image_dir,
@@ -83,10 +86,14 @@ def load_model(options):
 def list_checked(options):
     """List the images of a table, or of folders and the command line."""
     first, *others = options.data
-    is_table = first.lower().endswith(_TABLE_EXTENSIONS) and not is_folder(first)
-    if is_table and not others:
+    if is_table(first) and not others:
         return load_table(options, first, label_column=None).filenames
     return expand_folders(options, options.data)
+
+
+def is_table(path):
+    """Tell whether an argument has the name of a table, and isn't a folder."""
+    return path.lower().endswith(_TABLE_EXTENSIONS) and not is_folder(path)
 
 
 def expand_folders(options, given):

@@ -105,14 +105,24 @@ def read_settings(path):
         If it can't be read, or an option or its value is wrong.
     """
     try:
-        with open(path, "rb") as file:
-            given = tomllib.load(file)
+        # Editors of Windows write a mark of UTF-8 at the start.
+        with open(path, encoding="utf-8-sig", newline="") as file:
+            given = tomllib.loads(file.read())
     except OSError as error:
         reason = f"can't be read: {error.strerror}"
     except (ValueError, RecursionError) as error:  # also of text that isn't UTF-8
         reason = f"isn't TOML: {error}"
     else:
-        return dict(_read_entry(path, *entry) for entry in given.items())
+        settings = {}
+        for key, value in given.items():
+            name, value = _read_entry(path, key, value)
+            if name in settings:
+                raise SettingsError(
+                    f"The settings file {path!r} has {key!r} twice, once with dashes "
+                    "and once with underscores: remove one of them."
+                )
+            settings[name] = value
+        return settings
     raise SettingsError(f"The settings file {path!r} {reason}")
 
 
@@ -120,9 +130,11 @@ def _read_entry(path, key, value):
     name = key.replace("-", "_")
     if name not in _READ:
         names = [each.replace("_", "-") for each in _READ]
+        advice = advise_nearest(key, names)
+        if name == "random_state":
+            advice = "; the option is called 'seed'"
         raise SettingsError(
-            f"The settings file {path!r} has {key!r}, which is no option of fit"
-            f"{advise_nearest(key, names)}"
+            f"The settings file {path!r} has {key!r}, which is no option of fit{advice}"
         )
     option = _READ[name]
     try:

@@ -78,7 +78,8 @@ class ShownInNotebooks:
 
     def _repr_png_(self):
         plt = import_pyplot(type(self).__name__)
-        figure = getattr(self, "figure_", None)
+        # Of a subfigure, which isn't saved by itself, the whole figure.
+        figure = getattr(getattr(self, "figure_", None), "figure", None)
         if figure is None:
             figure = self.plot().figure_
             plt.close(figure)  # the notebook would show it a second time

@@ -297,7 +297,6 @@ class ImageGridDisplay(ShownInNotebooks):
         titles = write_titles(
             self.y_true, self.y_pred, self.probability, len(cells), width, height
         )
-        warn_of_missing_characters(title.text for title in titles.titles)
         tile_height = _picture_height(pictures) + titles.height
         figsize = (width * n_columns, tile_height * n_rows)
         ax = make_axes(caller, ax, figsize, margin_above=_MARGIN_ABOVE)
@@ -305,12 +304,14 @@ class ImageGridDisplay(ShownInNotebooks):
             len(cells), n_columns, n_rows, titles.height / measure_axes(ax)[1]
         )
         axes = split_axes(ax, boxes)
+        drawn = []
         for tile, picture, title in zip(axes, pictures, titles.titles, strict=True):
             _draw_picture(tile, picture, im_kw)
             style = {"fontsize": titles.font_size, "pad": 3, **LITERAL}
             if title.is_wrong:
                 style["color"] = _WRONG
-            tile.set_title(title.text, **(style | (title_kw or {})))
+            drawn.append(tile.set_title(title.text, **(style | (title_kw or {}))))
+        warn_of_missing_characters(drawn)
         self.ax_, self.axes_, self.figure_ = ax, np.array(axes, dtype=object), ax.figure
         return self
 

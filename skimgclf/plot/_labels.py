@@ -87,17 +87,18 @@ def _leave_out_middle(text, n_characters):
     return f"{text[:n_first]}…{text[len(text) - n_last :]}"
 
 
-def warn_of_missing_characters(texts):
+def warn_of_missing_characters(titles):
     """Warn of characters that the font lacks, and name a font that has them.
 
     Parameters
     ----------
-    texts : iterable of str
-        All that will be drawn.
+    titles : list of matplotlib.text.Text
+        Texts of one font.
     """
-    from matplotlib import font_manager, rcParams
+    from matplotlib import font_manager
 
-    families = rcParams["font.family"]
+    texts = [title.get_text() for title in titles]
+    families = titles[0].get_fontfamily()
     used = [
         font_manager.findfont(font_manager.FontProperties(family=[family]))
         for family in families

@@ -293,11 +293,13 @@ class SaliencyDisplay(ShownInNotebooks):
         titles = ["" if self.target is None else str(self.target), _LABELS[self.method]]
         if self.target is not None and self.probability is not None:
             titles[0] += f" ({self.probability:.2f})"
-        warn_of_missing_characters(titles)
+        drawn = []
         for panel, title in zip((bare, under_map), titles, strict=True):
             n_characters = max(8, int(measure_axes(panel)[0] / CHARACTER_WIDTH))
             lines = wrap_label(title, n_characters)
-            panel.set_title("\n".join(lines), fontsize=FONT_SIZE, **LITERAL)
+            style = {"fontsize": FONT_SIZE, **LITERAL}
+            drawn.append(panel.set_title("\n".join(lines), **style))
+        warn_of_missing_characters(drawn)
         self.ax_, self.axes_ = ax, np.array([bare, under_map], dtype=object)
         self.figure_ = ax.figure
         return self

@@ -4,6 +4,8 @@ import dataclasses
 import itertools
 from collections import namedtuple
 
+import pandas as pd
+
 from skimgclf.plot._labels import CHARACTER_WIDTH, FONT_SIZE, shorten_label, wrap_label
 
 _MIN_FONT_SIZE = 5  # the smallest one that can be read
@@ -64,7 +66,7 @@ def write_titles(y_true, y_pred, probability, n_images, width, height=None):
     titles : Titles
     """
     columns = [
-        [None] * n_images if values is None else list(values)
+        [None] * n_images if values is None else list(map(_as_known, values))
         for values in (y_true, y_pred, probability)
     ]
     rows = list(zip(*columns, strict=True))
@@ -86,6 +88,11 @@ def write_titles(y_true, y_pred, probability, n_images, width, height=None):
     return Titles(titles, size, total)
 
 
+def _as_known(value):
+    """Return None for a missing value, such as NaN: it has no title."""
+    return None if pd.isna(value) is True else value
+
+
 def _write_title(true, predicted, probability, names, n_characters, n_lines):
     is_wrong = true is not None and predicted is not None and bool(true != predicted)
     is_narrow = n_characters < _NARROW or n_lines == 1
@@ -103,7 +110,7 @@ def _write_title(true, predicted, probability, names, n_characters, n_lines):
 def _fit(name, names, start, end, n_characters, n_lines):
     """Return the lines of a name, shortened until they are few enough."""
     longest = n_characters * (n_lines + 1)
-    for length in range(min(len(name), longest), 0, -1):
+    for length in range(max(1, min(len(name), longest)), 0, -1):
         text = f"{start}{shorten_label(name, length, names)}{end}"
         lines = wrap_label(text, n_characters)
         if len(lines) <= n_lines:

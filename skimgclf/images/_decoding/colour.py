@@ -8,6 +8,8 @@ from PIL.ExifTags import Base as Tag
 
 from skimgclf.images._decoding.pillow_repairs import read_tags
 from skimgclf.images._decoding.reasons import UnreadableImage
+from skimgclf.images._decoding.tiff import is_lost_plane, refuse_unknown_white
+from skimgclf.images._decoding.tiff_ycbcr import is_plain_ycbcr
 
 N_CHANNELS = {"grayscale": 1, "rgb": 3, "rgba": 4}
 
@@ -50,6 +52,9 @@ def read_sample_meaning(image):
     if tags is None or is_copy:
         _refuse_copy(image)
     tags = tags or {}
+    if image.format == "TIFF" and tags:
+        refuse_unknown_white(tags)
+        _refuse_mixed_chroma(image, tags)
     if tags.get(Tag.PlanarConfiguration) == 2 and _are_mixed_up(image, tags):
         raise UnreadableImage(
             "it is a TIFF image whose separate planes Pillow has decoded wrongly: give "
@@ -87,6 +92,11 @@ def _refuse_copy(image):
             "it is a copy or a pickle of a TIFF image, which has lost the value that "
             "is white: give the path of the file instead"
         )
+    if image.mode == "YCbCr":
+        raise UnreadableImage(
+            "it is a copy or a pickle of a TIFF image of luma and chroma (YCbCr), and "
+            "doesn't say how Pillow has decoded them: give the path of the file instead"
+        )
     values = ()
     if image.mode in {"LA", "La"}:
         values = image.getchannel(1).getextrema()
@@ -101,8 +111,18 @@ def _refuse_copy(image):
         )
 
 
+def _refuse_mixed_chroma(image, tags):
+    if image.mode == "YCbCr" and not is_plain_ycbcr(tags):
+        raise UnreadableImage(
+            "it is a TIFF image whose luma and chroma (YCbCr) Pillow has decoded "
+            "wrongly: give the path of the file instead"
+        )
+
+
 def _are_mixed_up(image, tags):
-    n_bands = len(image.getbands())
+    n_bands, bits = len(image.getbands()), tags.get(Tag.BitsPerSample, (1,))
+    if is_lost_plane(tags, bits[0]):
+        return True
     return n_bands == 2 or (n_bands > 2 and tags.get(Tag.BitsPerSample, (8,))[0] == 16)
 
 

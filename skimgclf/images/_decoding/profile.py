@@ -122,12 +122,14 @@ def find_transform(notes, mode):
     """
     if notes is None or not any(part is not None for part in notes):
         return None
+    if mode == "LAB":
+        return None  # it is converted to sRGB with its mode
     if notes.unread is not None:
         raise UnreadableImage(notes.unread)
     space = "RGB"
     if mode == "CMYK":
         space = "CMYK"
-    elif mode.startswith(_GRAY_MODES) and mode != "LAB":
+    elif mode.startswith(_GRAY_MODES):
         space = "GRAY"
     return _build_transform(notes, space)
 

@@ -13,6 +13,13 @@ _FLOAT, _COMPLEX = 3, {5, 6}
 # TIFF 6.0, section 16: the PhotometricInterpretation of inks, and the InkSet of CMYK.
 _SEPARATED, _CMYK = 5, 1
 
+# Compressions that decide on their own what is white: TIFF 6.0, section 3, gives 0 as
+# the normal value of faxes, and old JPEG data are luma and chroma.
+_SAYING_WHITE = {2, 3, 4, 6, 32771}
+
+# PhotometricInterpretation and bits of planes whose names in Pillow are of one letter.
+_PLAIN_PLANES = {(1, 1), (1, 8), (3, 8)}
+
 # Compressions of raw photos of Sony, Nikon and Pentax.
 _RAW_COMPRESSIONS = {32767, 34713, 65535}
 
@@ -36,8 +43,46 @@ def _refuse_raw(directory):
         raise UnreadableImage(RAW_PHOTO)
 
 
+def refuse_unknown_white(tags):
+    """Refuse numbers of which it isn't said what they are.
+
+    Pillow (13.0) takes 0 for white in 8 bits and for black in 16, and others differ.
+
+    Parameters
+    ----------
+    tags : Directory or mapping of int to int
+    """
+    is_said = tags.get(Tag.PhotometricInterpretation) is not None
+    if not is_said and tags.get(Tag.Compression, 1) not in _SAYING_WHITE:
+        raise UnreadableImage(
+            "it is a TIFF file without the tag that says whether 0 is black or white "
+            "(PhotometricInterpretation): save it again by a program that writes it"
+        )
+
+
+def is_lost_plane(tags, n_bits):
+    """Tell whether Pillow forgets the bits of a sample, and whether 0 is white.
+
+    It does where the only sample is uncompressed and called a separate plane, which
+    means nothing then (TIFF 6.0, section 8).
+
+    Parameters
+    ----------
+    tags : Directory or mapping of int to int
+    n_bits : int
+    """
+    is_raw_plane = (
+        tags.get(Tag.PlanarConfiguration) == 2
+        and tags.get(Tag.SamplesPerPixel, 1) == 1
+        and tags.get(Tag.Compression, 1) == 1
+    )
+    kind = tags.get(Tag.PhotometricInterpretation), n_bits
+    return is_raw_plane and kind not in _PLAIN_PLANES
+
+
 def _refuse_samples(directory):
     """Refuse kinds of samples that have no natural white, or that Pillow can't read."""
+    refuse_unknown_white(directory)
     sample_format = directory.get(Tag.SampleFormat, 1)
     bits = directory.values.get(Tag.BitsPerSample) or (1,)
     way_out = "scale it to 8 or 16 bits first"

@@ -67,6 +67,14 @@ def _read_parts(file, directory):
         yield file.read(n_bytes)
 
 
+def _read_ordered_parts(file, directory):
+    # TIFF 6.0, section 8, FillOrder: libtiff turns back the bits of all bytes of a
+    # strip or tile before it unpacks them, but for JPEG data.
+    is_reversed = directory.get(Tag.FillOrder) == 2
+    for content in _read_parts(file, directory):
+        yield content.translate(_REVERSED) if is_reversed else content
+
+
 def _check_jpegs(file, directory):
     """Check each part, a JPEG file whose tables may stand in the directory."""
     tables = directory.find_bytes(Tag.JPEGTables, file) or b""
@@ -123,10 +131,7 @@ def _check_jpeg(content, n_most):
 
 
 def _check_faxes(file, directory):
-    is_reversed = directory.get(Tag.FillOrder) == 2
-    for content in _read_parts(file, directory):
-        if is_reversed:
-            content = content.translate(_REVERSED)
+    for content in _read_ordered_parts(file, directory):
         data = content.rstrip(b"\0")
         # Some programs leave the code of the end out, and pad data with a few zeros.
         is_ended = len(content) - len(data) < _N_PADDING or _is_end(data[-4:])
@@ -144,7 +149,7 @@ def _is_end(last):
 def _check_deflated(file, directory):
     """Unpack each part, whose last bytes are a checksum (RFC 1950)."""
     n_bytes = _bound_bytes(directory)
-    for content in _read_parts(file, directory):
+    for content in _read_ordered_parts(file, directory):
         try:
             is_ended = not content or _unpack(content, n_bytes)
         except zlib.error as error:

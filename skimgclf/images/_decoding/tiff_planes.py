@@ -3,6 +3,7 @@
 Pillow (13.0) reads samples of 16 bits in separate planes as noise, gray with alpha in
 planes as blank, and keeps 8 of 16 bits of colours. It reads gray rightly, whatever the
 compression: so it gets the same strips with a directory that calls them gray.
+Luma and chroma are read so as well.
 """
 
 import io
@@ -16,10 +17,13 @@ from skimgclf.images._decoding.colour import SIGNED, straighten_alpha
 from skimgclf.images._decoding.pillow_repairs import count_stored_pixels
 from skimgclf.images._decoding.profile import ColourNotes, find_transform
 from skimgclf.images._decoding.reasons import UnreadableImage
+from skimgclf.images._decoding.tiff import is_lost_plane
 from skimgclf.images._decoding.tiff_directory import damaged
+from skimgclf.images._decoding.tiff_ycbcr import YCBCR, convert_ycbcr, read_units
 
 # TIFF 6.0, PhotometricInterpretation and its number of colours.
 _WHITE_IS_ZERO, _BLACK_IS_ZERO, _RGB, _SEPARATED = 0, 1, 2, 5
+_GRAYS = {_WHITE_IS_ZERO, _BLACK_IS_ZERO}
 _N_COLOURS = {_WHITE_IS_ZERO: 1, _BLACK_IS_ZERO: 1, _RGB: 3, _SEPARATED: 4}
 
 # TIFF 6.0, ExtraSamples; 999 is Corel Draw's number, which Pillow reads as well.
@@ -39,6 +43,10 @@ _UNSIGNED = {1, 4}
 # LZMA and Zstandard.
 _BY_ROWS = {1, 5, 8, 32773, 32946, 34925, 50000}
 
+# TIFF 6.0, section 14: differences are stored by LZW, and by what has taken them over
+# (libtiff's tif_predict.c); the tag means nothing for others.
+_WITH_DIFFERENCES = _BY_ROWS - {1, 32773}
+
 
 def needs_planes(directory):
     """Tell whether Pillow would read the samples of a file wrongly or in part."""
@@ -49,14 +57,15 @@ def needs_planes(directory):
     bits = directory.values.get(Tag.BitsPerSample) or (1,)
     if n_samples == 1:
         # Pillow reads white as 0 in 16 bits in some orders of bytes alone.
-        return photometric == _WHITE_IS_ZERO and bits == (16,)
+        is_inverted = photometric == _WHITE_IS_ZERO and bits == (16,)
+        return is_inverted or _is_lost_plane(directory)
     if photometric not in _N_COLOURS:
         if directory.get(Tag.PlanarConfiguration) == 2:
             raise UnreadableImage(
                 "it is a TIFF file whose colours are stored in separate planes and "
                 "aren't gray, RGB or CMYK: save it as RGB"
             )
-        return False
+        return _is_ycbcr(directory)
     is_common = photometric > _BLACK_IS_ZERO and n_samples <= 4
     if directory.get(Tag.PlanarConfiguration) != 2 and bits[0] != 16 and is_common:
         return False
@@ -69,6 +78,30 @@ def needs_planes(directory):
             "kind that isn't read: save it as gray or RGB of 8 or 16 unsigned bits"
         )
     return True
+
+
+def _is_lost_plane(directory):
+    """Tell whether gray is called a plane in a way that Pillow mixes up."""
+    n_bits = directory.get(Tag.BitsPerSample, 1)
+    if not is_lost_plane(directory, n_bits):
+        return False
+    is_gray = directory.get(Tag.PhotometricInterpretation) in _GRAYS
+    if not is_gray or n_bits not in {1, 2, 4, 8, 16}:
+        raise UnreadableImage(
+            f"it is a TIFF file whose only sample, of {n_bits} bits, is called a "
+            "separate plane, of a kind that isn't read: save it as gray or RGB"
+        )
+    return True
+
+
+def _is_ycbcr(directory):
+    """Tell whether the pixels are luma and chroma, but not of JPEG data."""
+    return (
+        directory.get(Tag.PhotometricInterpretation) == YCBCR
+        and directory.get(Tag.Compression, 1) in _BY_ROWS
+        and set(directory.values.get(Tag.BitsPerSample, ())) == {8}
+        and directory.get(Tag.SamplesPerPixel) == 3
+    )
 
 
 def read_planes(file, directory):
@@ -98,6 +131,10 @@ def read_planes(file, directory):
             "samples: save it uncompressed, or with LZW or Deflate"
         )
     _refuse_missing_parts(directory, file.seek(0, io.SEEK_END))
+    if _is_ycbcr(directory):
+        return _read_ycbcr(file, directory)
+    if directory.get(Tag.BitsPerSample, 1) < 8:
+        return _read_low_plane(file, directory)
     is_planar = directory.get(Tag.PlanarConfiguration) == 2
     read = _read_planes if is_planar else _read_rows
     channels, alpha = _choose_channels(directory)
@@ -116,9 +153,10 @@ def name_planes_mode(image, directory):
 def read_planes_notes(file, directory):
     """Read what a file for which `needs_planes` is true says of its colours."""
     notes = ColourNotes(directory.find_bytes(Tag.InterColorProfile, file))
+    if directory.get(Tag.PhotometricInterpretation) != _SEPARATED:
+        return notes
     _, alpha = _choose_channels(directory)
-    is_cmyk = directory.get(Tag.PhotometricInterpretation) == _SEPARATED
-    if alpha is None or not is_cmyk:
+    if alpha is None:
         return notes
     # Its inks have become RGB, of which its profile says nothing.
     is_read = find_transform(notes, "CMYK") is None
@@ -147,6 +185,26 @@ def _read_planes(file, directory, channels):
     return samples
 
 
+def _read_low_plane(file, directory):
+    """Read gray of fewer than 8 bits, which is called a plane."""
+    photometric = directory.values[Tag.PhotometricInterpretation]
+    changes = {Tag.PhotometricInterpretation: photometric}
+    image = _open_gray(file, directory, directory.parts, changes)
+    image.load()
+    return image
+
+
+def _read_ycbcr(file, directory):
+    """Read units of luma and chroma as a gray image of their bytes."""
+    units = read_units(directory)
+    changes = {**units.resize(directory), Tag.Predictor: (1,)}
+    samples = _decode_gray(file, directory, directory.parts, changes)
+    if units.n_samples == 3:
+        pixels = samples.reshape(len(samples), -1, 3)
+        _undo_differences(pixels, directory)
+    return convert_ycbcr(units.split(samples, directory), file, directory)
+
+
 def _read_rows(file, directory, channels):
     """Read samples that stand side by side as a gray image that is as much wider."""
     values, n_samples = directory.values, directory.get(Tag.SamplesPerPixel, 1)
@@ -158,20 +216,20 @@ def _read_rows(file, directory, channels):
     changes = {**wider, Tag.Predictor: (1,)}
     gray = _decode_gray(file, directory, directory.parts, changes)
     samples = gray.reshape(len(gray), -1, n_samples)
-    predictor = directory.get(Tag.Predictor, 1)
-    if predictor == 2:
-        _add_differences(
-            samples, directory.get(Tag.TileWidth, directory.get(Tag.ImageWidth))
-        )
-    elif predictor != 1:
-        raise UnreadableImage("its pixels are predicted as floating-point numbers are")
+    _undo_differences(samples, directory)
     if channels[-1] < len(channels):  # the first ones, without a copy
         return samples[:, :, : len(channels)]
     return samples[:, :, channels]
 
 
-def _add_differences(samples, tile_width):
-    # TIFF 6.0, section 14: each row of a strip or tile holds differences to the left.
+def _undo_differences(samples, directory):
+    """Add the differences to the left that each row of a strip or tile holds."""
+    predictor = directory.get(Tag.Predictor, 1)
+    if directory.get(Tag.Compression, 1) not in _WITH_DIFFERENCES or predictor == 1:
+        return
+    if predictor != 2:
+        raise UnreadableImage("its pixels are predicted as floating-point numbers are")
+    tile_width = directory.get(Tag.TileWidth, directory.get(Tag.ImageWidth))
     for left in range(0, samples.shape[1], tile_width):
         tile = samples[:, left : left + tile_width]
         np.cumsum(tile, axis=1, dtype=samples.dtype, out=tile)
@@ -192,14 +250,35 @@ _START = 8
 
 
 def _decode_gray(file, directory, parts, changes):
-    """Decode some strips or tiles with Pillow, by a directory that says gray."""
+    """Decode some strips or tiles of 8 or 16 bits with Pillow."""
+    image = _open_gray(file, directory, parts, changes)
+    image.load()
+    return np.array(image, dtype=np.uint8 if image.mode == "L" else np.uint16)
+
+
+def _open_gray(file, directory, parts, changes):
+    """Open a copy of some strips or tiles that says gray, if it holds all pixels."""
+    copy = _copy_as_gray(file, directory, parts, changes)
+    image = Image.open(copy, formats=["TIFF"])
+    n_pixels, _ = count_stored_pixels(image)
+    if directory.get(Tag.Compression, 1) == 1:
+        # The bytes behind a strip that is too short would become pixels.
+        n_bits = 8 * sum(n_bytes for _, n_bytes in parts)
+        n_pixels = min(n_pixels, n_bits // directory.get(Tag.BitsPerSample, 1))
+    if n_pixels < image.width * image.height:
+        raise damaged("its strips hold only a part of the image")
+    return image
+
+
+def _copy_as_gray(file, directory, parts, changes):
+    """Copy some strips or tiles, with a directory that says gray."""
     first, last = min(parts)[0], max(sum(part) for part in parts)
     file.seek(first)
     content = file.read(last - first)
     end = _START + len(content)
     values = {tag: directory.values[tag] for tag in _KEPT if tag in directory.values}
     values |= {
-        Tag.BitsPerSample: directory.values[Tag.BitsPerSample][:1],
+        Tag.BitsPerSample: (directory.get(Tag.BitsPerSample, 1),),
         Tag.PhotometricInterpretation: (1,),
         Tag.SamplesPerPixel: (1,),
     }
@@ -221,14 +300,7 @@ def _decode_gray(file, directory, parts, changes):
     start = b"II*\0" if order == "<" else b"MM\0*"
     start += struct.pack(f"{order}I", end)
     count = struct.pack(f"{order}H", len(entries))
-    file = io.BytesIO(b"".join([start, content, count, *entries, b"\0\0\0\0", longer]))
-    del content  # several copies of a large file would stay in memory
-    image = Image.open(file, formats=["TIFF"])
-    n_pixels, _ = count_stored_pixels(image)
-    if n_pixels < image.width * image.height:
-        raise damaged("its strips hold only a part of the image")
-    image.load()
-    return np.array(image, dtype=np.uint8 if image.mode == "L" else np.uint16)
+    return io.BytesIO(b"".join([start, content, count, *entries, b"\0\0\0\0", longer]))
 
 
 def _choose_channels(directory):

@@ -9,6 +9,7 @@ from skimgclf.models._training.schedule import SCHEDULES
 
 # Known without an import of Keras.
 _NAMES = {"adam", "adamw", "rmsprop", "sgd"}
+_OTHER_NAMES = "adadelta adafactor adagrad adamax ftrl lamb lion muon nadam".split()
 
 
 def _is_optimizer(optimizer):
@@ -54,6 +55,7 @@ OPTIMIZER_RULES = {
         "of keras.optimizers.Optimizer or an instance of one",
         _is_optimizer,
         ("adamm", "optimizer", "lossscaleoptimizer", None, 3, dict),
+        names=(*_NAMES, *_OTHER_NAMES),
     ),
     "learning_rate": Rule(
         "a number above 0, a keras.optimizers.schedules.LearningRateSchedule or None "

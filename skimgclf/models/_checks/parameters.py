@@ -84,6 +84,7 @@ _BUILDER_RULES = {
         "the name of a Keras activation, such as 'relu', 'tanh' or 'gelu'",
         lambda value: isinstance(value, str) and _keeps_shape(value),
         ("rilu", "glu", None, 3),
+        names=tuple(ACTIVATIONS),
     ),
     "batch_norm": TRUE_OR_FALSE,
     "dropout": a_number("[0, 1)"),

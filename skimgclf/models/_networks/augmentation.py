@@ -136,6 +136,7 @@ AUGMENTATION = Rule(
     ("heavy", 3, [], ["light", "heavy"], [3], dict),
     plan_augmentation,
     _explain_augmentation,
+    names=tuple(PRESETS),
 )
 _TABLE = ParameterTable("augment_images", {"augmentation": AUGMENTATION})
 
