@@ -425,16 +425,19 @@ def test_few_photos_shows_curves(digits, tmp_path, capsys, monkeypatch):
 
 
 def test_damage_that_formats_can_tell_is_never_silent():
-    """What the guide's table says of PNG and of JPEG, with few pictures."""
+    """What the guide's table says of PNG and JPEG, with few pictures."""
     import damage
 
-    pictures = list(damage.make_pictures(3))
     for title in ["PNG", "JPEG"]:
-        contents = [
-            damage.encode(picture, *damage.FORMATS[title]) for picture in pictures
+        files = [
+            [
+                damage.encode(picture, *damage.FORMATS[title])
+                for picture in damage.make_pictures(3, size)
+            ]
+            for size in [damage.SIZE, damage.LARGER_SIZE]
         ]
-        shares = damage.measure(contents)
-        told = list(damage.DAMAGES)[:5] if title == "JPEG" else list(damage.DAMAGES)
+        shares = damage.measure(*files)
+        told = list(damage.DAMAGES)[:6] if title == "JPEG" else list(damage.DAMAGES)
         assert {shares[name, "skimgclf"] for name in told} <= {"0 %", "-"}
     assert shares["cut, then ended", "Pillow"] == "100 %"
 

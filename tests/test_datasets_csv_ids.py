@@ -225,6 +225,19 @@ def test_csv_id_with_a_space_takes_the_file_of_exactly_this_name(write, image_id
         assert load_names(csv)[0][0] == "a.png"
 
 
+@pytest.mark.parametrize("image_id", [r" s\q.png", r" s\q", r"s\q.png ", r" s\t/q.png"])
+def test_csv_id_of_windows_with_a_space_takes_the_file_of_its_name(
+    write, tmp_path, image_id
+):
+    """Its backslashes stand for slashes, as in ids without a space."""
+    path = image_id.replace("\\", "/")
+    path = path if path.strip().endswith(".png") else f"{path}.png"
+    csv = write(f"id,label\n{image_id},cat\nb.png,dog\n", path, path.strip(), "b.png")
+    assert relative(tmp_path, load_image_csv(csv).filenames)[0] == path
+    (tmp_path / path).unlink()
+    assert relative(tmp_path, load_image_csv(csv).filenames)[0] == path.strip()
+
+
 @pytest.mark.parametrize("image_id", [" a", "a ", " sub/a", "sub/a "])
 def test_csv_id_with_a_space_and_no_extension_takes_the_file_of_its_name(
     write, image_id

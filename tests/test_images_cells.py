@@ -1,7 +1,9 @@
 """Forms in which a cell of the input may hold an image file."""
 
+import ast
 import base64
 import io
+import mmap
 import os
 import tempfile
 import warnings
@@ -82,6 +84,37 @@ def test_cell_may_be_a_stream_that_can_not_go_back(content, expected):
     images = ImageLoader(image_size=(5, 5), lazy=True).transform(pipes)
     for _ in range(2):
         assert (np.asarray(images) == expected).all()
+
+
+class Response:
+    """A stream with nothing but `read`, as clients of servers give."""
+
+    def __init__(self, content):
+        self.read = io.BytesIO(content).read
+
+
+class OldStream(Response):
+    """A stream that goes back, but doesn't say so, as mmap before Python 3.13."""
+
+    def __init__(self, content):
+        stream = io.BytesIO(content)
+        self.read, self.seek, self.tell = stream.read, stream.seek, stream.tell
+
+
+def test_cell_may_be_a_stream_that_does_not_tell_whether_it_goes_back(
+    content, expected
+):
+    with mmap.mmap(-1, len(content)) as mapped:
+        mapped.write(content)
+        streams = [mapped, OldStream(content), OldStream(content), Response(content)]
+        streams[1].seek(7)
+        cells = [*streams[:3], *streams]
+        images = ImageLoader(image_size=(5, 5)).transform(cells)
+        assert (images == expected).all()
+        assert [stream.tell() for stream in streams[:3]] == [len(content), 7, 0]
+        with pytest.raises(InvalidParameterError, match="wrap the single"):
+            ImageLoader().transform(mapped)
+        assert "isn't an image" in refuse(OldStream(b"no image")).reason
 
 
 def test_cell_may_be_a_feature_of_hugging_face(content, expected, tmp_path):
@@ -198,6 +231,43 @@ def test_data_url_in_other_forms_is_named(content, start):
     way_out = error.reason.rpartition(": pass the bytes, ")[2]
     assert eval(way_out, {"base64": base64, "text": text}) == content
     assert "it is a data: URL" in refuse(text.encode()).reason
+
+
+@pytest.mark.parametrize("image_format", ENCODED_FORMATS)
+def test_text_of_bytes_is_named(image_format):
+    """Python's own form of bytes, as a table of them has once it was saved as text."""
+    content = encode(make_scene(), image_format)
+    encoded = base64.b64encode(content)
+    url = b"data:image/png;base64," + encoded
+    for held, word in [
+        (encoded, "in base64, not a path"),
+        (encoded.rstrip(b"="), "in base64, not a path"),
+        (base64.encodebytes(content), "in base64, not a path"),
+        (base64.urlsafe_b64encode(content), "in base64, not a path"),
+        (url, "a data: URL"),
+        (content, "the text of an image's bytes"),
+    ]:
+        for text in [str(held), f" {held}\n"]:
+            error = refuse(text)
+            assert word in error.reason
+            assert len(str(error)) < 300
+            way_out = error.reason.rpartition(": pass the bytes, ")[2]
+            names = {"base64": base64, "ast": ast, "text": text}
+            assert eval(way_out, names) == content
+
+
+def test_data_url_that_lost_its_scheme_is_named(content):
+    text = f"image/png;base64,{base64.b64encode(content).decode()}"
+    error = refuse(text)
+    assert "it is the rest of a data: URL" in error.reason
+    way_out = error.reason.rpartition(": pass the bytes, ")[2]
+    assert eval(way_out, {"base64": base64, "text": text}) == content
+    assert "data: URL" in refuse(text.encode()).reason
+
+
+@pytest.mark.parametrize("name", ["b'a.png'", "b'a.png", "image/png;a.png", "b'II"])
+def test_path_that_looks_like_the_text_of_bytes_is_a_path(name):
+    assert str(refuse(name)) == f"{name!r}: there is no such file"
 
 
 def test_text_that_is_too_long_for_a_path_is_shortened():

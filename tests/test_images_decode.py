@@ -14,6 +14,7 @@ from sample_images import (
     make_alpha,
     make_icon,
     make_scene,
+    make_tiff,
 )
 
 from skimgclf.exceptions import InvalidParameterError
@@ -53,6 +54,36 @@ def test_read_image_reads_rightly_or_refuses_by_name(sample, tmp_path):
     assert gray.mean() == pytest.approx(sample.gray.mean(), abs=sample.tolerance)
     expected = quadrant_means(sample.gray)
     assert quadrant_means(gray) == pytest.approx(expected, abs=sample.tolerance)
+
+
+@pytest.mark.parametrize(
+    "start",
+    [
+        b"II*\0".ljust(128, b"\0") + b"DICM",
+        b"MM\0*\0\0\0\x08".ljust(128, b"\0") + b"DICM",
+        b"II*\0\xff\xff\xff\x0f".ljust(128, b"\0") + b"DICM",
+        b"\2\0\0\0UL\4\0\xc0\0\0\0",
+        b"\x08\0\5\0CS\x0a\0ISO_IR 100",
+        b"\x08\0\5\0\x0a\0\0\0ISO_IR 100",
+        b"\x08\0\x16\0\x1a\0\0\0001.2.840.10008.5.1.4.1.1.7\0",
+        b"\x08\0\0\0\4\0\0\0\xe8\0\0\0",
+        b"\0\x08\0\5CS\0\x0aISO_IR 100",
+    ],
+)
+def test_dicom_is_refused_by_name_whatever_its_start(start):
+    """PS3.10, section 7.1, and PS3.5, section 7.1: a preamble of TIFF, or none."""
+    assert "it is a DICOM file" in refuse(start + bytes(400)).reason
+
+
+def test_tiff_that_is_dicom_as_well_is_read():
+    """PS3.10, section 7.1: the preamble lets other programs read the pixels."""
+    levels = make_scene()[:, :, 0].copy()
+    place = make_tiff(levels.tobytes(), bits=[8], photometric=1).index(levels.tobytes())
+    levels.ravel()[128 - place : 132 - place] = list(b"DICM")
+    content = make_tiff(levels.tobytes(), bits=[8], photometric=1)
+    assert content[128:132] == b"DICM"
+    pixels = read_image(content, image_size=FULL_SIZE, dtype="uint8")
+    assert np.array_equal(pixels[:, :, 0], levels)
 
 
 @pytest.mark.parametrize("max_image_pixels", [None, 100])

@@ -297,10 +297,11 @@ def write_main_and_alpha(image_format):
     return stream.getvalue()
 
 
-def put_colours_first(content, of_alpha, of_main):
-    """Write numbers of colours of the alpha image in front of those of the main one.
+def edit_properties(content, edit):
+    """Write a file whose list of properties is another one.
 
-    The list of properties gets them as the first two, and loses those of the writer.
+    `edit` gets that list, the numbers from 1 that each image has of it, by the number
+    of the image, and the number of the main image; it returns both anew.
     """
     place = content.index(b"meta") - 4
     size = int.from_bytes(content[place : place + 4], "big")
@@ -308,31 +309,50 @@ def put_colours_first(content, of_alpha, of_main):
     parts = dict(list_boxes(meta))
     main = int.from_bytes(parts[b"pitm"][4:6], "big")
     properties = list_boxes(dict(list_boxes(parts[b"iprp"]))[b"ipco"])
-    removed = [i + 1 for i, (name, _) in enumerate(properties) if name == b"colr"]
-    colours = [
-        b"nclx" + struct.pack(">3HB", *code, 6, 128) for code in [of_alpha, of_main]
-    ]
-    ipco = box(
-        b"ipco",
-        *(box(b"colr", each) for each in colours),
-        *(box(b"free" if name == b"colr" else name, body) for name, body in properties),
-    )
     ipma = dict(list_boxes(parts[b"iprp"]))[b"ipma"]
     assert ipma[0] == ipma[3] == 0
-    entries, position = b"", 8
+    numbers, position = {}, 8
     for _ in range(int.from_bytes(ipma[4:8], "big")):
         item, n_places = struct.unpack_from(">HB", ipma, position)
-        places = ipma[position + 3 : position + 3 + n_places]
+        numbers[item] = list(ipma[position + 3 : position + 3 + n_places])
         position += 3 + n_places
-        kept = [each + 2 for each in places if each & 127 not in removed]
-        kept.append(2 if item == main else 1)
-        entries += struct.pack(">HB", item, len(kept)) + bytes(kept)
+    properties, numbers = edit(properties, numbers, main)
+    entries = b"".join(
+        struct.pack(">HB", item, len(each)) + bytes(each)
+        for item, each in numbers.items()
+    )
+    ipco = box(b"ipco", *(box(name, body) for name, body in properties))
     iprp = box(b"iprp", ipco, box(b"ipma", ipma[:8], entries))
     grown = len(iprp) - len(parts[b"iprp"]) - 8
     new = {b"iprp": iprp, b"iloc": box(b"iloc", move_items(parts[b"iloc"], grown))}
     boxes = [new.get(name, box(name, body)) for name, body in list_boxes(meta)]
     meta = box(b"meta", content[place + 8 : place + 12], *boxes)
     return content[:place] + meta + content[place + size :]
+
+
+def put_colours_first(content, of_alpha, of_main):
+    """Write numbers of colours of the alpha image in front of those of the main one.
+
+    The list of properties gets them as the first two, and loses those of the writer.
+    """
+
+    def edit(properties, numbers, main):
+        removed = [i + 1 for i, (name, _) in enumerate(properties) if name == b"colr"]
+        colours = [
+            (b"colr", b"nclx" + struct.pack(">3HB", *code, 6, 128))
+            for code in [of_alpha, of_main]
+        ]
+        properties = [
+            (b"free" if name == b"colr" else name, body) for name, body in properties
+        ]
+        numbers = {
+            item: [each + 2 for each in its if each & 127 not in removed]
+            + [2 if item == main else 1]
+            for item, its in numbers.items()
+        }
+        return colours + properties, numbers
+
+    return edit_properties(content, edit)
 
 
 def move_items(iloc, n_bytes):

@@ -216,28 +216,38 @@ def test_profile_of_gray_is_honoured(mode):
         assert pixels[0] == pytest.approx(expected, abs=0.005)
 
 
-def make_cmyk_profile():
-    """Write a profile in which black alone counts: L* is 100 less 80 of black."""
-    lightness = [100 - 80 * black for *_, black in np.ndindex(2, 2, 2, 2)]
+def make_cmyk_profile(*falls, intent=0):
+    """Write a profile in which black alone counts: L* is 100 less 80 of black.
+
+    `falls` are numbers in place of 80, for the tables of the intents 0, 1 and 2, and
+    `intent` is that of the header (ICC.1:2022, sections 7.2.15 and 9.2).
+    """
+    white = struct.pack(">4s4x3i", b"XYZ ", 63190, 65536, 54061)
+    parts = {b"wtpt": white}
+    for number, fall in enumerate(falls or [80]):
+        parts[b"A2B%d" % number] = write_lightness_table(fall)
+    place = 128 + 4 + 12 * len(parts)
+    tags, data = struct.pack(">I", len(parts)), b""
+    for name, value in parts.items():
+        tags += name + struct.pack(">II", place + len(data), len(value))
+        data += value + bytes(-len(value) % 4)
+    header = struct.pack(
+        ">I4xI4s4s4s12x4s24xI3i48x",
+        *(place + len(data), 0x02400000, b"prtr", b"CMYK", b"Lab ", b"acsp", intent),
+        *(63190, 65536, 54061),
+    )
+    return header + tags + data
+
+
+def write_lightness_table(fall):
+    """Write a table from CMYK to L*a*b* (ICC.1:2022, section 10.11)."""
+    lightness = [100 - fall * black for *_, black in np.ndindex(2, 2, 2, 2)]
     table = b"".join(bytes([round(each * 2.55), 128, 128]) for each in lightness)
     identity = struct.pack(
         ">9i", *(65536 * each for each in (1, 0, 0, 0, 1, 0, 0, 0, 1))
     )
     lut = b"mft1\0\0\0\0" + bytes([4, 3, 2, 0]) + identity
-    lut += bytes(range(256)) * 4 + table + bytes(range(256)) * 3
-    white = struct.pack(">4s4x3i", b"XYZ ", 63190, 65536, 54061)
-    place = 128 + 4 + 24
-    tags = struct.pack(">I", 2)
-    tags += b"A2B0" + struct.pack(">II", place, len(lut))
-    start = place + len(lut) + -len(lut) % 4
-    tags += b"wtpt" + struct.pack(">II", start, len(white))
-    body = tags + lut + bytes(-len(lut) % 4) + white
-    header = struct.pack(
-        ">I4xI4s4s4s12x4s28x3i48x",
-        *(128 + len(body), 0x02400000, b"prtr", b"CMYK", b"Lab ", b"acsp"),
-        *(63190, 65536, 54061),
-    )
-    return header + body
+    return lut + bytes(range(256)) * 4 + table + bytes(range(256)) * 3
 
 
 @pytest.mark.parametrize("image_format", ["JPEG", "TIFF"])
@@ -250,6 +260,15 @@ def test_profile_of_cmyk_is_honoured(image_format):
     content = encode_flat(image_format, make_cmyk_profile(), "CMYK", colour)
     assert read_colour(content) == pytest.approx([0.567] * 3, abs=0.03)
     assert read_colour(content, color_management=False)[0] < 0.2
+
+
+@pytest.mark.parametrize("intent", [0, 1, 2, 3])
+def test_profile_is_taken_with_its_perceptual_intent(intent):
+    """Whatever its header prefers: L* of 60, where others would be 80 and 90."""
+    content = encode_flat(
+        "JPEG", make_cmyk_profile(80, 40, 20, intent=intent), "CMYK", (200, 10, 60, 128)
+    )
+    assert read_colour(content) == pytest.approx([0.567] * 3, abs=0.03)
 
 
 @pytest.mark.parametrize("planes", ["contig", "separate"])

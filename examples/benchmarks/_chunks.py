@@ -35,6 +35,11 @@ def list_chunks(content):
     elif content.startswith(b"BM"):
         (pixels,) = struct.unpack_from("<I", content, 10)
         chunks = [(2, 14), (14, pixels), (pixels, len(content))]
+    elif content.startswith(b"P6"):
+        pixels = content.index(b"\n255\n") + 5
+        chunks = [(2, pixels), (pixels, len(content))]
+    elif content.startswith(b"\0\0\1\0"):
+        chunks = _list_icon(content)
     else:
         chunks = _list_boxes(content, 0, len(content))
     return [(start, end) for start, end in chunks if start < end]
@@ -103,6 +108,17 @@ def _list_tiff(content):
     (n_entries,) = struct.unpack_from("<H", content, directory)
     end = directory + 2 + 12 * n_entries + 4
     return [(4, 8), (8, directory), (directory, end), (end, len(content))]
+
+
+def _list_icon(content):
+    """List the chunks of an icon of one picture: its directory, and a PNG or bitmap."""
+    yield 6, 22
+    (place,) = struct.unpack_from("<I", content, 18)
+    picture = content[place:]
+    is_png = picture.startswith(b"\x89PNG")
+    chunks = _list_png(picture) if is_png else [(0, 40), (40, len(picture))]
+    for start, end in chunks:
+        yield place + start, place + end
 
 
 def _list_boxes(content, start, end):

@@ -8,12 +8,14 @@ dash means that the reader doesn't read the format.
 - Pillow: open and load, with its settings as they are
 - OpenCV: imdecode
 
-HEIC needs pillow-heif. Takes about six minutes on two cores.
+The pictures of which the last 4 KiB become zeros are twice as high and wide as others.
+HEIC needs pillow-heif. Takes about eight minutes on two cores.
 
 Run it with ``python examples/benchmarks/damage.py``. With ``PYTHONPATH=DIR``, the
 folder of an older version, the same damage is tried on that version.
 """
 
+import inspect
 import io
 import os
 import random
@@ -31,7 +33,9 @@ from skimgclf.images import check_images, read_image
 
 N_FILES = 200
 SIZE = (96, 128)  # height and width of the pictures
+LARGER_SIZE = (192, 256)  # of those that lose 4 KiB, so that most of a file is left
 END_OF_JPEG = b"\xff\xd9"
+HAS_STRICT = "strict" in inspect.signature(check_images).parameters
 
 # A flipped byte may ask for gigabytes of pixels. OpenCV reads this when it is imported.
 os.environ["OPENCV_IO_MAX_IMAGE_PIXELS"] = str(2**24)
@@ -65,6 +69,9 @@ FORMATS = {
     "TIFF, uncompressed": ("TIFF", {}),
     "GIF": ("GIF", {}),
     "BMP": ("BMP", {}),
+    "PPM": ("PPM", {}),
+    "ICO, PNG": ("ICO", {}),
+    "ICO, bitmap": ("ICO", {"bitmap_format": "bmp"}),
     "WEBP": ("WEBP", {"quality": 90}),
     "AVIF": ("AVIF", {"quality": 80, "speed": 10}),
     "JPEG 2000": ("JPEG2000", {"quality_mode": "rates", "quality_layers": [10]}),
@@ -72,14 +79,14 @@ FORMATS = {
 }
 
 
-def make_pictures(n_files):
+def make_pictures(n_files, size=SIZE):
     """Crop pictures out of two photographs."""
     photos = [Image.fromarray(photo) for photo in load_sample_images().images]
     draw = random.Random(0)
-    height, width = SIZE
+    height, width = size
     for number in range(n_files):
         photo = photos[number % len(photos)]
-        scale = draw.uniform(1, 3)
+        scale = draw.uniform(1, 3 * SIZE[0] / height)
         size = round(width * scale), round(height * scale)
         left = draw.randrange(photo.width - size[0])
         top = draw.randrange(photo.height - size[1])
@@ -97,6 +104,8 @@ def encode(picture, image_format, options):
     else:
         if image_format == "MPO":
             options = {**options, "append_images": [picture.rotate(180)]}
+        if image_format == "ICO":
+            options = {**options, "sizes": [picture.size]}
         picture.save(stream, image_format, **options)
     return stream.getvalue()
 
@@ -122,6 +131,12 @@ def zero_tail(share):
     return damage
 
 
+def zero_last_page(content, draw):
+    """Make the damage of a file whose last part never reached the disk."""
+    n_kept = max(len(content) - 4096, 0)
+    return content[:n_kept] + bytes(len(content) - n_kept)
+
+
 def zero_block(content, draw):
     """Put zeros into a block of an eighth of a file."""
     length = len(content) // 8
@@ -137,9 +152,11 @@ def flip_byte(content, draw):
     return bytes(changed)
 
 
+LAST_PAGE = "last 4 KiB zeros"
 DAMAGES = {
     "cut": cut,
     "cut, then ended": cut_and_end,
+    LAST_PAGE: zero_last_page,
     "last 25 % zeros": zero_tail(0.25),
     "last 50 % zeros": zero_tail(0.5),
     "last 75 % zeros": zero_tail(0.75),
@@ -148,21 +165,23 @@ DAMAGES = {
 }
 
 
-def read_with_skimgclf(content):
+def read_with_skimgclf(content, size):
     """Read with skimgclf, or return None."""
     try:
-        return read_image(content, image_size=SIZE, color_mode="rgb", dtype="uint8")
+        return read_image(content, image_size=size, color_mode="rgb", dtype="uint8")
     except ImageLoadError:
         return None
 
 
-def read_strictly(content):
-    """Read with skimgclf what its strict check lets pass."""
+def read_strictly(content, size):
+    """Read with skimgclf what its strict check lets pass; old versions have none."""
+    if not HAS_STRICT:
+        return None
     report = check_images([content], strict=True)
-    return read_with_skimgclf(content) if report.ok[0] else None
+    return read_with_skimgclf(content, size) if report.ok[0] else None
 
 
-def read_with_pillow(content):
+def read_with_pillow(content, size):
     """Read with Pillow."""
     try:
         return np.asarray(Image.open(io.BytesIO(content)).convert("RGB"))
@@ -170,7 +189,7 @@ def read_with_pillow(content):
         return None
 
 
-def read_with_opencv(content):
+def read_with_opencv(content, size):
     """Read with OpenCV."""
     import cv2
 
@@ -198,20 +217,27 @@ def is_silent(pixels, whole):
     return np.abs(pixels.astype(int) - whole).mean() > 1
 
 
-def measure(contents):
-    """Measure the share of silent damage, by damage and reader."""
+def measure(contents, larger):
+    """Measure the share of silent damage, by damage and reader.
+
+    `larger` are the files of larger pictures, for the damage of 4 KiB.
+    """
     shares = {}
     for reader, read in READERS.items():
-        wholes = [read(content) for content in contents]
+        whole = [read(content, SIZE) for content in contents]
+        whole_larger = [read(content, LARGER_SIZE) for content in larger]
         for name, damage in DAMAGES.items():
+            size, files, wholes = SIZE, contents, whole
+            if name == LAST_PAGE:
+                size, files, wholes = LARGER_SIZE, larger, whole_larger
             draw = random.Random(name)
-            damaged = [damage(content, draw) for content in contents]
+            damaged = [damage(content, draw) for content in files]
             if wholes[0] is None or damaged[0] is None:
                 shares[name, reader] = "-"
                 continue
             silent = [
-                is_silent(read(content), whole)
-                for content, whole in zip(damaged, wholes, strict=True)
+                is_silent(read(content, size), pixels)
+                for content, pixels in zip(damaged, wholes, strict=True)
             ]
             shares[name, reader] = f"{100 * np.mean(silent):.0f} %"
     return shares
@@ -219,17 +245,20 @@ def measure(contents):
 
 def main(quick=False, plots=None):
     """Print a table: damage by format, each cell the shares of all readers."""
-    pictures = list(make_pictures(20 if quick else N_FILES))
+    n_files = 20 if quick else N_FILES
+    pictures = list(make_pictures(n_files))
+    larger = list(make_pictures(n_files, LARGER_SIZE))
     print(describe_run("pillow", "opencv-python-headless", "pillow-heif"))
     rows = []
     for title, (image_format, options) in FORMATS.items():
         report_progress(title)
         try:
             contents = [encode(picture, image_format, options) for picture in pictures]
+            others = [encode(picture, image_format, options) for picture in larger]
         except (ImportError, KeyError):
             print(f"{title}: left out, since nothing here writes it")
             continue
-        shares = measure(contents)
+        shares = measure(contents, others)
         for name in DAMAGES:
             cells = [shares[name, reader] for reader in READERS]
             if set(cells) != {"-"}:

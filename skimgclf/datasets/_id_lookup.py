@@ -1,5 +1,6 @@
 """Find the image file that an id of a table stands for."""
 
+import contextlib
 import os
 
 from skimgclf.datasets._file_names import composed, is_clutter, split_name
@@ -72,10 +73,11 @@ class ImageLookup:
     def has(self, image_id):
         """Tell whether a file has this name, with or without its extension."""
         head, tail = os.path.split(image_id)
-        try:
-            return self._folder(head).has(tail)
-        except LookupError:
-            return False
+        with contextlib.suppress(LookupError):
+            if self._folder(head).has(tail):
+                return True
+        # A table that was written on Windows, as in `find`.
+        return "\\" in image_id and self.has(image_id.replace("\\", "/"))
 
     def orphans(self):
         """List the images without an id.

@@ -6,6 +6,8 @@ Each begins with its length and its name (ISO/IEC 14496-12, section 4.2; ISO/IEC
 
 import io
 
+from skimgclf.images._decoding.reasons import read_brands
+
 # Bounds for damaged files: boxes at the top of a file, bytes read of one, and lengths
 # that all systems can seek by.
 _MOST_BOXES = 1000
@@ -96,6 +98,35 @@ def list_main_properties(stream):
         for place in _find_places(content, main)
     ]
     return [properties[place - 1] for place in places if 0 < place <= len(properties)]
+
+
+def list_shown_properties(stream):
+    """List the properties of what an AVIF file shows first.
+
+    Returns
+    -------
+    properties : list of (bytes, bytes)
+        Name and content of each: those of the main image, or of the first track of a
+        sequence, which Pillow and others read instead.
+    """
+    stream.seek(0)
+    properties = None
+    if read_brands(stream.read(64))[:1] != ["avis"]:
+        properties = list_main_properties(stream)
+    return _list_track_properties(stream) if properties is None else properties
+
+
+def _list_track_properties(stream):
+    """List the boxes that describe the samples of the first track.
+
+    ISO/IEC 14496-12, sections 8.5.2 and 12.1.3: of the boxes on the way, "stsd" begins
+    with 8 bytes of its own and "av01" with 78.
+    """
+    content = find_box(stream, b"moov") or b""
+    for name in [b"trak", b"mdia", b"minf", b"stbl", b"stsd", b"av01"]:
+        bodies = (body for each, body in list_boxes(content) if each == name)
+        content = next(bodies, b"")[{b"stsd": 8, b"av01": 78}.get(name, 0) :]
+    return list_boxes(content)
 
 
 def _find_places(content, image):

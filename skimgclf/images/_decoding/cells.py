@@ -45,7 +45,7 @@ def _name_bytes(content, name):
 
 def _read_stream(stream):
     try:
-        if not stream.seekable():  # a pipe, or what a server sends
+        if not _is_seekable(stream):  # a pipe, or what a server sends
             content = stream.read()
         else:
             place = stream.tell()
@@ -59,3 +59,9 @@ def _read_stream(stream):
     name = getattr(stream, "name", None)
     # A stream of a file descriptor has a number for its name.
     return _name_bytes(content, name) if isinstance(name, str) else content
+
+
+def _is_seekable(stream):
+    if hasattr(stream, "seekable"):
+        return stream.seekable()
+    return hasattr(stream, "seek") and hasattr(stream, "tell")  # mmap of Python < 3.13

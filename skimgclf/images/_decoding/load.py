@@ -8,6 +8,7 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 from PIL.ExifTags import Base as Tag
 
+from skimgclf.images._decoding.avif import read_clean_aperture
 from skimgclf.images._decoding.bmp import has_empty_alpha, refuse_misread_palette
 from skimgclf.images._decoding.colour import (
     clear_outside,
@@ -47,6 +48,7 @@ from skimgclf.images._decoding.profile import ColourNotes, find_transform
 from skimgclf.images._decoding.reasons import (
     UnreadableImage,
     explain_start,
+    refuse_dicom,
     refuse_start,
 )
 from skimgclf.images._decoding.tiff import (
@@ -192,7 +194,7 @@ def load_stream(stream, max_pixels, draft=None, *, strict=False):
 def _load_once(stream, png, max_pixels, draft, strict):
     with isolated(max_pixels):
         stream.seek(0)
-        start = stream.read(64)
+        start = stream.read(132)
         refuse_start(start)
         if is_heif(start):
             return load_heif(stream, max_pixels)
@@ -202,14 +204,14 @@ def _load_once(stream, png, max_pixels, draft, strict):
         check_n_pixels(n_pixels, max_pixels)
         directory = None
         if start.startswith(TIFF_STARTS):
-            directory = read_directory(stream)
-            refuse_kind(directory)
+            directory = _read_directory(stream, start)
             if needs_planes(directory):
                 return load_planes(stream, directory, max_pixels)
         source = png.stream if png else read_jpeg(stream) or stream
         try:
             image = Image.open(source, formats=_ALLOWED_FORMATS)
         except UnidentifiedImageError as error:
+            refuse_dicom(start)
             is_tiff = directory is not None
             reason = explain_unread(directory) if is_tiff else explain_start(stream)
             raise UnreadableImage(reason) from error
@@ -231,6 +233,17 @@ def _load_once(stream, png, max_pixels, draft, strict):
         if strict:
             refuse_odd_data(stream)
         return picture
+
+
+def _read_directory(stream, start):
+    """Read the directory of a TIFF file whose pixels can be read."""
+    try:
+        directory = read_directory(stream)
+        refuse_kind(directory)
+    except UnreadableImage:
+        refuse_dicom(start)
+        raise
+    return directory
 
 
 def load_heif(stream, max_pixels, number=None):
@@ -280,6 +293,7 @@ def load_opened(image, notes, stream, margins=_NO_MARGINS):
     white = read_sample_meaning(image)
     transparent = read_transparent_colour(image)
     frame_box = read_frame_box(image) or read_canvas_box(image, stream)
+    aperture = read_clean_aperture(image, stream)
     channels = read_channels(image, stream)
     white = find_white(channels) if channels and white else white
     palette = read_low_palette(image)
@@ -298,6 +312,8 @@ def load_opened(image, notes, stream, margins=_NO_MARGINS):
     if palette is not None:
         image = image.copy()
         image.putpalette(palette)
+    if aperture is not None:
+        image = image.crop(aperture)
     image, margins = orient(image, margins, read_orientation(image))
     if transparent is not None:
         image = image.copy()

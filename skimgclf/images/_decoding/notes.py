@@ -5,12 +5,11 @@ import struct
 
 from PIL import ExifTags
 
-from skimgclf.images._decoding.boxes import find_box, list_boxes, list_main_properties
+from skimgclf.images._decoding.boxes import find_box, list_boxes, list_shown_properties
 from skimgclf.images._decoding.heif import read_code
 from skimgclf.images._decoding.open import keeping_position
 from skimgclf.images._decoding.png import read_copied_colours
 from skimgclf.images._decoding.profile import ADOBE_RGB, ColourNotes, make_video_code
-from skimgclf.images._decoding.reasons import read_brands
 
 # ISO/IEC 15444-2, table M.25: the spaces that can be read, CMYK, black and white, sRGB,
 # gray and sYCC, and the names of others.
@@ -97,15 +96,7 @@ def _is_adobe_rgb(pil_image):
 
 def _read_avif(file):
     # ISO/IEC 14496-12, section 12.1.5: the box "colr" of type "nclx".
-    file.seek(0)
-    properties = None
-    if read_brands(file.read(64))[:1] != ["avis"]:
-        properties = list_main_properties(file)
-    if properties is None:
-        # The colours of a sequence are those of its first track.
-        _, _, code = (find_box(file, b"moov") or b"").partition(b"colrnclx")
-        properties = [(b"colr", b"nclx" + code)] if code else []
-    for name, content in properties:
+    for name, content in list_shown_properties(file):
         if name == b"colr" and content.startswith(b"nclx"):
             code = make_video_code(*struct.unpack_from(">2H", content, 4))
             return ColourNotes(code=code)

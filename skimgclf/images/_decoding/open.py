@@ -35,7 +35,8 @@ def open_source(source, url_reader):
         yield io.BytesIO(source)
         return
     path = find_file(source)
-    reason = explain_encoded(path) if isinstance(path, str) else None
+    text = source if path is None else path  # bytes as a text may look like a URL
+    reason = explain_encoded(text) if isinstance(text, str) else None
     if reason is not None:
         raise UnreadableImage(reason)
     if path is None:

@@ -79,6 +79,14 @@ _NOT_IMAGES = (
     (b"\x93NUMPY", "it is a NumPy file: pass the array that numpy.load returns"),
 )
 
+# DICOM PS3.5, section 7.1: a file without a preamble begins with an element of group
+# 0002 or 0008, its numbers and the kind or the length of its value.
+_BARE_DICOM = re.compile(
+    rb"""\x02\0\0\0UL | \x08\0[\0\1\5\6\x08\x12\x16]\0(?:[A-Z]{2}|[^\0]\0\0\0)
+    | \0\x08\0[\0\1\5\6\x08\x12\x16][A-Z]{2}""",
+    re.VERBOSE | re.DOTALL,
+)
+
 # Files of the ISO base media format that hold no AVIF or HEIC image, by their brand.
 _BRANDS = {
     "avif": _AVIF,
@@ -138,25 +146,47 @@ def refuse_type(source):
 
 
 def explain_encoded(text):
-    """Explain that a text is an image in base64, not a path, or return None.
+    """Explain that a text holds an image, in base64 or as bytes, or return None.
 
     A file that has such a name is a file.
     """
-    if _DATA_URL.match(text):
-        reason = (
-            "it is a data: URL, which holds the image itself: pass the bytes, "
-            "base64.b64decode(text.partition(',')[2])"
+    literal = _LITERAL.match(text)
+    if literal is None:
+        reason = _explain_encoded(text, "text", "")
+    else:
+        # The text of bytes has line ends in two characters.
+        inner = literal[1].replace("\\n", "\n")
+        reason = _explain_encoded(inner, _FROM_LITERAL, "b")
+        if reason is None and _IMAGE_LITERAL.match(literal[1]):
+            reason = (
+                "it is the text of an image's bytes, not a path: pass the bytes, "
+                f"{_FROM_LITERAL}"
+            )
+    if reason is None or os.path.lexists(text[:_LONGEST_PATH]):
+        return None
+    return reason
+
+
+def _explain_encoded(text, source, prefix):
+    """Explain which form of base64 a text is, or return None.
+
+    `source` is the code that gives it, and `prefix` that of its kind of texts in code.
+    """
+    url = _DATA_URL.match(text)
+    if url:
+        name = "a data: URL" if url[1] else "the rest of a data: URL"
+        return (
+            f"it is {name}, which holds the image itself: pass the bytes, "
+            f"base64.b64decode({source}.partition({prefix}',')[2])"
         )
-    elif _is_base64(text):
+    if _is_base64(text):
         is_padded = len(_AROUND_BASE64.sub("", text)) % 4 == 0
-        encoded = "text" if is_padded else "text + '=='"
-        reason = (
+        encoded = source if is_padded else f"{source} + {prefix}'=='"
+        return (
             "it is an image in base64, not a path: pass the bytes, "
             f"base64.{_name_decoder(text)}({encoded})"
         )
-    else:
-        return None
-    return None if os.path.lexists(text[:_LONGEST_PATH]) else reason
+    return None
 
 
 def _is_base64(text):
@@ -185,8 +215,19 @@ _BASE64 = re.compile(
     re.VERBOSE,
 )
 _AROUND_BASE64 = re.compile(r"""[\s"']+""")
-# RFC 3986, section 3.1: the case of a scheme has no meaning.
-_DATA_URL = re.compile(r"""[\s"']*data:""", re.IGNORECASE)
+# RFC 2397, also without its scheme, whose case has no meaning (RFC 3986, section 3.1).
+_DATA_URL = re.compile(
+    r"""[\s"']*(?:(data:)|image/[a-z0-9.+-]+;base64,)""", re.IGNORECASE
+)
+
+# Bytes as Python writes them, and what images begin with in this form.
+_LITERAL = re.compile(r"""\s*b["'](.+)["']\s*""", re.DOTALL)
+_FROM_LITERAL = "ast.literal_eval(text.strip())"
+_IMAGE_LITERAL = re.compile(
+    r"""\\xff\\xd8|\\x89PNG|GIF8|RIFF.{4,16}WEBP|II[*+]\\x00|MM\\x00|\\x00\\x00
+    |BM.{4,16}\\x00\\x00\\x00\\x00|P[1-6](?:[ ]|\\n)""",
+    re.VERBOSE,
+)
 
 
 def is_missing(value):
@@ -221,7 +262,7 @@ def explain_start(stream):
         return f"it is an image in base64: decode it, base64.{decoder}(content)"
     if start[4:8] == b"ftyp":
         return _explain_brands(read_brands(start))
-    if start[128:132] == b"DICM":
+    if _is_dicom(start):
         return _DICOM
     name = name_format(start)
     if name is not None:
@@ -257,6 +298,16 @@ def refuse_start(start):
     """Refuse a kind of file that Pillow would read without knowing its colours."""
     if start.startswith(b"\xff\x4f\xff\x51"):
         raise UnreadableImage(_RAW_JPEG_2000)
+
+
+def refuse_dicom(start):
+    """Refuse DICOM, whose first bytes may be those of a TIFF file (PS3.10, 7.1)."""
+    if _is_dicom(start):
+        raise UnreadableImage(_DICOM)
+
+
+def _is_dicom(start):
+    return start[128:132] == b"DICM" or _BARE_DICOM.match(start) is not None
 
 
 def name_format(start):
