@@ -228,7 +228,9 @@ def test_accuracy_splits_by_class_and_draws_only_training_images_by_seed(digits)
 def test_accuracy_measures_a_way(way, digits):
     import accuracy
 
-    settings = {"image_size": [16, 16], "epochs": 1}
+    # The fast case has fewer pixels, on which a regression is soon fitted.
+    side = 8 if way == "pixels" else 16
+    settings = {"image_size": [side, side], "epochs": 1}
     data = {"path": f"{digits}/digits.csv", "n_train": 100, "n_test": 50}
     result = accuracy.measure(way, settings, data, 0)
     assert set(result) == {"fit", "predict", "accuracy"}
@@ -407,6 +409,8 @@ def test_few_photos_shows_curves(digits, tmp_path, capsys, monkeypatch):
     ways = {way: lambda size, seed, cls=cls: cls() for way, cls in ways.items()}
     monkeypatch.setattr(few_photos, "WAYS", ways)
     monkeypatch.setattr(few_photos, "load_modules", lambda way: None)
+    photos = {name: np.zeros((96, 192, 3), np.uint8) for name in ("dark", "black")}
+    monkeypatch.setattr(few_photos, "load_sharp_photos", lambda: photos)
     plot = tmp_path / "curve.svg"
     arguments = f"D={digits} --per-class 4 40 400 --n-test 6 --classes 2"
     few_photos.main(

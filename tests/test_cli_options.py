@@ -259,7 +259,7 @@ def run_with_settings(digit_folder, tmp_path_factory):
     """Train by the command in a folder of its own; return the path of the model."""
     folder = tmp_path_factory.mktemp("run")
     model = folder / "digits.model"
-    more = ["--batch-norm", "--seed", "3", "--augmentation", "none"]
+    more = ["--class-weight", "balanced", "--seed", "3", "--augmentation", "none"]
     data = os.path.relpath(digit_folder / "train.csv")
     assert skimgclf.cli.main(["fit", data, *SMALL, *more, "--output", f"{model}"]) == 0
     return model
@@ -280,13 +280,19 @@ def test_settings_repeat_a_run(run_command, run_with_settings):
 
 
 def test_the_command_line_counts_more_than_settings(run_with_settings):
-    config = ["fit", "--config", f"{run_with_settings}.toml", "--output", "m"]
+    written = pathlib.Path(f"{run_with_settings}.toml").read_text()
+    assert "batch-norm = false" in written
+    path = run_with_settings.with_name("with_batch_norm.toml")
+    path.write_text(written.replace("batch-norm = false", "batch-norm = true"))
+    config = ["fit", "--config", f"{path}", "--output", "m"]
     options = parse_arguments(
         [*config, "--epochs", "7", "other.csv", "--no-batch-norm"]
     )
     assert (options.epochs, options.data, options.batch_norm) == (7, "other.csv", False)
     assert options.hidden_layer_sizes == (4,)
-    assert os.path.isfile(parse_arguments(config).data)
+    repeated = parse_arguments(config)
+    assert repeated.batch_norm
+    assert os.path.isfile(repeated.data)
 
 
 def test_fine_tuning_that_is_typed_counts_more_than_settings_of_features():
@@ -528,7 +534,8 @@ def test_a_network_that_needs_trust_is_loaded_by_an_option(
 
     pipeline = load_model(digit_model)
     images = np.zeros((4, 8, 8, 1), dtype="float32")
-    classifier = KerasImageClassifier(build, epochs=1).fit(images, ["a", "b", "a", "b"])
+    classifier = KerasImageClassifier(build, optimizer="sgd", epochs=1)
+    classifier.fit(images, ["a", "b", "a", "b"])
     pipeline.steps[-1] = ("classify", classifier)
     save_model(pipeline, "m")
     image = digit_folder / "1" / "digit_0001.png"

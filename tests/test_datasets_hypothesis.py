@@ -163,12 +163,13 @@ def test_csv_agrees_with_the_oracle(table_and_files):
         assert {os.path.basename(path) for path in data.report["orphans"]} == unused
 
 
+# All that UTF-8 writes; Hypothesis would try out a codec's characters one by one.
+texts = st.text(st.characters(exclude_characters="\r\0", exclude_categories=["Cs"]))
+
+
 @EXAMPLES
 @given(
-    st.lists(
-        st.lists(st.text(st.characters(exclude_characters="\r\0", codec="utf-8"))),
-        max_size=5,
-    ),
+    st.lists(st.lists(texts), max_size=5),
     st.sampled_from([",", ";", "\t"]),
 )
 def test_csv_any_table_is_read_or_refused_by_name(cells, sep):

@@ -32,7 +32,7 @@ LONG_PAGES = {
         "pretrained",
     ),
     *("progress", "saving", "shell", "your_photos"),
-    *("README", "troubleshooting"),
+    *("README", "scikit_learn", "serving", "troubleshooting"),
 }
 
 
@@ -82,7 +82,8 @@ def small_networks(tmp_path, monkeypatch):
     layers = [keras.Input((32, 32, 3)), keras.layers.GlobalAveragePooling2D()]
     keras.Sequential(layers).save(tmp_path / "small.keras")
     for steps in pipelines._KINDS.values():
-        small = {"hidden_layer_sizes": (), "epochs": 1}
+        # TensorFlow traces this optimizer quickly.
+        small = {"hidden_layer_sizes": (), "optimizer": "sgd", "epochs": 1}
         monkeypatch.setitem(steps, "classify", small)
         monkeypatch.setitem(steps, "load", {**steps["load"], "image_size": (32, 32)})
         if "embed" in steps:
@@ -90,7 +91,13 @@ def small_networks(tmp_path, monkeypatch):
             monkeypatch.setitem(steps, "embed", backbone)
 
 
-@pytest.mark.parametrize("name", ["README.md", "docs/user_guide/troubleshooting.md"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "README.md",
+        pytest.param("docs/user_guide/troubleshooting.md", marks=pytest.mark.slow),
+    ],
+)
 def test_docs_code_of_long_pages_runs_with_small_networks(
     name, images, tmp_path, small_networks, monkeypatch, pyplot
 ):

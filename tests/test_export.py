@@ -17,7 +17,7 @@ from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.svm import SVC
 
 from skimgclf import ImageEmbedder, ImageLoader, KerasImageClassifier, export_model
-from skimgclf.datasets import load_digit_images
+from skimgclf.datasets import load_image_csv
 from skimgclf.exceptions import InvalidParameterError
 from skimgclf.images import read_image
 from skimgclf.models import build_cnn
@@ -40,8 +40,8 @@ pytestmark = pytest.mark.filterwarnings(
 
 
 @pytest.fixture(scope="module")
-def paths(tmp_path_factory):
-    return load_digit_images(tmp_path_factory.mktemp("digits"))
+def paths(digit_folder):
+    return load_image_csv(digit_folder / "digits.csv")
 
 
 @pytest.fixture(scope="module")
@@ -53,6 +53,7 @@ def fitted(paths):
         batch_norm=True,
         dropout=0.2,
         test_time_augmentation="flip",
+        optimizer="sgd",  # which TensorFlow traces quickly
         epochs=1,
         random_state=0,
     )
@@ -110,7 +111,8 @@ def test_export_gives_the_same_probabilities_on_images_read_by_its_json(
 def test_export_takes_a_bare_classifier_and_its_rows(digits, tmp_path):
     X, y = digits
     rows = X.reshape(300, -1)
-    classifier = KerasImageClassifier(hidden_layer_sizes=(8,), epochs=1).fit(rows, y)
+    small = {"hidden_layer_sizes": (), "optimizer": "sgd", "epochs": 1}
+    classifier = KerasImageClassifier(**small).fit(rows, y)
     export_model(classifier, tmp_path / "rows.onnx")
     np.testing.assert_allclose(
         run_onnx(tmp_path / "rows.onnx", rows),
@@ -302,11 +304,16 @@ def test_repair_rescaling_of_lets_constants_of_normalization_be_exported(tmp_pat
 def export(fitted, monkeypatch):
     """Return a function that exports another network as if it had been fitted."""
 
-    def export(network, path, file_format):
+    def export(network, path, file_format, model=fitted):
         monkeypatch.setattr(_export, "join_steps", lambda steps: network)
-        export_model(fitted, path, format=file_format)
+        export_model(model, path, format=file_format)
 
     return export
+
+
+def make_one_layer():
+    """Make a network that is written and run in no time."""
+    return keras.Sequential([keras.Input((4,)), keras.layers.Dense(2)])
 
 
 @keras.saving.register_keras_serializable("test_export")
@@ -366,7 +373,7 @@ def test_a_file_with_other_probabilities_is_an_error(fitted, tmp_path, monkeypat
 
 
 def test_without_onnx_runtime_the_checker_of_onnx_decides(
-    fitted, tmp_path, monkeypatch
+    export, tmp_path, monkeypatch
 ):
     find = importlib.util.find_spec
     monkeypatch.setattr(
@@ -374,38 +381,38 @@ def test_without_onnx_runtime_the_checker_of_onnx_decides(
         "find_spec",
         lambda name, *more: None if name == "onnxruntime" else find(name, *more),
     )
-    export_model(fitted, tmp_path / "model")
-    assert (tmp_path / "model").stat().st_size > 1000
+    export(make_one_layer(), tmp_path / "model", "onnx")
+    assert (tmp_path / "model").stat().st_size > 100
 
 
 def test_export_writes_nothing_when_the_description_has_no_form_in_json(
-    fitted, tmp_path, monkeypatch
+    export, fitted, tmp_path, monkeypatch
 ):
     objects = np.array([object() for _ in fitted[-1].classes_])
     monkeypatch.setattr(fitted[-1], "classes_", objects)
     with pytest.raises(TypeError, match="JSON"):
-        export_model(fitted, tmp_path / "model.keras", format="keras")
+        export(make_one_layer(), tmp_path / "model.keras", "keras")
     assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("n", [0, 1])
 def test_a_full_disk_replaces_neither_a_network_nor_its_description(
-    fitted, tmp_path, fill_disk, n
+    export, tmp_path, fill_disk, n
 ):
     names = ["model", "model.json"]
     for name in names:
         (tmp_path / name).write_text("old")
     fill_disk(n)
     with pytest.raises(OSError, match="No space left"):
-        export_model(fitted, tmp_path / "model", format="keras")
+        export(make_one_layer(), tmp_path / "model", "keras")
     assert sorted(os.listdir(tmp_path)) == names
     assert [(tmp_path / name).read_text() for name in names] == ["old", "old"]
 
 
-def test_options_for_urls_are_not_exported(fitted, tmp_path):
+def test_options_for_urls_are_not_exported(export, fitted, tmp_path):
     loader = clone(fitted[0]).set_params(storage_options={"token": "hush"})
     pipeline = make_pipeline(loader, fitted[-1])
-    export_model(pipeline, tmp_path / "model.keras", format="keras")
+    export(make_one_layer(), tmp_path / "model.keras", "keras", pipeline)
     described = (tmp_path / "model.keras.json").read_text()
     assert "image_size" in described
     assert "storage_options" not in described

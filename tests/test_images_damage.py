@@ -30,7 +30,9 @@ def cut_points(sample):
     return sorted(point for point in points if 0 < point < length)
 
 
-@pytest.mark.parametrize("load_truncated", [False, True])
+@pytest.mark.parametrize(
+    "load_truncated", [False, pytest.param(True, marks=pytest.mark.slow)]
+)
 def test_truncations_are_never_silent(monkeypatch, load_truncated):
     """A cut file is refused, or lost nothing that its pixels depend on."""
     monkeypatch.setattr(ImageFile, "LOAD_TRUNCATED_IMAGES", load_truncated)

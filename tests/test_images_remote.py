@@ -83,7 +83,7 @@ def load(urls, **parameters):
 # Each kind of URL gives the pixels of the file
 
 
-@pytest.mark.parametrize("n_jobs", [1, 4])
+@pytest.mark.parametrize("n_jobs", [pytest.param(1, marks=pytest.mark.slow), 4])
 @pytest.mark.parametrize(
     "form",
     [

@@ -1,10 +1,10 @@
 """Which of scikit-learn's tools work on rows, images, paths and columns of paths.
 
-Each tool runs on paths, and on rows, where those that only split their input are slow
-tests: they split both alike. Images and columns are tried with one search, which splits
-them as all others do, and with the tools that look at the shape of their input: what
-these can't take is pinned with scikit-learn's own error, and the table in the user
-guide says what to do instead.
+Each tool runs on paths and on rows, where those that only split their input are slow
+tests, but for a few with paths: they split both alike. Images and columns are tried
+with one search, which splits them as all others do, and with the tools that look at
+the shape of their input: what these can't take is pinned with scikit-learn's own error,
+and the table in the user guide says what to do instead.
 """
 
 import joblib
@@ -267,7 +267,19 @@ ANY_FORM = [
 # Of those that only split, calibration looks for the argument `sample_weight` of a bare
 # classifier.
 FAST_WITH_ROWS = {*ANY_FORM, "calibration"}
-PAIRS = [(tool, "paths") for tool in TOOLS]
+# Of the same, some run fast with paths: searches, scores and predictions of folds,
+# calibration, a threshold of two classes and a display.
+FAST_WITH_PATHS = {
+    *ANY_FORM,
+    *("cross_validate", "cross_val_predict", "calibration", "tuned_threshold"),
+    *("confusion_matrix_display", "html_repr"),
+}
+PAIRS = [
+    pytest.param(
+        tool, "paths", marks=() if tool in FAST_WITH_PATHS else pytest.mark.slow
+    )
+    for tool in TOOLS
+]
 PAIRS += [
     pytest.param(tool, "rows", marks=() if tool in FAST_WITH_ROWS else pytest.mark.slow)
     for tool in TOOLS

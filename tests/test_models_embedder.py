@@ -152,8 +152,12 @@ def test_weights_of_a_file_reach_the_backbone(images, tmp_path):
     np.testing.assert_allclose(
         embedder.fit_transform(images), np.mean(maps, axis=(1, 2)), rtol=1e-4, atol=1e-5
     )
-    embedder.set_params(backbone="VGG19")
-    with pytest.raises(InvalidParameterError, match="Keras' VGG19 without its"):
+    # Weights of another network, which are few and soon read.
+    keras.Sequential([keras.Input((3,)), keras.layers.Dense(1)]).save_weights(
+        tmp_path / "other.weights.h5"
+    )
+    embedder.set_params(weights=str(tmp_path / "other.weights.h5"))
+    with pytest.raises(InvalidParameterError, match="Keras' VGG16 without its"):
         embedder.fit(images)
 
 
@@ -199,12 +203,23 @@ def joblib_copy(estimator):
     return joblib.load(file)
 
 
+def pickle_copy(estimator):
+    return pickle.loads(pickle.dumps(estimator))
+
+
 @pytest.mark.parametrize(
-    "copied",
-    [lambda e: pickle.loads(pickle.dumps(e)), joblib_copy, copy.deepcopy],
-    ids=["pickle", "joblib", "deepcopy"],
+    ("kind", "copied"),
+    [
+        *(("name", pickle_copy), ("model", pickle_copy)),
+        *(("path", copied) for copied in (pickle_copy, joblib_copy, copy.deepcopy)),
+        # Slow, since all ways of copying ask an embedder for the same state.
+        *(
+            pytest.param(kind, copied, marks=pytest.mark.slow)
+            for kind in ("name", "model")
+            for copied in (joblib_copy, copy.deepcopy)
+        ),
+    ],
 )
-@pytest.mark.parametrize("kind", ["name", "path", "model"])
 def test_a_copy_gives_the_same_bits(images, model, model_path, kind, copied):
     given = {"name": "VGG16", "path": model_path, "model": model}[kind]
     embedder = random_embedder(backbone=given).fit(images)

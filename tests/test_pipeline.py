@@ -19,14 +19,18 @@ from sklearn.model_selection import (
 from sklearn.pipeline import Pipeline, make_pipeline
 
 from skimgclf import ImageLoader, KerasImageClassifier
-from skimgclf.datasets import load_digit_images, load_image_folder, load_photo_patches
+from skimgclf.datasets import (
+    load_image_csv,
+    load_image_folder,
+    load_photo_patches,
+)
 from skimgclf.exceptions import ImageLoadError
 
 
 @pytest.fixture(scope="module")
-def digit_files(tmp_path_factory):
+def digit_files(digit_folder):
     """1,797 handwritten digits as PNG files, with their labels as str."""
-    return load_digit_images(tmp_path_factory.mktemp("digits"))
+    return load_image_csv(digit_folder / "digits.csv")
 
 
 @pytest.fixture(scope="module")
@@ -46,12 +50,13 @@ def pipeline_of(**parameters):
 @pytest.fixture(scope="module")
 def fitted(some):
     """Careful: shared by the module; don't fit it again or set its parameters."""
-    return pipeline_of().fit(*some)
+    # TensorFlow traces this optimizer quickly.
+    return pipeline_of(optimizer="sgd", epochs=1).fit(*some)
 
 
-@pytest.mark.parametrize(
-    "seeds", [[0], pytest.param([0, 1, 2], marks=pytest.mark.slow)], ids=str
-)
+# The quickstart trains the same network on the same digits in fast tests.
+@pytest.mark.slow
+@pytest.mark.parametrize("seeds", [[0], [0, 1, 2]], ids=str)
 def test_the_textbooks_network_reads_at_least_91_percent_of_digits(digit_files, seeds):
     """Gray 28x28, dense 40-20-10, Adam, 10 epochs: the defaults."""
     paths, test_paths, y, y_test = train_test_split(
@@ -74,7 +79,7 @@ def test_colour_photos_work_with_the_loaders_and_networks_options(tmp_path):
     network = KerasImageClassifier(
         "cnn",
         conv_filters=(8,),
-        hidden_layer_sizes=(8,),
+        hidden_layer_sizes=(),
         epochs=8,
         learning_rate=0.02,
         random_state=0,
@@ -109,6 +114,8 @@ def test_a_search_tunes_loader_and_network_together(some):
     assert search.predict_proba(some[0][:3]).shape == (3, 10)
 
 
+# In fast tests, test_meta_estimators uses each of these tools with paths.
+@pytest.mark.slow
 def test_cross_val_predict_and_displays_work_on_paths(some, fitted):
     probabilities = cross_val_predict(
         pipeline_of(epochs=1), *some, cv=2, method="predict_proba"
@@ -193,8 +200,8 @@ def test_images_of_another_size_than_in_fit_are_refused(some, fitted):
         swapped.predict(some[0])
 
 
-def test_folders_and_tables_give_the_same_images_and_labels(digit_files):
-    by_folder = load_image_folder(digit_files.root)
+def test_folders_and_tables_give_the_same_images_and_labels(digit_files, digit_folder):
+    by_folder = load_image_folder(digit_folder)
     by_table = dict(zip(digit_files.filenames, digit_files.target, strict=True))
     assert dict(zip(by_folder.filenames, by_folder.target, strict=True)) == by_table
 

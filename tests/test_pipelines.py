@@ -71,7 +71,8 @@ def test_every_kind_fits_predicts_and_is_kept(kind, parameters, photos, tmp_path
     loaded = load_model(tmp_path / "model")
     np.testing.assert_array_equal(loaded.predict_proba(paths), probabilities)
     assert predict_frame(loaded, paths)["label"].tolist() == list(loaded.predict(paths))
-    for file_format in ("keras", "onnx"):
+    # Fast tests export to ONNX elsewhere.
+    for file_format in ("keras",) if kind == "textbook" else ("keras", "onnx"):
         export_model(pipeline, tmp_path / "exported", format=file_format)
 
 

@@ -234,8 +234,18 @@ def test_grid_places_images_in_rows(n_images, n_columns, expected):
     "n_images",
     [2, 5, pytest.param(30, marks=pytest.mark.slow)],
 )
-@pytest.mark.parametrize("shape", [(8, 8), (40, 90, 3), (90, 40, 3)])
-@pytest.mark.parametrize("names", [["7", "1"], LONG_NAMES], ids=["short", "long"])
+@pytest.mark.parametrize(
+    ("names", "shape"),
+    [
+        pytest.param(["7", "1"], (8, 8), id="short"),
+        pytest.param(LONG_NAMES, (8, 8), id="long"),
+        pytest.param(LONG_NAMES, (40, 90, 3), id="long-wide"),
+        pytest.param(LONG_NAMES, (90, 40, 3), id="long-high"),
+        # Short names take less room than long ones beside the same images.
+        pytest.param(["7", "1"], (40, 90, 3), id="wide", marks=pytest.mark.slow),
+        pytest.param(["7", "1"], (90, 40, 3), id="high", marks=pytest.mark.slow),
+    ],
+)
 def test_grid_titles_cover_nothing(n_images, shape, names):
     y_true = [names[i % 2] for i in range(n_images)]
     display = ImageGridDisplay(

@@ -101,7 +101,7 @@ def fitted_of_function(digits):
             "batch_norm": True,
             "class_weight": {"3": 2.0},
             "learning_rate": np.float32(0.01),
-            "optimizer": keras.optimizers.RMSprop,
+            "optimizer": keras.optimizers.SGD,
         },
         {"architecture": "cnn", "conv_filters": [2], "batch_norm": True},
         OF_FUNCTION,
@@ -166,7 +166,10 @@ def test_classes_keep_values_and_type(labels, tmp_path):
 @pytest.mark.parametrize(
     "options",
     [
-        {"dtype": "uint8", "color_mode": "rgb", "background": (1, 2, 3)},
+        {
+            **{"dtype": "uint8", "color_mode": "rgb", "background": (1, 2, 3)},
+            "image_size": [np.int64(8), 9],
+        },
         {"flatten": True, "image_size": [np.int64(8), 9]},
     ],
     ids=["uint8", "flatten"],

@@ -43,8 +43,8 @@ class Report(keras.callbacks.Callback):
 
 def quick(*callbacks, **parameters):
     small = {
-        "hidden_layer_sizes": (4,),
-        "optimizer": "sgd",  # which TensorFlow traces quickly
+        "hidden_layer_sizes": (),  # and SGD, which TensorFlow traces quickly
+        "optimizer": "sgd",
         "learning_rate": 0.05,
         "random_state": 0,
     }
@@ -112,6 +112,8 @@ def test_checkpoint_watches_validation_data_by_default(tmp_path, kept):
     assert load_model(tmp_path / "best").n_iter_ == 2
 
 
+# A classifier of a pipeline is fitted as the ones of the tests above are.
+@pytest.mark.slow
 def test_checkpoint_belongs_into_a_pipeline(tmp_path, digit_folder):
     paths = [digit_folder / f"{n}/digit_000{n}.png" for n in range(8)]
     labels = np.arange(8) % 2
@@ -162,7 +164,12 @@ class Average(GoBack):
 
 
 @pytest.mark.parametrize(
-    ("callback", "expected"), [(GoBack(2), 2), (GoBack(5), 5), (Average(2), 5)]
+    ("callback", "expected"),
+    [
+        (GoBack(2), 2),
+        pytest.param(GoBack(5), 5, marks=pytest.mark.slow),
+        (Average(2), 5),
+    ],
 )
 def test_best_iter_is_right_whatever_callbacks_do(callback, expected):
     classifier = quick(callback, epochs=5).fit(X, y)
