@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 from sklearn.base import clone
+from stopped_fits import fit_untrained
 
 from skimgclf import ImageLoader, KerasImageClassifier, load_model, save_model
 from skimgclf.exceptions import InvalidParameterError
@@ -180,8 +181,9 @@ def test_schedule_spans_all_epochs_though_early_stopping_ends_before(digits, rat
     ids=["default", "name", "class", "instance", "int"],
 )
 def test_schedule_peaks_at_the_rate_of_the_optimizer(digits, parameters, peak):
-    classifier = quick(learning_rate_schedule="cosine", **parameters).fit(*digits)
-    config = classifier.model_.optimizer.get_config()["learning_rate"]["config"]
+    classifier = quick(learning_rate_schedule="cosine", **parameters)
+    network, _ = fit_untrained(classifier, *digits)
+    config = network.optimizer.get_config()["learning_rate"]["config"]
     assert config["peak"] == pytest.approx(peak)
     assert config["n_steps"] == 20
 
