@@ -319,41 +319,43 @@ CHANGES = {
     ],
 )
 def half_trained(request, digits):
-    parameters = CHANGES[request.param]
-    half = everything(**parameters).fit(*digits)
-    whole = pickle.loads(pickle.dumps(everything(**parameters, epochs=2)))
-    return half, whole.fit(*digits)
+    return everything(**CHANGES[request.param]).fit(*digits)
+
+
+@pytest.fixture(scope="module")
+def whole(half_trained, digits):
+    """Train for as long as a half-trained classifier that goes on."""
+    classifier = pickle.loads(pickle.dumps(clone(half_trained)))
+    return classifier.set_params(epochs=2).fit(*digits)
 
 
 @pytest.mark.parametrize("copied", COPIES.values(), ids=COPIES)
 def test_a_copy_has_all_that_is_learnt_and_drawn(
     half_trained, digits, copied, tmp_path
 ):
-    half, _ = half_trained
-    loaded = copied(half, tmp_path)
+    loaded = copied(half_trained, tmp_path)
     np.testing.assert_array_equal(
-        loaded.predict_proba(digits[0]), half.predict_proba(digits[0])
+        loaded.predict_proba(digits[0]), half_trained.predict_proba(digits[0])
     )
     for mine, theirs in zip(
-        loaded.model_.variables, half.model_.variables, strict=True
+        loaded.model_.variables, half_trained.model_.variables, strict=True
     ):
         np.testing.assert_array_equal(np.asarray(mine), np.asarray(theirs))
 
 
-@pytest.mark.parametrize(
-    "copied", [pytest.param("pickle", marks=pytest.mark.slow), "save_model"]
-)
+# In fast tests, a copy has all numbers, and one without augmentation goes on training.
+@pytest.mark.slow
+@pytest.mark.parametrize("copied", COPIES.values(), ids=COPIES)
 def test_a_copy_goes_on_training_as_if_it_had_never_stopped(
-    half_trained, digits, copied, tmp_path
+    half_trained, whole, digits, copied, tmp_path
 ):
-    half, whole = half_trained
-    loaded = COPIES[copied](half, tmp_path).fit(*digits)
+    loaded = copied(half_trained, tmp_path).fit(*digits)
     np.testing.assert_array_equal(weights_of(loaded), weights_of(whole))
     assert loaded.history_ == whole.history_
 
 
 def test_training_further_with_another_augmentation_is_refused(half_trained, digits):
-    other = copy.deepcopy(half_trained[0]).set_params(augmentation=None)
+    other = copy.deepcopy(half_trained).set_params(augmentation=None)
     with pytest.raises(ValueError, match="can't be trained further with augment"):
         other.fit(*digits)
 
@@ -366,7 +368,8 @@ def augmented(digits):
 
 
 @pytest.mark.parametrize(
-    "file_format", ["keras", pytest.param("litert", marks=pytest.mark.slow), "onnx"]
+    "file_format",
+    ["keras", *[pytest.param(f, marks=pytest.mark.slow) for f in ("litert", "onnx")]],
 )
 def test_export_leaves_augmentation_out(augmented, digits, tmp_path, file_format):
     classifier, X = augmented, digits[0][:5]

@@ -77,7 +77,12 @@ def fit_and_rates(backbone, photos):
     """Fit once for the module, and list the learning rate of each epoch."""
     X, y = photos
     rates = []
-    classifier = tuned(backbone, callbacks=note_rates(rates), early_stopping=True)
+    classifier = tuned(
+        backbone,
+        callbacks=note_rates(rates),
+        early_stopping=True,
+        warm_start=True,  # keeps the optimizer in copies
+    )
     return classifier.fit(X, y, X_val=X, y_val=y), rates
 
 
@@ -161,12 +166,6 @@ def test_all_layers_but_normalization_are_fine_tuned(backbone, fitted):
     assert changed(original(backbone), weights) == expected
 
 
-def test_equal_rates_train_the_last_layers_too(backbone, photos):
-    classifier = tuned(backbone, fine_tune=1, fine_tune_learning_rate=0.5)
-    weights = find_inner_model(classifier.fit(*photos).model_).get_weights()
-    assert changed(original(backbone), weights) == [False] * 6 + [True] * 2
-
-
 @pytest.mark.slow
 def test_both_parts_train_on_soft_labels(backbone, photos):
     X, y = photos
@@ -217,10 +216,14 @@ def test_optimizer_and_rates_are_those_of_each_part(fit_and_rates, watched_fit):
     assert of_an_optimizer == by_name
 
 
+# With equal rates, nothing but the layers that are trained tells the parts apart.
 @pytest.mark.parametrize(
-    "is_resumed", [False, pytest.param(True, marks=pytest.mark.slow)]
+    ("rate", "is_resumed"),
+    [(0.5, False), pytest.param(0.25, True, marks=pytest.mark.slow)],
 )
-def test_each_part_has_a_schedule_of_its_own(backbone, photos, is_resumed):
+def test_each_part_has_layers_and_a_schedule_of_its_own(
+    backbone, photos, rate, is_resumed
+):
     rates = []
 
     class Watch(keras.callbacks.Callback):
@@ -228,10 +231,17 @@ def test_each_part_has_a_schedule_of_its_own(backbone, photos, is_resumed):
             rates.append(float(self.model.optimizer.learning_rate))
 
     classifier = tuned(
-        backbone, learning_rate_schedule="cosine", batch_size=12, callbacks=Watch
+        backbone,
+        fine_tune=1,
+        learning_rate_schedule="cosine",
+        fine_tune_learning_rate=rate,
+        batch_size=12,
+        callbacks=Watch,
     ).fit(*photos)
+    weights = find_inner_model(classifier.model_).get_weights()
+    assert changed(original(backbone), weights) == [False] * 6 + [True] * 2
     head = 0.5 * np.cos(np.pi / 2 * np.arange(4) / 4) ** 2
-    tail = 0.25 * np.cos(np.pi / 2 * np.arange(6) / 6) ** 2
+    tail = rate * np.cos(np.pi / 2 * np.arange(6) / 6) ** 2
     np.testing.assert_allclose(rates, [*head, *tail], rtol=1e-4)
     if is_resumed:
         classifier.set_params(warm_start=True).fit(*photos)
@@ -316,9 +326,30 @@ def test_weights_of_a_file_reach_the_backbone(photos, tmp_path):
     assert load_model(tmp_path / "saved").weights == str(path)
 
 
-@pytest.fixture(
-    scope="module", params=[pytest.param(0, marks=pytest.mark.slow), 1], ids=str
-)
+def test_a_saved_copy_has_all_that_fine_tuning_has_learnt(fitted, photos, tmp_path):
+    classifier = copy.copy(fitted).set_params(callbacks=None)
+    save_model(classifier, tmp_path / "saved", include_optimizer=True)
+    loaded = load_model(tmp_path / "saved", trusted=True)
+    np.testing.assert_array_equal(
+        loaded.predict_proba(photos[0]), fitted.predict_proba(photos[0])
+    )
+    assert loaded.history_ == fitted.history_
+    network, expected = loaded.model_, fitted.model_
+    assert not any(changed(expected.get_weights(), network.get_weights()))
+    # Of a backbone that is frozen again, fewer.
+    trained = [
+        [variable.path for variable in each.trainable_variables]
+        for each in (expected, network)
+    ]
+    assert trained[0] == trained[1]
+    numbers = [
+        [number.numpy() for number in each.optimizer.variables]
+        for each in (expected, network)
+    ]
+    assert not any(changed(*numbers))
+
+
+@pytest.fixture(scope="module", params=[0, 1], ids=str)
 def copied_fit(request, backbone, photos, tmp_path_factory):
     """Fit, copy, and train further; return it, and what the copies were made of."""
     classifier = tuned(
@@ -341,9 +372,9 @@ def copied_fit(request, backbone, photos, tmp_path_factory):
     return classifier, expected, {"pickle": packed, "save_model": path}
 
 
-@pytest.mark.parametrize(
-    "way", [pytest.param("pickle", marks=pytest.mark.slow), "save_model"]
-)
+# In fast tests, a copy has all numbers, and one without a backbone goes on training.
+@pytest.mark.slow
+@pytest.mark.parametrize("way", ["pickle", "save_model"])
 def test_a_copy_goes_on_training_as_if_it_had_never_stopped(photos, copied_fit, way):
     classifier, expected, sources = copied_fit
     if way == "pickle":

@@ -25,7 +25,13 @@ def weights_of(classifier):
     return np.concatenate([w.ravel() for w in classifier.model_.get_weights()])
 
 
-@pytest.mark.parametrize("name", ["SGD", "Adam", "AdamW", "Lion", "Muon"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("SGD", "Adam", "AdamW"),
+        *[pytest.param(name, marks=pytest.mark.slow) for name in ("Lion", "Muon")],
+    ],
+)
 def test_weight_decay_alone_shrinks_kernels_only(name):
     x = inputs = keras.Input((3, 3, 1))
     x = keras.layers.Flatten()(keras.layers.Conv2D(2, 3)(x))
@@ -109,7 +115,10 @@ def test_weight_decay_is_for_classes_and_not_for_instances(digits):
 
 
 def test_another_weight_decay_takes_a_new_optimizer_at_a_warm_start(digits):
-    classifier = quick(warm_start=True, weight_decay=0.1).fit(*digits).fit(*digits)
+    classifier = quick(
+        hidden_layer_sizes=(), optimizer="sgd", weight_decay=0.1, warm_start=True
+    )
+    classifier.fit(*digits).fit(*digits)
     assert int(classifier.model_.optimizer.iterations) == 20
     classifier.set_params(weight_decay=0.2).fit(*digits)
     assert int(classifier.model_.optimizer.iterations) == 10

@@ -131,9 +131,9 @@ class ImageEmbedder(
     >>> import numpy as np
     >>> from skimgclf import ImageEmbedder
     >>> images = np.zeros((2, 32, 32, 3), dtype="uint8")
-    >>> embedder = ImageEmbedder(weights=None)  # random: nothing is fetched
+    >>> embedder = ImageEmbedder("VGG16", weights=None)  # random: nothing is fetched
     >>> embedder.fit_transform(images).shape
-    (2, 576)
+    (2, 512)
     >>> embedder.get_feature_names_out()[:2]
     array(['imageembedder0', 'imageembedder1'], dtype=object)
     """

@@ -47,7 +47,10 @@ class BestEpochCheckpoint(ClassifierCallback):
     >>> path = os.path.join(tempfile.mkdtemp(), "best.model")
     >>> X, y = np.eye(4), ["cat", "dog", "cat", "dog"]
     >>> classifier = KerasImageClassifier(
-    ...     epochs=2, callbacks=BestEpochCheckpoint(path), random_state=0
+    ...     hidden_layer_sizes=(),
+    ...     optimizer="sgd",
+    ...     epochs=2,
+    ...     callbacks=BestEpochCheckpoint(path),
     ... )
     >>> classifier = classifier.fit(X, y)  # Ctrl-C may end it
     >>> best = load_model(path)
