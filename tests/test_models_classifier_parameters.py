@@ -209,8 +209,7 @@ def test_mixed_precision_gives_probabilities_in_32_bits(digits):
     policy = keras.config.dtype_policy()
     keras.config.set_dtype_policy("mixed_float16")
     try:
-        classifier = quick(hidden_layer_sizes=()).fit(X[:64], y[:64])
-        probabilities = classifier.predict_proba(X)
+        probabilities = quick().fit(X[:64], y[:64]).predict_proba(X)
     finally:
         keras.config.set_dtype_policy(policy)
     assert probabilities.dtype == np.float32
