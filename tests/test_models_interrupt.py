@@ -54,9 +54,10 @@ def calls(**hooks):
 
 def quick(**parameters):
     defaults = {
-        "hidden_layer_sizes": (4,),
+        # Such a network is what TensorFlow traces fastest.
+        "hidden_layer_sizes": (),
+        "optimizer": "sgd",
         "epochs": 2,
-        "optimizer": "sgd",  # the one that TensorFlow traces fastest
         "random_state": 0,
     }
     return KerasImageClassifier(**{**defaults, **parameters})
@@ -83,7 +84,9 @@ def test_no_interrupt_of_a_fit_is_lost(digits, hook, pressed):
     assert not hasattr(classifier, "model_")
 
 
-@pytest.mark.parametrize("method", ["fit", "partial_fit"])
+@pytest.mark.parametrize(
+    "method", ["fit", pytest.param("partial_fit", marks=pytest.mark.slow)]
+)
 def test_an_interrupt_at_the_last_moment_leaves_a_fitted_estimator(
     digits, warm, method
 ):
@@ -179,6 +182,7 @@ def test_a_fit_in_another_thread_is_not_interrupted(digits):
     assert fitted[0].n_iter_ == 2
 
 
+@pytest.mark.slow
 def test_a_search_is_interrupted(digits):
     classifier = quick(callbacks=[calls(on_epoch_end=press)])
     search = GridSearchCV(classifier, {"epochs": [1, 2]}, cv=2)

@@ -84,6 +84,7 @@ def test_repair_own_draws_leaves_pythons_generator_alone(colours, augmentation):
     assert random.getstate() == before
 
 
+@pytest.mark.slow
 def test_repair_own_draws_decides_the_weights(digits):
     fits = [weights_of(quick(random_state=seed).fit(*digits)) for seed in (1, 1, 2)]
     np.testing.assert_array_equal(fits[0], fits[1])
@@ -126,6 +127,7 @@ def test_repair_leave_out_all_reduce_leaves_no_graphs(digits):
     assert count_graphs() == before
 
 
+@pytest.mark.slow
 def test_repair_leave_out_all_reduce_changes_no_weight(digits, monkeypatch):
     counts, fits = [count_graphs()], []
     for repair in (optimizer.leave_out_all_reduce, lambda optimizer: None):

@@ -19,7 +19,9 @@ def quick(**parameters):
     return KerasImageClassifier(**small | {"random_state": 0} | parameters)
 
 
-@pytest.mark.parametrize("is_partial", [False, True])
+@pytest.mark.parametrize(
+    "is_partial", [False, pytest.param(True, marks=pytest.mark.slow)]
+)
 def test_prediction_beside_further_training_is_that_of_the_old_network(is_partial):
     seen = []
 
@@ -52,6 +54,7 @@ def test_prediction_that_began_before_further_training_ends_with_the_old_network
     assert not np.allclose(classifier.predict_proba(X), before, atol=1e-3)
 
 
+@pytest.mark.slow
 def test_failed_further_training_leaves_predictions_as_they_were():
     class Fail(keras.callbacks.Callback):
         def on_epoch_end(self, epoch, logs=None):

@@ -1,9 +1,7 @@
 """Validation data, early stopping, callbacks, warm starts and partial fits."""
 
-import os
+import copy
 import pickle
-import select
-import signal
 
 import keras
 import numpy as np
@@ -12,10 +10,10 @@ import sklearn
 from sklearn.base import clone
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import Pipeline
+from stopped_fits import fit_untrained
 
-from skimgclf import ImageEmbedder, ImageLoader, KerasImageClassifier
-from skimgclf.models import _fork_guard
-from skimgclf.models._training.callbacks import has_batch_hook
+from skimgclf import ImageLoader, KerasImageClassifier
+from skimgclf.models._training.callbacks import copy_callbacks, has_batch_hook
 
 
 def quick(**parameters):
@@ -24,7 +22,7 @@ def quick(**parameters):
 
 
 def quickest(**parameters):
-    """For fits that can't share a traced program: one that is traced quickly."""
+    """Make the classifier whose training program is traced most quickly."""
     return quick(**{"hidden_layer_sizes": (), "optimizer": "sgd", **parameters})
 
 
@@ -67,7 +65,7 @@ class CountsEpochs(keras.callbacks.Callback):
 
 def test_validation_data_are_evaluated_after_each_epoch(digits):
     X, y = digits
-    classifier = quick().fit(X[:200], y[:200], X_val=X[200:], y_val=y[200:])
+    classifier = quickest().fit(X[:200], y[:200], X_val=X[200:], y_val=y[200:])
     assert sorted(classifier.history_) == [
         "accuracy",
         "loss",
@@ -81,9 +79,9 @@ def test_validation_data_are_evaluated_after_each_epoch(digits):
 
 def test_validation_data_change_nothing_in_the_weights(digits):
     X, y = digits
-    with_validation = quick().fit(X[:200], y[:200], X_val=X[200:], y_val=y[200:])
+    with_validation = quickest().fit(X[:200], y[:200], X_val=X[200:], y_val=y[200:])
     np.testing.assert_array_equal(
-        weights_of(with_validation), weights_of(quick().fit(X[:200], y[:200]))
+        weights_of(with_validation), weights_of(quickest().fit(X[:200], y[:200]))
     )
 
 
@@ -91,8 +89,8 @@ def test_validation_weights_count(digits):
     X, y = digits
     weights = np.zeros(300)
     weights[:50] = 2.0
-    weighted = quick().fit(X, y, X_val=X, y_val=y, sample_weight_val=weights)
-    part = quick().fit(X, y, X_val=X[:50], y_val=y[:50])
+    weighted = quickest().fit(X, y, X_val=X, y_val=y, sample_weight_val=weights)
+    part = quickest().fit(X, y, X_val=X[:50], y_val=y[:50])
     np.testing.assert_allclose(
         weighted.history_["val_loss"], part.history_["val_loss"], rtol=1e-5
     )
@@ -133,7 +131,7 @@ def routing():
 def path_pipeline(**parameters):
     loader = ImageLoader(image_size=(8, 8))
     return Pipeline(
-        [("load", loader), ("classify", quick(**parameters))],
+        [("load", loader), ("classify", quickest(**parameters))],
         transform_input=["X_val"],
     )
 
@@ -214,7 +212,7 @@ def held_out_parts(monkeypatch):
 
 def test_early_stopping_holds_out_each_class(digits, held_out_parts):
     X, y = digits
-    quick(early_stopping=True, validation_fraction=0.2).fit(X, y)
+    fit_untrained(quick(early_stopping=True, validation_fraction=0.2), X, y)
     training, held_out = held_out_parts
     assert len(held_out.codes) == 60
     assert len(training.codes) == 240
@@ -232,13 +230,13 @@ def test_early_stopping_holds_out_other_samples_for_another_seed(
     digits, held_out_parts
 ):
     for seed in (0, 1):
-        quick(early_stopping=True, random_state=seed).fit(*digits)
+        fit_untrained(quick(early_stopping=True, random_state=seed), *digits)
     _, first, _, second = held_out_parts
     assert not np.array_equal(np.asarray(first.X[:]), np.asarray(second.X[:]))
 
 
 def test_early_stopping_is_the_same_tomorrow(digits):
-    first, second = (quick(early_stopping=True).fit(*digits) for _ in range(2))
+    first, second = (quickest(early_stopping=True).fit(*digits) for _ in range(2))
     assert first.history_ == second.history_
 
 
@@ -248,7 +246,7 @@ def test_early_stopping_needs_two_samples_of_each_class(digits):
     X, y = X[rows], y[rows]
     with pytest.raises(ValueError, match="class '9' has only 1 sample"):
         quick(early_stopping=True).fit(X, y)
-    quick(early_stopping=True).fit(X, y, X_val=X[1:], y_val=y[1:])
+    fit_untrained(quick(early_stopping=True), X, y, X_val=X[1:], y_val=y[1:])
 
 
 def test_early_stopping_needs_room_for_each_class(digits):
@@ -268,11 +266,13 @@ def test_callbacks_with_batch_hooks_are_called_for_each_batch(digits):
 
 
 def test_callbacks_may_be_an_instance_a_class_or_a_list(digits):
-    several = [CountsEpochs, CountsEpochs()]
-    for given, n_calls in [(CountsEpochs, 1), (CountsEpochs(), 1), (several, 2)]:
-        CountsEpochs.counted.clear()
-        quickest(epochs=1, callbacks=given).fit(*digits)
-        assert CountsEpochs.counted == [0] * n_calls, given
+    for given in (CountsEpochs, CountsEpochs(), [CountsEpochs]):
+        (copied,) = copy_callbacks(given)
+        assert type(copied) is CountsEpochs, given
+        assert copied is not given, given
+    CountsEpochs.counted.clear()
+    quickest(epochs=1, callbacks=[CountsEpochs, CountsEpochs()]).fit(*digits)
+    assert CountsEpochs.counted == [0, 0]
 
 
 def test_callbacks_are_found_on_instances_as_well():
@@ -293,6 +293,7 @@ def test_repair_copy_callbacks_leaves_those_given_untouched_and_light(digits):
     assert classifier.fit(*digits).n_iter_ == 2
 
 
+@pytest.mark.slow
 def test_a_callbacks_error_leaves_the_estimator_as_it_was(digits):
     classifier = quickest(callbacks=StopsInBatch)
     with pytest.raises(KeyboardInterrupt):
@@ -300,6 +301,7 @@ def test_a_callbacks_error_leaves_the_estimator_as_it_was(digits):
     assert set(vars(classifier)) == set(classifier.get_params())
 
 
+@pytest.mark.slow
 def test_warm_start_goes_on_as_if_never_stopped(digits):
     # All that has a state of its own: generators, means and the optimizer.
     stateful = {"dropout": 0.3, "batch_norm": True}
@@ -333,11 +335,6 @@ def test_training_goes_on_after_a_pickle_without_the_optimizer(digits, error):
     assert not np.array_equal(weights_of(loaded), before)
 
 
-def test_without_warm_start_a_fit_starts_anew(digits):
-    first = weights_of(quick().fit(*digits))
-    np.testing.assert_array_equal(weights_of(quick().fit(*digits).fit(*digits)), first)
-
-
 def test_warm_start_takes_up_a_new_learning_rate(digits):
     classifier = quickest(warm_start=True).fit(*digits)
     before = weights_of(classifier)
@@ -346,24 +343,30 @@ def test_warm_start_takes_up_a_new_learning_rate(digits):
     assert float(classifier.model_.optimizer.learning_rate) == pytest.approx(1e-9)
 
 
+@pytest.fixture(scope="module")
+def warm(digits):
+    """Careful: shared by the module; train and change copies only."""
+    return quickest(warm_start=True).fit(*digits)
+
+
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ({"hidden_layer_sizes": (3,)}, r"hidden_layer_sizes=\(4,\).*\(3,\)"),
+        ({"hidden_layer_sizes": (3,)}, r"hidden_layer_sizes=\(\).*\(3,\)"),
         ({"architecture": "cnn"}, "architecture='dense'.*'cnn'"),
     ],
 )
-def test_warm_start_refuses_another_network(digits, change, words):
-    classifier = quick(warm_start=True).fit(*digits).set_params(**change)
+def test_warm_start_refuses_another_network(digits, warm, change, words):
+    classifier = copy.copy(warm).set_params(**change)
     with pytest.raises(ValueError, match=words):
         classifier.fit(*digits)
     with pytest.raises(ValueError, match=words):
         classifier.partial_fit(*digits)
 
 
-def test_warm_start_refuses_other_classes_and_shapes(digits):
+def test_warm_start_refuses_other_classes_and_shapes(digits, warm):
     X, y = digits
-    classifier = quick(warm_start=True).fit(X, y)
+    classifier = copy.copy(warm)
     with pytest.raises(ValueError, match="classes="):
         classifier.fit(X, y == "3")
     with pytest.raises(ValueError, match=r"image_shape=\(8, 8, 1\)"):
@@ -419,20 +422,29 @@ def digits_by_code(digits, classifier):
 
 def test_partial_fit_is_an_epoch_a_call(digits):
     X, y = digits
-    by_epoch = quick()
+    by_epoch = quickest()
     for _ in range(3):
         by_epoch.partial_fit(X, y, classes=np.unique(y))
     assert by_epoch.n_iter_ == 3
     np.testing.assert_array_equal(
-        weights_of(by_epoch), weights_of(quick(epochs=3).fit(X, y))
+        weights_of(by_epoch), weights_of(quickest(epochs=3).fit(X, y))
     )
 
 
-def test_partial_fit_takes_parts_that_lack_classes(digits):
+@pytest.fixture(scope="module")
+def fitted_by_parts(digits):
+    """Train on a part with one class, and on one after which classes come again.
+
+    Careful: shared by the module, don't train it further.
+    """
     X, y = digits
     classifier = quickest().partial_fit(X[y == "3"], y[y == "3"], classes=np.unique(y))
-    classifier.partial_fit(X[:40], y[:40])
-    assert classifier.predict_proba(X).shape == (300, 10)
+    return classifier.partial_fit(X[:40], y[:40], classes=list("9876543210"))
+
+
+def test_partial_fit_takes_parts_that_lack_classes(digits, fitted_by_parts):
+    assert fitted_by_parts.predict_proba(digits[0]).shape == (300, 10)
+    assert fitted_by_parts.n_iter_ == 2
 
 
 def test_partial_fit_uses_weights_as_they_are(digits):
@@ -456,181 +468,11 @@ def test_partial_fit_refuses_classes_that_cannot_be_meant(digits, y, classes, wo
         quick().partial_fit(digits[0][:2], y, classes=classes)
 
 
-def test_partial_fit_refuses_other_classes_later(digits):
-    X, y = digits
-    classifier = quickest().partial_fit(X, y, classes=np.unique(y))
-    classifier.partial_fit(X, y, classes=list("9876543210"))
+def test_partial_fit_refuses_other_classes_later(digits, fitted_by_parts):
     with pytest.raises(ValueError, match="not the same as on the last call"):
-        classifier.partial_fit(X, y, classes=["1", "2"])
+        fitted_by_parts.partial_fit(*digits, classes=["1", "2"])
 
 
 def test_partial_fit_refuses_balanced_weights(digits):
     with pytest.raises(ValueError, match=r"'class_weight'.*in partial_fit"):
         quick(class_weight="balanced").partial_fit(*digits, classes=list("0123456789"))
-
-
-FORKED = """
-import multiprocessing, sys
-import keras
-import numpy as np
-from sklearn.base import clone
-from skimgclf import ImageEmbedder, KerasImageClassifier
-
-X, y = np.eye(20), np.repeat([0, 1], 10)
-fitted = KerasImageClassifier(activation="mish", epochs=1).fit(X, y)  # by TensorFlow
-
-def use(action, queue):
-    try:
-        fitted.predict(X) if action == "predict" else fitted.fit(X, y)
-    except RuntimeError as error:
-        queue.put(str(error))
-
-context = multiprocessing.get_context("fork")
-for action in ("predict", "fit"):
-    queue = context.Queue()
-    process = context.Process(target=use, args=(action, queue), daemon=True)
-    process.start()
-    print(queue.get(timeout=30))
-    process.join()
-
-images = np.zeros((2, 8, 8, 3))
-inputs = keras.Input(images.shape[1:])
-network = keras.Model(inputs, keras.layers.GlobalAveragePooling2D()(inputs))
-embedder = ImageEmbedder(network).fit(images)
-instance = KerasImageClassifier(
-    epochs=1, warm_start=True, optimizer=keras.optimizers.SGD(0.1)
-).fit(X, y)
-
-def predict(model):
-    return model.predict(X)
-
-def fit(model):
-    return model.fit(X, y)
-
-def transform(model):
-    return model.transform(images)
-
-def give_back(model):
-    return model
-
-with context.Pool(2) as pool:
-    for function, model in [
-        (predict, fitted), (fit, instance), (fit, clone(instance)),
-        (transform, embedder)
-    ]:
-        try:
-            pool.apply_async(function, [model]).get(timeout=30)
-        except RuntimeError as error:
-            print("task:", error)
-    for model in (fitted, instance, embedder):
-        back = pool.apply_async(give_back, [model]).get(timeout=30)
-        if model is embedder:
-            print("back:", np.array_equal(back.transform(images), transform(model)))
-        else:
-            print("back:", np.array_equal(back.predict(X), predict(model)))
-    dense = KerasImageClassifier(epochs=1).fit(X, y)  # predicts by NumPy
-    found = pool.apply_async(predict, [dense]).get(timeout=30)
-    print("dense:", np.array_equal(found, predict(dense)))
-    back = pool.apply_async(give_back, [dense]).get(timeout=30)
-    print("dense:", np.array_equal(back.predict(X), predict(dense)))
-"""
-
-
-@pytest.fixture(scope="module")
-def printed_with_forks(run_python):
-    if not hasattr(os, "fork"):
-        pytest.skip("Windows has no forks")
-    # Python itself warns of forks in processes that have threads, as TensorFlow's has.
-    return run_python(FORKED, PYTHONWARNINGS="ignore::DeprecationWarning")
-
-
-@pytest.mark.slow
-def test_forked_process_gets_an_error_from_predict_and_fit(printed_with_forks):
-    refusals = printed_with_forks.splitlines()[:2]
-    assert all("forked from one that had used TensorFlow" in line for line in refusals)
-
-
-@pytest.mark.slow
-def test_forked_pool_gets_the_error_of_a_model_it_can_not_use(printed_with_forks):
-    """A worker that fails while it unpickles a task would let the pool wait for it."""
-    lines = printed_with_forks.splitlines()[2:-2]
-    assert [line.partition(":")[0] for line in lines] == ["task"] * 4 + ["back"] * 3
-    assert all("forked from one that had used TensorFlow" in line for line in lines[:4])
-    assert lines[4:] == ["back: True"] * 3
-
-
-@pytest.mark.slow
-def test_forked_pool_predicts_with_a_model_that_numpy_computes(printed_with_forks):
-    assert printed_with_forks.splitlines()[-2:] == ["dense: True"] * 2
-
-
-def call_in_fork(function):
-    """Return the text of the error of a call in a forked process."""
-    reader, writer = os.pipe()
-    process = os.fork()
-    if not process:
-        try:
-            function()
-        except BaseException as error:
-            os.write(writer, str(error).encode())
-        finally:  # without what pytest does at the end of a process
-            os._exit(0)
-    os.close(writer)
-    with open(reader, encoding="utf-8") as file:
-        is_answered, _, _ = select.select([file], [], [], 30)
-        if not is_answered:
-            os.kill(process, signal.SIGKILL)
-        os.waitpid(process, 0)
-        return file.read() if is_answered else "no answer"
-
-
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="Windows has no forks")
-# Python itself warns of forks in processes that have threads, as TensorFlow's has.
-@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
-def test_repair_fork_guard_refuses_a_forked_process(digits):
-    fitted = quickest(warm_start=True).fit(*digits)
-    error = call_in_fork(lambda: fitted.fit(*digits))
-    assert "forked from one that had used TensorFlow" in error
-
-
-def test_models_unpickled_after_a_fork_fail_when_used_and_come_back_whole(
-    digits, monkeypatch
-):
-    """As in a pool of processes, though without one: it is told that it was forked."""
-    X, y = digits
-    images = np.ones((2, 4, 4, 3), dtype="float32")
-    inputs = keras.Input(images.shape[1:])
-    network = keras.Model(inputs, keras.layers.GlobalAveragePooling2D()(inputs))
-    # Its predictions are computed by TensorFlow, those of others by NumPy.
-    mish = quickest(activation="mish", hidden_layer_sizes=(2,), epochs=1)
-    instance = quickest(optimizer=keras.optimizers.SGD(0.1), warm_start=True)
-    models = {
-        "mish": mish.fit(X, y),
-        "embedder": ImageEmbedder(network).fit(images),
-        "instance": instance.fit(X, y),
-        "unfitted": clone(instance),
-    }
-
-    def use(name, model):
-        if name == "embedder":
-            return model.transform(images)
-        return model.predict_proba(X) if name == "mish" else model.fit(X, y)
-
-    dense = pickle.dumps(quickest().fit(X, y))
-    expected = pickle.loads(dense).predict_proba(X)
-    contents = {name: pickle.dumps(model) for name, model in models.items()}
-    monkeypatch.setattr(_fork_guard._process, "is_forked_from_user", True)
-    for name, content in contents.items():
-        task = pickle.loads(content)
-        assert "_postponed" in vars(task), name
-        with pytest.raises(RuntimeError, match="forked from one that had used Tensor"):
-            use(name, task)
-        contents[name] = pickle.dumps(task)
-    np.testing.assert_array_equal(pickle.loads(dense).predict_proba(X), expected)
-    monkeypatch.undo()
-    for name, content in contents.items():
-        back = pickle.loads(content)
-        assert vars(back).keys() == vars(models[name]).keys(), name
-        if name in ("mish", "embedder"):
-            found, expected = (use(name, model) for model in (back, models[name]))
-            np.testing.assert_array_equal(found, expected, err_msg=name)

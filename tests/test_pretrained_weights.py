@@ -135,9 +135,9 @@ def test_real_weights_beat_random_ones_and_pixels_from_five_textures(textures):
     assert accuracy["pixels"] < 0.7
 
 
+@pytest.mark.slow
 def test_features_are_the_same_after_a_round_trip():
-    # As large as in `test_known_photos_get_their_classes`, so that slow runs build one
-    # backbone for both.
+    # Of the size of `test_known_photos_get_their_classes`, which shares the backbone.
     images = skimage.data.coffee()[None, :224, :224]
     embedder = ImageEmbedder(SMALLEST).fit(images)
     duplicate = pickle.loads(pickle.dumps(embedder))
