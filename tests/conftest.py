@@ -31,6 +31,15 @@ def pytest_collection_finish():
     gc.freeze()
 
 
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems():
+    """Keep more traced programs than users do, since the modules take turns."""
+    # Looked up, since tests without networks needn't wait for TensorFlow.
+    programs = sys.modules.get("skimgclf.models._training.shared_programs")
+    if programs is not None:
+        programs._N_KEPT = 32
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_pyfunc_call(pyfuncitem):
     """Skip a test by what only POSIX has, such as `os.mkfifo`, on Windows."""

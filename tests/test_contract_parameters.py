@@ -1,6 +1,7 @@
 """What holds for all parameters: a rule for each, one error, short ways."""
 
 import ast
+import functools
 import inspect
 import pathlib
 import re
@@ -38,7 +39,7 @@ FIT_ON = {
 # Other than the defaults, where these would fetch something or take long.
 QUICK = {
     ImageEmbedder: {"backbone": "VGG16", "weights": None},
-    KerasImageClassifier: {"optimizer": "sgd"},
+    KerasImageClassifier: {"optimizer": "sgd", "hidden_layer_sizes": ()},
 }
 ESTIMATORS = pytest.mark.parametrize("cls", TABLES, ids=lambda cls: cls.__name__)
 
@@ -166,10 +167,15 @@ def list_parameters(function):
     return [argument.arg for argument in given + function.args.kwonlyargs]
 
 
+@functools.cache
+def tree_of(path):
+    return ast.parse(path.read_text())
+
+
 def read_module(path):
     """Return the parameters of a module's callables, and the sources of its imports."""
     signatures, imported = {}, {}
-    for node in ast.walk(ast.parse(path.read_text())):
+    for node in ast.walk(tree_of(path)):
         if isinstance(node, ast.ImportFrom) and node.module.startswith("skimgclf"):
             for alias in node.names:
                 imported[alias.asname or alias.name] = node.module, alias.name
@@ -198,7 +204,7 @@ def list_steps(modules, name, call):
 
 def list_calls(path):
     """Yield the calls in a module, each with the parameters of the function around."""
-    for function in ast.walk(ast.parse(path.read_text())):
+    for function in ast.walk(tree_of(path)):
         if isinstance(function, ast.FunctionDef):
             for call in ast.walk(function):
                 if isinstance(call, ast.Call):

@@ -268,7 +268,8 @@ def test_threads_share_a_program(digits):
 
 
 @pytest.mark.slow
-def test_few_programs_are_kept_and_nothing_of_a_fit(digits):
+def test_few_programs_are_kept_and_nothing_of_a_fit(digits, monkeypatch):
+    monkeypatch.setattr(shared_programs, "_N_KEPT", 4)  # conftest.py keeps more
     for n_units in range(1, 7):
         classifier = quick(hidden_layer_sizes=(n_units,), epochs=1).fit(*digits)
     assert len(shared_programs._stand_ins) == 4
