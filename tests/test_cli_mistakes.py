@@ -145,7 +145,7 @@ def test_failed_jobs_give_a_sentence_and_code_1(
     [
         (["--verison"], "no option '--verison'; the nearest name is '--version'"),
         (["--debgu", "check", "x"], "the nearest name is '--debug'"),
-        (["chekc", "x"], "no command 'chekc'; the nearest name is 'check'"),
+        (["infi", "x"], "no command 'infi'; the nearest name is 'info'"),
         ([*FIT, "--optimizer", "adm"], "the nearest name is 'adam'"),
         ([*FIT, "--activation", "rleu"], "the nearest name is 'relu'"),
         ([*FIT, "--augmentation", "flop"], "the nearest name is 'flip'"),
