@@ -13,6 +13,7 @@ import skimgclf
 from skimgclf._terminal import escape_line
 from skimgclf._validation import check_bool, check_keys, parameter_error, warn_user
 from skimgclf.exceptions import InvalidParameterError, ModelFileError, ModelFileWarning
+from skimgclf.models._training.seeds import without_training
 from skimgclf.saving._classifier import UntrustedNetworkError
 from skimgclf.saving._file_layout import read_model_file, write_model_file
 from skimgclf.saving._pipeline import describe_model, restore_model
@@ -107,9 +108,10 @@ def save_model(model, path, *, include_optimizer=False, notes=None):
             pipeline.memory,
         )
     try:
-        described, arrays = describe_model(
-            pipeline, steps, include_optimizer=include_optimizer
-        )
+        with without_training():
+            described, arrays = describe_model(
+                pipeline, steps, include_optimizer=include_optimizer
+            )
     except ValueError as error:
         if isinstance(error, InvalidParameterError | sklearn.exceptions.NotFittedError):
             raise
