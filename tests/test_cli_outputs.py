@@ -285,6 +285,8 @@ def test_an_output_is_compared_with_what_is_read_as_a_file(
         ],
         ["check", "~/t.csv", "--output", f"{here}/t.csv"],
         ["check", f"file://{here}/x.png", "--output", "x.png"],
+        ["check", f"simplecache::file:{here}/x.png", "--output", "x.png"],
+        ["check", f"dir://x.png::{here}", "--output", "x.png"],
     ]:
         code, out, err = run_command(*arguments)
         assert (code, out) == (1, "")
