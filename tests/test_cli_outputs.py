@@ -472,6 +472,22 @@ def test_escape_cell_marks_formulas_only(cell, written):
     assert escape_cell(cell) == written
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no /dev/tty")
+@pytest.mark.parametrize("is_terminal", [True, False])
+def test_a_table_on_a_terminal_is_escaped_by_whatever_name(is_terminal):
+    """As with "--output /dev/stdout"; a pipe gets the text as it is."""
+    reader, writer = os.openpty() if is_terminal else os.pipe()
+    path = os.ttyname(writer) if is_terminal else f"/dev/fd/{writer}"
+    try:
+        write_csv(pd.DataFrame({"id": ["bad\x1b[31mX.png"]}), path)
+        text = os.read(reader, 1000)
+    finally:
+        os.close(reader)
+        os.close(writer)
+    assert (b"\x1b" in text) == (not is_terminal)
+    assert b"X.png" in text
+
+
 def test_write_csv_keeps_names_that_are_not_utf8_and_escapes_columns():
     names = pd.Series(["a\udcff.png", "é,1"], dtype=object)
     frame = pd.DataFrame({"=id": names, "p": [0.5, None]})
