@@ -134,15 +134,21 @@ def write_csv(frame, path):
         The file; "-" for standard output.
     """
     # Pipes and devices are written in place, files are replaced in one step.
+    if _is_stream(path):
+        _write_in_place(frame, path)
+        return
+    with replace_atomically(path) as file:
+        file.write(_to_csv(frame, is_shown=False))
+
+
+def _write_in_place(frame, path):
     if path == "-":
         content = _to_csv(frame, is_shown=sys.stdout.isatty())
         sys.stdout.flush()
         sys.stdout.buffer.write(content)
         sys.stdout.buffer.flush()
         return
-    # A device may be a terminal, as /dev/stdout is, and opening it tells.
-    is_stream = _is_stream(path)
-    with open(path, "wb") if is_stream else replace_atomically(path) as file:
+    with open(path, "wb") as file:  # a device may be a terminal, as /dev/stdout is
         file.write(_to_csv(frame, is_shown=file.isatty()))
 
 
