@@ -120,9 +120,8 @@ html_favicon = "_static/favicon.svg"
 html_show_sourcelink = False
 # The address that the pages will have, for the pictures of social cards.
 html_baseurl = os.environ.get("DOCS_URL", "")
-html_context = {
-    "site_url": html_baseurl
-}  # Sphinx gives pages no html_baseurl
+# Sphinx gives pages no html_baseurl.
+html_context = {"site_url": html_baseurl}
 # Pages without others below them: their column on the left would be empty.
 html_sidebars = {"*": [], "api": ["sidebar-nav-bs"]}
 html_theme_options = {

@@ -51,7 +51,14 @@ _SECRET = re.compile(
 _SECRET_PATH = re.compile(r"(/p/)[^/\s'\"]+(?=/n/[^/\s]+/b/)")
 
 
-class SkimgclfError(Exception):
+class _Masked:
+    """Shows no credentials in its repr; its arguments are kept as they are."""
+
+    def __repr__(self):
+        return mask_credentials(super().__repr__())
+
+
+class SkimgclfError(_Masked, Exception):
     """Base class of the errors that skimgclf raises itself."""
 
 
@@ -160,7 +167,7 @@ class ModelFileError(SkimgclfError, ValueError):
         return f"{self.path!r} ({self.size:,} bytes) {self.reason}."
 
 
-class SkimgclfWarning(UserWarning):
+class SkimgclfWarning(_Masked, UserWarning):
     """Base class of the warnings that skimgclf gives itself."""
 
 

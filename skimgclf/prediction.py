@@ -5,6 +5,7 @@ from sklearn.base import clone
 from sklearn.pipeline import Pipeline
 from sklearn.utils.validation import check_is_fitted
 
+from skimgclf._snapshot import freeze
 from skimgclf._terminal import make_bar
 from skimgclf._validation import ParameterTable, an_int, one_of
 from skimgclf.exceptions import ImageLoadError, InvalidParameterError
@@ -102,7 +103,7 @@ def predict_frame(pipeline, paths, *, top_k=1, on_error="raise"):
     1    day         0.34     2
     """
     _TABLE.check(locals())
-    loader, classifier = _split_pipeline(pipeline)
+    loader, classifier = _split_pipeline(freeze(pipeline))
     classes = np.asarray(classifier.classes_).tolist()
     if top_k > len(classes):
         expected = f"an int from 1 to {len(classes)}, the number of classes"

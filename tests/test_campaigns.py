@@ -39,7 +39,23 @@ def quick(**parameters):
     return KerasImageClassifier(**small | parameters)
 
 
-def predict_beside(classifier, work, n_threads=8):
+# NumPy computes the one, and TensorFlow the other.
+NETWORKS = {
+    "dense": (quick, X),
+    "cnn": (
+        lambda **parameters: quick(
+            architecture="cnn",
+            conv_filters=(2,),
+            batch_norm=True,
+            dropout=0.5,
+            **parameters,
+        ),
+        X.reshape(-1, 4, 4, 1),
+    ),
+}
+
+
+def predict_beside(classifier, X, work, n_threads=8):
     """Predict in threads while `work` runs; return all answers and errors."""
     is_over, answers, errors = threading.Event(), [], []
 
@@ -63,9 +79,11 @@ def predict_beside(classifier, work, n_threads=8):
     return answers, errors
 
 
+@pytest.mark.parametrize("network", NETWORKS)
 @pytest.mark.parametrize("is_partial", [False, True])
-def test_eight_threads_see_whole_networks_beside_further_training(is_partial):
-    classifier = quick(warm_start=True).fit(X, TWO)
+def test_eight_threads_see_whole_networks_beside_further_training(is_partial, network):
+    make, X = NETWORKS[network]
+    classifier = make(warm_start=True).fit(X, TWO)
     known = [classifier.predict_proba(X)]
 
     def work():
@@ -73,27 +91,30 @@ def test_eight_threads_see_whole_networks_beside_further_training(is_partial):
             (classifier.partial_fit if is_partial else classifier.fit)(X, TWO)
             known.append(classifier.predict_proba(X))
 
-    answers, errors = predict_beside(classifier, work)
+    answers, errors = predict_beside(classifier, X, work)
     torn = sum(
         not any(np.allclose(answer, each, atol=1e-6) for each in known)
         for answer in answers
     )
-    what = f"8 threads beside 20 times {'partial_fit' if is_partial else 'warm fit'}"
+    how = "partial_fit" if is_partial else "warm fit"
+    what = f"8 threads beside 20 times {how} ({network})"
     show_counts(what, predictions=len(answers), torn=torn, errors=len(errors))
     assert (torn, errors) == (0, [])
     assert len(answers) > 100
 
 
-def test_eight_threads_see_whole_classifiers_beside_refits_with_other_classes():
-    classifier, labels = quick().fit(X, TWO), set()
+@pytest.mark.parametrize("network", NETWORKS)
+def test_eight_threads_see_whole_classifiers_beside_refits_with_other_classes(network):
+    make, X = NETWORKS[network]
+    classifier, labels = make().fit(X, TWO), set()
 
     def work():
         for row in range(30):
             classifier.fit(X, FOUR if row % 2 else 10 + TWO)
             labels.update(classifier.classes_.tolist())
 
-    answers, errors = predict_beside(classifier, work)
-    what = "8 threads beside 30 fits with other classes"
+    answers, errors = predict_beside(classifier, X, work)
+    what = f"8 threads beside 30 fits with other classes ({network})"
     show_counts(what, predictions=len(answers), errors=len(errors))
     assert errors == []
     assert {answer.shape[1] for answer in answers} == {2, 4}

@@ -285,6 +285,8 @@ def test_an_output_is_compared_with_what_is_read_as_a_file(
         ],
         ["check", "~/t.csv", "--output", f"{here}/t.csv"],
         ["check", f"file://{here}/x.png", "--output", "x.png"],
+        ["check", f"simplecache::file:{here}/x.png", "--output", "x.png"],
+        ["check", f"dir://x.png::{here}", "--output", "x.png"],
     ]:
         code, out, err = run_command(*arguments)
         assert (code, out) == (1, "")
@@ -468,6 +470,22 @@ def test_output_goes_through_a_link_and_has_usual_permissions(
 )
 def test_escape_cell_marks_formulas_only(cell, written):
     assert escape_cell(cell) == written
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no /dev/tty")
+@pytest.mark.parametrize("is_terminal", [True, False])
+def test_a_table_on_a_terminal_is_escaped_by_whatever_name(is_terminal):
+    """As with "--output /dev/stdout"; a pipe gets the text as it is."""
+    reader, writer = os.openpty() if is_terminal else os.pipe()
+    path = os.ttyname(writer) if is_terminal else f"/dev/fd/{writer}"
+    try:
+        write_csv(pd.DataFrame({"id": ["bad\x1b[31mX.png"]}), path)
+        text = os.read(reader, 1000)
+    finally:
+        os.close(reader)
+        os.close(writer)
+    assert (b"\x1b" in text) == (not is_terminal)
+    assert b"X.png" in text
 
 
 def test_write_csv_keeps_names_that_are_not_utf8_and_escapes_columns():

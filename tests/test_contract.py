@@ -39,6 +39,7 @@ PUBLIC_MODULES = [
 # A room may use itself and the rooms to its left.
 LAYERS = [
     "_nearest",
+    "_snapshot",
     "_extras",
     "exceptions",
     "_platform",

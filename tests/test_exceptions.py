@@ -1,5 +1,6 @@
 """Messages of errors: no credentials of URLs in them."""
 
+import pickle
 import re
 import warnings
 
@@ -18,6 +19,7 @@ from skimgclf.exceptions import (
     ImageLoadError,
     ImageLoadWarning,
     InvalidParameterError,
+    ModelFileError,
     mask_credentials,
 )
 from skimgclf.images import ImageLoader
@@ -76,6 +78,26 @@ def test_quotes_in_credentials_end_nothing(url, masked):
         found = mask_credentials(text)
         assert masked in found
         assert "it" not in found
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        ImageLoadError([(0, "https://me:secret@h/a.png", "gone")]),
+        ImageLoadWarning([(0, "https://me:secret@h/a.png", "gone")]),
+        DatasetError("no https://me:secret@h", ["https://h/?token=secret"]),
+        DatasetWarning("no https://me:secret@h"),
+        ModelFileError("https://me:secret@h/m", 3, "is cut"),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+def test_no_repr_shows_credentials_and_pickles_keep_them(error):
+    """As logging and notebooks show it."""
+    assert "secret" not in repr(error) + repr([error])
+    assert repr(error).startswith(f"{type(error).__name__}(")
+    again = pickle.loads(pickle.dumps(error))
+    assert again.args == error.args
+    assert "secret" in str(again.args)
 
 
 def test_errors_of_readers_hold_no_credentials():

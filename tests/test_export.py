@@ -265,9 +265,18 @@ def test_a_network_of_another_float_type_is_exported_in_float32(digits, tmp_path
 
 @pytest.mark.slow
 @pytest.mark.parametrize("file_format", ["onnx", "litert"])
-@pytest.mark.parametrize("policy", ["mixed_bfloat16", "float64"])
+@pytest.mark.parametrize(
+    ("policy", "tolerance"),
+    [
+        ("mixed_bfloat16", 0.02),
+        ("bfloat16", 0.02),
+        ("mixed_float16", 0.002),
+        ("float16", 0.002),
+        ("float64", 1e-4),
+    ],
+)
 def test_a_classifier_of_another_float_type_is_exported_in_float32(
-    digits, tmp_path, policy, file_format
+    digits, tmp_path, policy, tolerance, file_format
 ):
     X, y = digits
     before = keras.config.dtype_policy()
@@ -284,7 +293,6 @@ def test_a_classifier_of_another_float_type_is_exported_in_float32(
         ).fit(X, y)
     finally:
         keras.config.set_dtype_policy(before)
-    tolerance = 0.02 if policy == "mixed_bfloat16" else 1e-4
     check_export(classifier, X, tmp_path / "model", file_format, tolerance)
 
 

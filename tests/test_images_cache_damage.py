@@ -124,6 +124,21 @@ def test_cache_that_is_a_link_writes_into_no_other_database(paths, tmp_path):
     assert not (tmp_path / "none.sqlite").exists()
 
 
+@pytest.mark.parametrize("ending", ["-wal", "-shm", "-journal"])
+def test_a_link_beside_a_cache_leads_into_no_other_file(paths, tmp_path, ending):
+    """SQLite refuses links in place of the files that it keeps beside a database."""
+    victim, cache = tmp_path / "victim", tmp_path / "cache"
+    victim.write_bytes(b"mine" * 2000)
+    load(paths[:2], cache)
+    other = copy_cache(cache, tmp_path / "other")
+    (other / f"images-1.sqlite{ending}").symlink_to(victim)
+    with pytest.warns(ImageCacheWarning) as caught:
+        images = load(paths[:2], other)
+    assert len(caught) == 1
+    np.testing.assert_array_equal(images, load(paths[:2]))
+    assert victim.read_bytes() == b"mine" * 2000
+
+
 def test_cache_trusts_nothing_in_its_file(paths, tmp_path, monkeypatch):
     opened, connect = [], sqlite3.connect
 

@@ -18,9 +18,11 @@ from PIL import Image
 from sample_images import make_scene
 
 from skimgclf import ImageLoader, check_images
+from skimgclf._atomic import find_replaced
 from skimgclf.datasets import load_image_folder
 from skimgclf.exceptions import ImageLoadError, InvalidParameterError
 from skimgclf.images import _urls, read_image
+from skimgclf.images._urls import UrlReader, local_files
 
 SIZE = {"image_size": (9, 7), "color_mode": "rgb"}
 NAMES = [f"train/{row:02}.png" for row in range(20)]
@@ -516,3 +518,35 @@ def test_s3_through_a_local_server(contents, expected, decodes, tmp_path, monkey
         np.testing.assert_array_equal(load(plain[:1], **cache)[0], expected[1])
     finally:
         server.stop()
+
+
+@pytest.mark.parametrize(
+    "form",
+    [
+        "simplecache::file:{0}/x.png",
+        "simplecache::local:{0}/x.png/",
+        "simplecache::file://{0}/x.png/",
+        "simplecache://::{0}/x.png",
+        "simplecache://{0}/x.png::file:{0}",
+        "dir://x.png::file://{0}",
+        "dir://x.png::{0}",
+        "dir://x.png::simplecache::{0}/",
+        "dir://x.png::dir://.::{0}",
+        "simplecache::dir://x.png::{0}",
+    ],
+)
+def test_a_file_of_this_machine_is_found_in_a_url(tmp_path, form):
+    """As fsspec reads it; an output that would replace it is refused."""
+    path, url = tmp_path / "x.png", form.format(tmp_path)
+    path.write_bytes(b"content")
+    assert UrlReader({}).read(url) == b"content"
+    assert find_replaced(path, local_files(url)) is not None
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["zip://x.png::a.zip", "dir://x.png::memory://", "dir://x.png::/", "x://a::b"],
+)
+def test_a_file_in_another_place_is_no_file_of_the_same_name(empty_folder, url):
+    with open("x.png", "wb"):
+        assert find_replaced("x.png", local_files(url)) is None

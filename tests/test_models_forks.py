@@ -52,6 +52,22 @@ instance = KerasImageClassifier(
     epochs=1, warm_start=True, optimizer=keras.optimizers.SGD(0.1)
 ).fit(X, y)
 
+small = X.reshape(20, 4, 5, 1)
+flipped = KerasImageClassifier(
+    epochs=1, augmentation=[keras.layers.RandomFlip("horizontal")]
+).fit(small, y)
+scheduled = KerasImageClassifier(
+    epochs=1,
+    learning_rate=keras.optimizers.schedules.ExponentialDecay(0.1, 5, 0.5),
+    callbacks=[keras.callbacks.EarlyStopping("loss")],
+)
+
+def fit_small(model):
+    return model.fit(small, y)
+
+def predict_small(model):
+    return model.predict(small)
+
 def predict(model):
     return model.predict(X)
 
@@ -67,16 +83,19 @@ def give_back(model):
 with context.Pool(2) as pool:
     for function, model in [
         (predict, fitted), (fit, instance), (fit, clone(instance)),
-        (transform, embedder)
+        (transform, embedder), (fit_small, flipped), (predict_small, flipped),
+        (fit, scheduled), (fit, clone(scheduled)),
     ]:
         try:
             pool.apply_async(function, [model]).get(timeout=30)
         except RuntimeError as error:
             print("task:", error)
-    for model in (fitted, instance, embedder):
+    for model in (fitted, instance, embedder, flipped):
         back = pool.apply_async(give_back, [model]).get(timeout=30)
         if model is embedder:
             print("back:", np.array_equal(back.transform(images), transform(model)))
+        elif model is flipped:
+            print("back:", np.array_equal(back.predict(small), predict_small(model)))
         else:
             print("back:", np.array_equal(back.predict(X), predict(model)))
     dense = KerasImageClassifier(epochs=1).fit(X, y)  # predicts by NumPy
@@ -105,9 +124,9 @@ def test_forked_process_gets_an_error_from_predict_and_fit(printed_with_forks):
 def test_forked_pool_gets_the_error_of_a_model_it_can_not_use(printed_with_forks):
     """A worker that fails while it unpickles a task would let the pool wait for it."""
     lines = printed_with_forks.splitlines()[2:-2]
-    assert [line.partition(":")[0] for line in lines] == ["task"] * 4 + ["back"] * 3
-    assert all("forked from one that had used TensorFlow" in line for line in lines[:4])
-    assert lines[4:] == ["back: True"] * 3
+    assert [line.partition(":")[0] for line in lines] == ["task"] * 8 + ["back"] * 4
+    assert all("forked from one that had used TensorFlow" in line for line in lines[:8])
+    assert lines[8:] == ["back: True"] * 4
 
 
 @pytest.mark.slow

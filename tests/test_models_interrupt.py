@@ -3,6 +3,7 @@
 import copy
 import gc
 import signal
+import sys
 import threading
 import time
 import weakref
@@ -16,6 +17,7 @@ from skimgclf import ImageLoader, KerasImageClassifier
 from skimgclf.images import LazyImages
 from skimgclf.models import _start
 from skimgclf.models._training import loop
+from skimgclf.models._training.interrupt import hear_interrupt, holding_interrupts
 
 
 @pytest.fixture(autouse=True)
@@ -154,6 +156,34 @@ def test_a_second_interrupt_comes_at_once(digits):
     with pytest.raises(KeyboardInterrupt):
         quick(callbacks=[calls(on_epoch_begin=press_twice)]).fit(*digits)
     assert reached == ["between"]
+
+
+def press_where_it_becomes_another_error():
+    """TensorFlow does so where it calls Python."""
+    try:
+        press()
+    except KeyboardInterrupt as error:
+        raise SystemError from error
+
+
+@pytest.mark.parametrize(
+    "second", [press_in_a_callback_of_weakref, press_where_it_becomes_another_error]
+)
+def test_a_second_interrupt_that_does_not_come_out_is_heard_later(second, monkeypatch):
+    dropped, reached = [], []
+    monkeypatch.setattr(sys, "unraisablehook", dropped.append)
+
+    @holding_interrupts()
+    def press_twice():
+        press()
+        second()
+        hear_interrupt()
+        reached.append("after")
+
+    with pytest.raises(KeyboardInterrupt):
+        press_twice()
+    assert reached == []
+    assert len(dropped) == (second is press_in_a_callback_of_weakref)
 
 
 def test_a_handler_of_the_user_is_called_instead(digits):

@@ -1,5 +1,8 @@
 """What the classifier accepts as labels and weights."""
 
+import re
+from decimal import Decimal
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -7,6 +10,7 @@ import pytest
 from skimgclf.exceptions import InvalidParameterError
 from skimgclf.models._checks.labels import check_labels
 from skimgclf.models._checks.weights import check_weights
+from skimgclf.saving._values import decode, encode
 
 
 def test_labels_come_back_as_they_were_given():
@@ -41,6 +45,36 @@ def test_labels_of_a_column_are_flattened_with_a_warning():
 def test_labels_that_cannot_be_meant_are_refused_in_words(y, words):
     with pytest.raises((ValueError, TypeError), match=words):
         check_labels(y)
+
+
+DAYS = pd.date_range("2026-01-01", periods=3)
+
+
+@pytest.mark.parametrize(
+    "y",
+    [
+        DAYS.to_numpy(),
+        DAYS.date.tolist(),
+        DAYS.to_pydatetime().tolist(),
+        pd.Series(DAYS.tz_localize("Europe/Berlin")),
+        pd.Series(DAYS.to_period("D")),
+        pd.cut(pd.Series([1, 2, 3]), 3),
+        np.array(["a", "b", "c"], dtype=np.dtypes.StringDType()),
+        np.arange(3, dtype=np.longdouble),
+        [b"a", b"b", b"c"],
+        [Decimal(1), Decimal(2), Decimal(3)],
+    ],
+    ids=lambda y: f"{type(y).__name__}-{getattr(y, 'dtype', type(y[0]).__name__)}",
+)
+def test_labels_that_no_file_holds_are_refused_with_advice_that_helps(y):
+    """They can be kept as text, which the advice gives."""
+    with pytest.raises(ValueError, match="no saved model could hold") as caught:
+        check_labels(y)
+    advice = re.search(r"text: (.*)\.$", str(caught.value)).group(1)
+    classes, codes = check_labels(eval(advice, {"y": y, "numpy": np}))
+    assert len(classes) == 3
+    assert sorted(codes.tolist()) == [0, 1, 2]
+    assert all(type(label) is str for label in decode(encode(classes)).tolist())
 
 
 def test_weights_have_mean_one_over_the_samples_kept():

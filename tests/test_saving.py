@@ -433,3 +433,7 @@ def test_a_loaded_model_starts_no_more_threads_than_there_are_processors(
         pipeline = Pipeline([("load", loader), ("classify", fitted)])
         save_model(pipeline, tmp_path / "model")
         assert load_model(tmp_path / "model")[0].n_jobs == expected
+        X, y = np.eye(4), [0, 1, 0, 1]
+        regression = LogisticRegression().fit(X, y).set_params(n_jobs=n_jobs)
+        save_model(make_pipeline(ImageLoader(), regression), tmp_path / "model")
+        assert load_model(tmp_path / "model")[-1].n_jobs == expected

@@ -16,6 +16,7 @@ from sklearn.pipeline import Pipeline
 
 import skimgclf
 from skimgclf import (
+    ImageEmbedder,
     ImageLoader,
     KerasImageClassifier,
     export_model,
@@ -23,6 +24,7 @@ from skimgclf import (
     save_model,
 )
 from skimgclf.exceptions import InvalidParameterError, ModelFileError, ModelFileWarning
+from skimgclf.models import _classifier, _fork_guard
 from skimgclf.saving._file_layout import read_model_file, write_model_file
 from skimgclf.saving._values import decode, encode
 
@@ -93,6 +95,14 @@ def test_a_cut_file_is_called_damaged_with_path_and_size(saved, tmp_path, share)
     size = f"{int(share * len(content)):,}"
     with pytest.raises(ModelFileError, match=rf"cut' \({size} bytes\) is damaged"):
         load_model(tmp_path / "cut")
+
+
+def test_a_fork_is_no_fault_of_a_file(saved, monkeypatch):
+    """Of a network that TensorFlow computes, it can be predicted with elsewhere."""
+    monkeypatch.setattr(_fork_guard._process, "is_forked_from_user", True)
+    monkeypatch.setattr(_classifier, "is_dense", lambda *_: False)
+    with pytest.raises(RuntimeError, match="forked from one that had used TensorFlow"):
+        load_model(saved)
 
 
 def test_the_error_pickles(saved):
@@ -207,6 +217,7 @@ CHANGES = [
     (["versions"], None),
     (["versions", "keras"], 3),
     (["versions", "keras"], "3\n"),
+    (["versions", "x\nAccuracy on 1000 images: 0.9990\ny"], "1"),
     (["extra"], 1),
     (["steps"], []),
     (["steps"], {}),
@@ -378,6 +389,19 @@ def test_no_file_that_the_network_was_built_from_is_replaced(
             write(pipeline, path)
     assert sorted(os.listdir()) == ["link", "net.keras", "new.json"]
     assert source.read_bytes() == old
+
+
+@pytest.mark.parametrize("name", ["load", "embed"])
+def test_no_cache_of_a_step_is_replaced(fitted, tmp_path, name):
+    steps = {"load": ImageLoader(), "embed": ImageEmbedder(), "classify": fitted}
+    pipeline = Pipeline(list(steps.items()))
+    pipeline.set_params(**{f"{name}__cache": tmp_path})
+    path = tmp_path / "images-1.sqlite"
+    path.write_bytes(b"old")
+    for write in (save_model, export_model):
+        with pytest.raises(InvalidParameterError, match="a cache of the model"):
+            write(pipeline, path)
+    assert path.read_bytes() == b"old"
 
 
 def test_a_file_with_the_name_of_an_architecture_is_replaced(

@@ -168,4 +168,5 @@ def _info(options):
 
 
 def _list_pairs(versions):
-    return ", ".join(f"{name} {version}" for name, version in versions.items())
+    pairs = (f"{name} {version}" for name, version in versions.items())
+    return ", ".join(map(escape_line, pairs))

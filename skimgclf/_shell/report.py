@@ -133,9 +133,28 @@ def write_csv(frame, path):
     path : str
         The file; "-" for standard output.
     """
+    # Pipes and devices are written in place, files are replaced in one step.
+    if _is_stream(path):
+        _write_in_place(frame, path)
+        return
+    with replace_atomically(path) as file:
+        file.write(_to_csv(frame, is_shown=False))
+
+
+def _write_in_place(frame, path):
+    if path == "-":
+        content = _to_csv(frame, is_shown=sys.stdout.isatty())
+        sys.stdout.flush()
+        sys.stdout.buffer.write(content)
+        sys.stdout.buffer.flush()
+        return
+    with open(path, "wb") as file:  # a device may be a terminal, as /dev/stdout is
+        file.write(_to_csv(frame, is_shown=file.isatty()))
+
+
+def _to_csv(frame, *, is_shown):
     import pandas as pd
 
-    is_shown = path == "-" and sys.stdout.isatty()
     escape = _escape_for_terminal if is_shown else escape_cell
     names = [escape(name) for name in frame.columns]
     columns = [_map_text(column, escape) for _, column in frame.items()]
@@ -145,23 +164,7 @@ def write_csv(frame, path):
         .to_csv(index=False, float_format="%.6g", lineterminator="\n")
     )
     # File names that aren't UTF-8 keep their bytes on disk.
-    content = text.encode("utf-8", errors="surrogateescape")
-    # Pipes and devices are written in place, files are replaced in one step.
-    if _is_stream(path):
-        _write_in_place(content, path)
-        return
-    with replace_atomically(path) as file:
-        file.write(content)
-
-
-def _write_in_place(content, path):
-    if path == "-":
-        sys.stdout.flush()
-        sys.stdout.buffer.write(content)
-        sys.stdout.buffer.flush()
-        return
-    with open(path, "wb") as file:
-        file.write(content)
+    return text.encode("utf-8", errors="surrogateescape")
 
 
 def _map_text(column, function):

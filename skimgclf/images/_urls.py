@@ -126,8 +126,48 @@ def local_files(source):
     """
     if not is_url(source):
         return [source]
-    parts = [local_path(part) or part for part in source.split("::")]
-    return [part for part in parts if "://" not in part]
+    found, below = [], []
+    for part in reversed(source.split("::")):
+        below = _find_local(part, below)
+        found += below
+    return found
+
+
+def _find_local(part, below):
+    """List the paths that one part of a chain may stand for on this machine.
+
+    Parameters
+    ----------
+    part : str
+        A part of a URL, between "::".
+    below : list of str
+        Those of the part that follows it.
+    """
+    protocol, _, path = part.partition("://")
+    is_wrapper = _wraps_files(protocol)
+    if not path and is_wrapper:  # as in "simplecache::a.png"
+        return below
+    if "://" not in part:
+        is_short = part.startswith(("file:", "local:"))
+        return [_strip(part.partition(":")[2] if is_short else part)]
+    local = local_path(part)
+    if local is not None:
+        return [_strip(local)]
+    if protocol == "dir":  # below a folder
+        return [_strip(f"{folder}/{path}") for folder in below]
+    return [_strip(path)] if below and is_wrapper else []
+
+
+def _wraps_files(protocol):
+    """Tell whether the files of a protocol are those of another, as of a cache."""
+    try:
+        return not is_archive(protocol) and protocol.isidentifier()
+    except (ImportError, ValueError):  # fsspec is missing, or knows no such protocol
+        return False
+
+
+def _strip(path):
+    return path.rstrip("/") or path[:1]  # as fsspec does
 
 
 class UrlReader:

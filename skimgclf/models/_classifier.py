@@ -5,6 +5,7 @@ from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils.validation import check_is_fitted
 
 from skimgclf._callbacks import CallbackSupportMixin, FitTask, with_callbacks
+from skimgclf._snapshot import detach
 from skimgclf.models._checks.images import check_samples
 from skimgclf.models._checks.labels import warn_of_unknown_labels
 from skimgclf.models._checks.parameters import TABLE, check_test_time_augmentation
@@ -14,7 +15,7 @@ from skimgclf.models._grad_cam import make_grad_cam
 from skimgclf.models._predict import Predictor, average_flipped, predict_in_batches
 from skimgclf.models._state import needs_tensorflow, pack_state, unpack_state
 from skimgclf.models._training.optimizer_copy import pack_optimizer
-from skimgclf.models._training.rollback import detach, undone_on_failure
+from skimgclf.models._training.rollback import undone_on_failure
 
 
 class KerasImageClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
@@ -485,7 +486,7 @@ default=None
                 raise TABLE.error("label", f"one of {labels} or None", label)
             column = labels.index(label)
         X = check_samples(seen, X, reset=False)
-        compute = make_grad_cam(seen.model_, column)
+        compute = make_grad_cam(seen.model_, seen._predictor.start(), column)
         return predict_in_batches(compute, X, batch_size=seen.batch_size)
 
     def score(self, X, y, sample_weight=None):

@@ -18,6 +18,7 @@ from skimgclf._callbacks import (
     share_callbacks,
     with_callbacks,
 )
+from skimgclf._snapshot import detach
 from skimgclf._validation import (
     ParameterTable,
     Rule,
@@ -36,7 +37,7 @@ from skimgclf.models._networks.pretrained import WEIGHTS, BackboneSource, load_b
 from skimgclf.models._predict import predict_in_batches
 from skimgclf.models._start import keras, tensorflow
 from skimgclf.models._state import PackedNetwork, pack_network
-from skimgclf.models._training.rollback import detach, undone_on_failure
+from skimgclf.models._training.rollback import undone_on_failure
 
 TABLE = ParameterTable(
     "ImageEmbedder",

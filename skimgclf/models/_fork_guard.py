@@ -8,6 +8,10 @@ from skimgclf._platform import after_fork
 from skimgclf.models._start import start_devices
 
 
+class ForkedProcessError(RuntimeError):
+    """TensorFlow would hang in this process."""
+
+
 class _Process:
     has_used_tensorflow = False
     is_forked_from_user = False
@@ -23,7 +27,7 @@ after_fork(_process.note_fork)
 def use_tensorflow():
     """Start TensorFlow, or raise an error where it would hang."""
     if _process.is_forked_from_user:
-        raise RuntimeError(
+        raise ForkedProcessError(
             "This process was forked from one that had used TensorFlow already, and "
             "would wait for ever. Start processes by joblib's 'loky' (its default) or "
             "by multiprocessing's 'spawn' instead of 'fork'."

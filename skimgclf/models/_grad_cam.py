@@ -14,13 +14,15 @@ from skimgclf.models._start import keras, tensorflow
 _TOLERANCE = 1e-3
 
 
-def make_grad_cam(network, column=None):
+def make_grad_cam(network, prediction, column=None):
     """Make a function that computes maps of the places that speak for a class.
 
     Parameters
     ----------
     network : keras.Model
         Of a fitted classifier: feature maps, features, and a softmax layer.
+    prediction : callable
+        From `Predictor.start`, in which the network stays as it is.
     column : int, default=None
         The class; None for the most probable of each image.
 
@@ -36,40 +38,51 @@ def make_grad_cam(network, column=None):
         If the network has no feature maps, or can't be cut there.
     """
     network = without_augmentation(network)
-    (front, back), head = _cut(network), network.layers[-1]
+    halves = _find_halves(network, network.layers[-1].input)
+    if halves is None:
+        raise _refuse()
+    frozen = prediction.freeze()
+    with frozen():
+        _check_halves(network, *halves)
 
     def compute(images):
-        maps = front(tensorflow.constant(images, network.inputs[0].dtype))
-        with tensorflow.GradientTape() as tape:
-            tape.watch(maps)
-            features = tensorflow.cast(back(maps), head.kernel.dtype)
-            # Below the softmax, where a score depends on one class alone.
-            scores = features @ head.kernel + head.bias
-            columns = scores.numpy().argmax(axis=1) if column is None else column
-            own = scores * np.eye(scores.shape[1], dtype=head.kernel.dtype)[columns]
-        maps, gradients = (
-            np.asarray(values, "float32") for values in (maps, tape.gradient(own, maps))
-        )
-        weights = gradients.mean(axis=(1, 2), keepdims=True)
-        found = np.maximum(0, (weights * maps).sum(axis=-1, keepdims=True))
-        found = tensorflow.image.resize(found, images.shape[1:3]).numpy()[..., 0]
-        largest = found.max(axis=(1, 2), keepdims=True)
-        return found / np.where(largest > 0, largest, 1)
+        with frozen():
+            X = tensorflow.constant(images, network.inputs[0].dtype)
+            return _compute(*halves, network.layers[-1], X, column)
 
     return compute
 
 
-def _cut(network):
-    """Cut a network at its last feature maps, and check that it is still the same."""
-    head = network.layers[-1]
-    halves = _find_halves(network, head.input)
-    if halves is not None:
-        images = np.random.default_rng(0).random((1, *network.input_shape[1:]))
-        front, back = halves
-        found = head(back(front(images.astype("float32"))))
-        if np.allclose(found, network(images, training=False), atol=_TOLERANCE):
-            return halves
-    raise ValueError(
+def _compute(front, back, head, images, column):
+    """Compute maps by the halves and the softmax layer of a network."""
+    maps = front(images)
+    with tensorflow.GradientTape() as tape:
+        tape.watch(maps)
+        features = tensorflow.cast(back(maps), head.kernel.dtype)
+        # Below the softmax, where a score depends on one class alone.
+        scores = features @ head.kernel + head.bias
+        columns = scores.numpy().argmax(axis=1) if column is None else column
+        own = scores * np.eye(scores.shape[1], dtype=head.kernel.dtype)[columns]
+    maps, gradients = (
+        np.asarray(values, "float32") for values in (maps, tape.gradient(own, maps))
+    )
+    weights = gradients.mean(axis=(1, 2), keepdims=True)
+    found = np.maximum(0, (weights * maps).sum(axis=-1, keepdims=True))
+    found = tensorflow.image.resize(found, images.shape[1:3]).numpy()[..., 0]
+    largest = found.max(axis=(1, 2), keepdims=True)
+    return found / np.where(largest > 0, largest, 1)
+
+
+def _check_halves(network, front, back):
+    """Refuse halves that compute something else than the whole network."""
+    images = np.random.default_rng(0).random((1, *network.input_shape[1:]))
+    found = network.layers[-1](back(front(images.astype("float32"))))
+    if not np.allclose(found, network(images, training=False), atol=_TOLERANCE):
+        raise _refuse()
+
+
+def _refuse():
+    return ValueError(
         "Grad-CAM needs a network whose layers turn images into feature maps, and "
         "these into the features of the softmax layer, as those of 'cnn', 'resnet' and "
         "the pretrained networks do."

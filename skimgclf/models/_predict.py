@@ -57,10 +57,20 @@ class Predictor:
             self._running.add(prediction)
         return prediction
 
+    def freeze(self, prediction):
+        """Make a function of contexts in which variables have a prediction's values."""
+        with self._lock:  # a further training begins before or after this
+            values = prediction.values or self._copy_values()
+        pairs = list(zip(self._network.variables, values, strict=True))
+        return lambda: keras.StatelessScope(pairs)
+
+    def _copy_values(self):
+        return [tensorflow.identity(each.value) for each in self._network.variables]
+
     @contextlib.contextmanager
     def held(self):
         """Let predictions see the network as it is now while it is trained further."""
-        values = [tensorflow.identity(each.value) for each in self._network.variables]
+        values = self._copy_values()
         with self._lock:
             self._held = values
             for prediction in self._running:
@@ -96,6 +106,16 @@ class _Prediction:
 
     def __init__(self, predictor, values):
         self._predictor, self.values = predictor, values
+
+    def freeze(self):
+        """Keep the network as it is for computations of another kind.
+
+        Returns
+        -------
+        frozen : callable
+            Makes a context in which the variables have the values of this prediction.
+        """
+        return self._predictor.freeze(self)
 
     def __call__(self, X):
         X = tensorflow.constant(X, self._predictor.samples.dtype)

@@ -5,6 +5,7 @@ import math
 import numpy as np
 from sklearn.utils import check_consistent_length, column_or_1d
 
+from skimgclf._snapshot import freeze
 from skimgclf._terminal import hidden_bars
 from skimgclf._validation import NONE, ParameterTable, Rule, an_int, one_of
 from skimgclf.images._input_forms import list_images
@@ -150,6 +151,7 @@ class ImageGridDisplay(ShownInNotebooks):
         import_pyplot(f"{cls.__name__}.from_estimator")
         _TABLE.check(locals())
         cells = list_images(cls.__name__, X)
+        estimator = freeze(estimator)
         y_pred = estimator.predict(X)
         proba = classes = None
         if hasattr(estimator, "predict_proba"):

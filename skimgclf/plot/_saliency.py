@@ -7,6 +7,7 @@ import numpy as np
 from PIL import Image
 from sklearn.pipeline import Pipeline
 
+from skimgclf._snapshot import freeze
 from skimgclf._terminal import hidden_bars
 from skimgclf._validation import ParameterTable, a_number, ints, one_of, optional
 from skimgclf.exceptions import InvalidParameterError
@@ -214,6 +215,7 @@ class SaliencyDisplay(ShownInNotebooks):
             "fill_value": fill_value,
         }
         compute = _hide_patches if method == "occlusion" else _trace_gradients
+        estimator = freeze(estimator)
         with hidden_bars():
             image, saliency, column, probability = compute(
                 estimator, image, target, patches

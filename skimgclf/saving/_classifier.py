@@ -7,6 +7,7 @@ import os
 import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
+from skimgclf._snapshot import detach
 from skimgclf._terminal import escape_line
 from skimgclf._validation import check_keys
 from skimgclf.models._checks.parameters import (
@@ -110,6 +111,7 @@ def describe_classifier(classifier, *, include_optimizer=False):
         classifier,
         msg="This %(name)s is not fitted yet. Call fit before it is saved.",
     )
+    classifier = detach(classifier)  # of one fit, whatever other threads do
     parameters = classifier.get_params(deep=False)
     check_parameters(parameters)
     if parameters["callbacks"] not in (None, []):

@@ -12,11 +12,13 @@ from sklearn.utils.validation import check_is_fitted
 
 from skimgclf._atomic import bring_to_disk, replace_atomically
 from skimgclf._extras import how_to_install
+from skimgclf._snapshot import detach
 from skimgclf._validation import ParameterTable, one_of
 from skimgclf.exceptions import InvalidParameterError
 from skimgclf.images import ImageLoader
 from skimgclf.models._embedder import ImageEmbedder
 from skimgclf.models._start import keras
+from skimgclf.models._training.seeds import without_training
 from skimgclf.saving._export_check import run_export
 from skimgclf.saving._float32 import rebuild_in_float32
 from skimgclf.saving._join import join_steps
@@ -121,10 +123,11 @@ def export_model(model, path, format="onnx"):
         check_is_fitted(step)
     if format == "onnx":
         _check_packages()
-    network = join_steps(others)
-    shape = network.input_shape[1:]
-    network = rebuild_in_float32(network)
-    exported = _export_network(network, format)
+    with without_training():
+        others = [detach(step) for step in others]  # each of one fit
+        network = join_steps(others)
+        shape = network.input_shape[1:]
+        exported = _export_network(rebuild_in_float32(network), format)
     # Before anything is written: a class without a form in JSON raises a TypeError.
     described = _describe(loader, others[-1].classes_, shape, format)
     description = json.dumps(described, indent=2).encode()

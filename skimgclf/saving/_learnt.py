@@ -1,6 +1,19 @@
 """Check values that every kind of estimator has learnt, perhaps a stranger's."""
 
+import os
+
 import numpy as np
+
+
+def limit_jobs(estimator):
+    """Let an estimator start no more threads than there are processors here.
+
+    Its file may be of a larger machine, or a stranger's.
+    """
+    n_processors = os.cpu_count() or 1
+    if (estimator.get_params(deep=False).get("n_jobs") or 0) > n_processors:
+        estimator.set_params(n_jobs=n_processors)
+    return estimator
 
 
 def check_classes(classes):

@@ -13,6 +13,8 @@ import skimgclf
 from skimgclf._terminal import escape_line
 from skimgclf._validation import check_bool, check_keys, parameter_error, warn_user
 from skimgclf.exceptions import InvalidParameterError, ModelFileError, ModelFileWarning
+from skimgclf.models._fork_guard import ForkedProcessError
+from skimgclf.models._training.seeds import without_training
 from skimgclf.saving._classifier import UntrustedNetworkError
 from skimgclf.saving._file_layout import read_model_file, write_model_file
 from skimgclf.saving._pipeline import describe_model, restore_model
@@ -107,9 +109,10 @@ def save_model(model, path, *, include_optimizer=False, notes=None):
             pipeline.memory,
         )
     try:
-        described, arrays = describe_model(
-            pipeline, steps, include_optimizer=include_optimizer
-        )
+        with without_training():
+            described, arrays = describe_model(
+                pipeline, steps, include_optimizer=include_optimizer
+            )
     except ValueError as error:
         if isinstance(error, InvalidParameterError | sklearn.exceptions.NotFittedError):
             raise
@@ -197,8 +200,9 @@ def load_model(path, *, trusted=False):
         ) from None
     # Keras raises errors of every kind of what doesn't fit.
     except Exception as error:
-        if isinstance(error, MemoryError) or getattr(error, "errno", None):
-            raise  # of this machine: no memory, a full disk
+        is_of_process = isinstance(error, MemoryError | ForkedProcessError)
+        if is_of_process or getattr(error, "errno", None):
+            raise  # of this machine: no memory, a full disk, a fork
         raise ModelFileError(
             path,
             size,
@@ -303,11 +307,7 @@ def _check_head(path, size, document):
     if saved_in != _FORMAT or type(saved_in) is not int:
         reason = f"wasn't written by save_model: its format is {saved_in!r}"
         raise ModelFileError(path, size, reason)
-    if not isinstance(versions, dict) or not all(
-        isinstance(versions.get(name), str)
-        and re.fullmatch(r"\d[\w.+!-]{0,60}", versions[name])
-        for name in _list_versions()
-    ):
+    if not _are_versions(versions):
         raise ModelFileError(path, size, "doesn't say which versions wrote it")
     if not re.fullmatch(_DATE, str(document.get("date"))):
         raise ModelFileError(path, size, "doesn't say when it was written")
@@ -315,6 +315,16 @@ def _check_head(path, size, document):
     if not _are_notes(document.setdefault("notes", {})):
         raise ModelFileError(path, size, "holds notes of another form")
     return versions
+
+
+def _are_versions(value):
+    # Other names than the known ones may hold whatever a stranger wants to be read.
+    return (
+        isinstance(value, dict)
+        and value.keys() == _list_versions().keys()
+        and all(isinstance(each, str) for each in value.values())
+        and all(re.fullmatch(r"\d[\w.+!-]{0,60}", each) for each in value.values())
+    )
 
 
 def _warn_of_versions(path, versions):

@@ -1,7 +1,5 @@
 """Turn a classifier or a pipeline into a JSON document and arrays, and back."""
 
-import os
-
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import StandardScaler
@@ -12,6 +10,7 @@ from skimgclf.images import ImageLoader
 from skimgclf.models._classifier import KerasImageClassifier
 from skimgclf.models._embedder import ImageEmbedder, describe_embedder, restore_embedder
 from skimgclf.saving._classifier import describe_classifier, restore_classifier
+from skimgclf.saving._learnt import limit_jobs
 from skimgclf.saving._scikit_learn import (
     ESTIMATORS,
     describe_estimator,
@@ -193,10 +192,7 @@ def _restore_step(name, kind, parameters, learnt, arrays):
     for parameter, reason in _OF_THIS_MACHINE.items():
         if parameters.get(parameter) is not None:
             raise ValueError(f"step {name!r} {reason}")
-    loader = ImageLoader(**parameters).fit(None)
-    if (loader.n_jobs or 0) > (os.cpu_count() or 1):  # of a larger machine, or hostile
-        loader.set_params(n_jobs=os.cpu_count() or 1)
-    return loader
+    return limit_jobs(ImageLoader(**parameters).fit(None))
 
 
 def _read_step(step):

@@ -10,7 +10,7 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.utils.validation import check_is_fitted
 
 from skimgclf._validation import check_keys, is_int
-from skimgclf.saving._learnt import check_classes, check_feature_names
+from skimgclf.saving._learnt import check_classes, check_feature_names, limit_jobs
 
 # The attributes that are arrays or numbers; None is left out.
 _ARRAYS = {
@@ -108,7 +108,7 @@ def restore_estimator(kind, parameters, learnt, numbers):
     if isinstance(estimator, LogisticRegression):
         estimator.classes_ = learnt["classes"]
         estimator.coef_ = np.asarray(numbers["coef_"], order=learnt["order"])
-    return estimator
+    return limit_jobs(estimator)
 
 
 def check_parameters(estimator):

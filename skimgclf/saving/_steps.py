@@ -7,6 +7,7 @@ from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import StandardScaler
 
 from skimgclf._atomic import find_replaced
+from skimgclf._store import list_files
 from skimgclf._validation import parameter_error
 from skimgclf.exceptions import InvalidParameterError
 from skimgclf.images import ImageLoader
@@ -60,7 +61,7 @@ def list_steps(owner, model):
 
 
 def check_not_read(owner, steps, paths):
-    """Refuse to write over a file that the network of a model was built from.
+    """Refuse to write over a file that a model was built from, or over its cache.
 
     Parameters
     ----------
@@ -74,18 +75,20 @@ def check_not_read(owner, steps, paths):
     Raises
     ------
     InvalidParameterError
-        If one of `paths` is a ``.keras`` file or a file of weights of a step.
+        If one of `paths` is a ``.keras`` file, a file of weights or a cache of a step.
     """
     sources = list_sources(steps)
     for path in paths:
         source = find_replaced(path, sources)
         if source is not None:
-            expected = f"another file than {source!r}, which the model was built from"
+            is_cache = source in _list_caches(steps)
+            role = "is a cache of the model" if is_cache else "the model was built from"
+            expected = f"another file than {source!r}, which {role}"
             raise parameter_error(owner, "path", expected, path)
 
 
 def list_sources(steps):
-    """List the ``.keras`` files and files of weights that steps are built from.
+    """List the ``.keras`` files, files of weights and caches of steps.
 
     Parameters
     ----------
@@ -96,7 +99,13 @@ def list_sources(steps):
     -------
     paths : list of (str or os.PathLike)
     """
-    return [source for _, step in steps for source in _list_sources(step)]
+    built_from = [source for _, step in steps for source in _list_sources(step)]
+    return built_from + _list_caches(steps)
+
+
+def _list_caches(steps):
+    folders = [getattr(step, "cache", None) for _, step in steps]
+    return [path for folder in folders for path in list_files(folder)]
 
 
 def _list_sources(step):

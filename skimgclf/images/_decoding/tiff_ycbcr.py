@@ -44,13 +44,13 @@ class Units(NamedTuple):
         """Bytes of a unit: rows of luma, then both chromas."""
         return self.n_across * self.n_down + 2
 
-    def resize(self, directory):
+    def resize(self, ifd):
         """Return the tags of size of an image whose pixels are the bytes of units."""
         tags = {}
         for tag in (Tag.ImageWidth, Tag.TileWidth):
-            tags[tag] = self.n_samples * -(-directory.get(tag, 0) // self.n_across)
-        height = directory.get(Tag.ImageLength)
-        n_rows = min(directory.get(Tag.RowsPerStrip, height), height)
+            tags[tag] = self.n_samples * -(-ifd.get(tag, 0) // self.n_across)
+        height = ifd.get(Tag.ImageLength)
+        n_rows = min(ifd.get(Tag.RowsPerStrip, height), height)
         if n_rows < height and n_rows % self.n_down:
             raise UnreadableImage(
                 f"it is a TIFF file whose strips of {n_rows} rows cut the "
@@ -58,12 +58,12 @@ class Units(NamedTuple):
             )
         tags[Tag.RowsPerStrip] = -(-n_rows // self.n_down)
         for tag in (Tag.ImageLength, Tag.TileLength):
-            tags[tag] = -(-directory.get(tag, 0) // self.n_down)
-        return {tag: (tags[tag],) for tag in tags if tag in directory.values}
+            tags[tag] = -(-ifd.get(tag, 0) // self.n_down)
+        return {tag: (tags[tag],) for tag in tags if tag in ifd.values}
 
-    def split(self, samples, directory):
+    def split(self, samples, ifd):
         """Split rows of units into luma and both chromas, one of each for a pixel."""
-        width, height = directory.get(Tag.ImageWidth), directory.get(Tag.ImageLength)
+        width, height = ifd.get(Tag.ImageWidth), ifd.get(Tag.ImageLength)
         units = samples.reshape(len(samples), -1, self.n_samples)
         luma = units[:, :, :-2].reshape(*units.shape[:2], self.n_down, self.n_across)
         luma = luma.swapaxes(1, 2).reshape(len(units) * self.n_down, -1)
@@ -74,9 +74,9 @@ class Units(NamedTuple):
         return [plane[:height, :width] for plane in planes]
 
 
-def read_units(directory):
+def read_units(ifd):
     """Read how many pixels share their chroma."""
-    factors = directory.values.get(Tag.YCbCrSubSampling, _SUBSAMPLING)
+    factors = ifd.values.get(Tag.YCbCrSubSampling, _SUBSAMPLING)
     if len(factors) != 2:
         raise damaged("YCbCrSubSampling isn't two numbers")
     if not set(factors) <= _FACTORS:
@@ -84,7 +84,7 @@ def read_units(directory):
             f"it is a TIFF file in which {factors[0]}x{factors[1]} pixels share their "
             "colours (YCbCrSubSampling), of a kind that isn't read: save it as RGB"
         )
-    if directory.get(Tag.Predictor, 1) != 1 and set(factors) != {1}:
+    if ifd.get(Tag.Predictor, 1) != 1 and set(factors) != {1}:
         raise UnreadableImage(
             "it is a TIFF file of pixels that share their colours (YCbCrSubSampling), "
             "stored as differences (Predictor), which isn't read: save it as RGB"
@@ -92,10 +92,10 @@ def read_units(directory):
     return Units(*factors)
 
 
-def convert_ycbcr(planes, file, directory):
+def convert_ycbcr(planes, file, ifd):
     """Convert luma and chroma to an image, by what the file says of them."""
-    limits = _read_numbers(directory, Tag.ReferenceBlackWhite, file, _BLACK_WHITE)
-    shares = _read_numbers(directory, Tag.YCbCrCoefficients, file, _COEFFICIENTS)
+    limits = _read_numbers(ifd, Tag.ReferenceBlackWhite, file, _BLACK_WHITE)
+    shares = _read_numbers(ifd, Tag.YCbCrCoefficients, file, _COEFFICIENTS)
     if not shares[1] > 0:
         raise damaged("YCbCrCoefficients leave no green")
     if any(limits[number] == limits[number + 1] for number in (0, 2, 4)):
@@ -143,14 +143,14 @@ def is_plain_ycbcr(tags):
     )
 
 
-def _read_numbers(directory, tag, file, default):
+def _read_numbers(ifd, tag, file, default):
     """Read fractions, or integers, which older programs wrote; the default without."""
-    if tag not in directory.values:
+    if tag not in ifd.values:
         return default
-    numbers = directory.values[tag]
-    packed = directory.find_bytes(tag, file) or b""
+    numbers = ifd.values[tag]
+    packed = ifd.find_bytes(tag, file) or b""
     if not numbers and len(packed) == 8 * len(default):
-        parts = struct.unpack(f"{directory.order}{2 * len(default)}I", packed)
+        parts = struct.unpack(f"{ifd.order}{2 * len(default)}I", packed)
         if all(parts[1::2]):
             numbers = [a / b for a, b in zip(parts[::2], parts[1::2], strict=True)]
     if len(numbers) != len(default):

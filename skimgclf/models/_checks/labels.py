@@ -1,5 +1,8 @@
 """Check the labels of samples."""
 
+import datetime
+import numbers
+
 import numpy as np
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import column_or_1d
@@ -27,9 +30,9 @@ def check_labels(y, classes=None, *, name="y"):
     codes : ndarray of int of shape (n_samples,)
         The index of each sample's label in `classes`.
     """
-    y = _as_column(y, name)
+    given, y = y, _as_column(y, name)
     _refuse_missing_labels(y, name)
-    _refuse_dates(y, name)
+    _refuse_unsavable(y, name, given)
     _refuse_mixed_labels(y, name)
     check_classification_targets(y)
     if classes is not None:
@@ -132,13 +135,16 @@ def _as_column(y, name):
             f"{name} is None."
         )
     try:
-        shape = np.asarray(y).shape
+        array = np.asarray(y)
     except ValueError:
         row, n_labels = _first_ragged(y)
         raise ValueError(
             f"{name} must hold one label for each image, but row {row} holds "
             f"{n_labels}."
         ) from None
+    shape = array.shape
+    if array.dtype.kind == "T":  # NumPy's StringDType, which scikit-learn doesn't know
+        _refuse_unsavable(array, name, y)
     if len(shape) == 2 and shape[1] > 1:
         raise ValueError(
             f"{name} should be a 1d array, got an array of shape {shape} instead. One "
@@ -172,12 +178,28 @@ def _refuse_missing_labels(y, name):
         raise ValueError(f"Input {name} contains infinity, which can't be a label.")
 
 
-def _refuse_dates(y, name):
-    if y.dtype.kind in "mM":
-        raise ValueError(
-            f"{name} holds dates or times ({y.dtype}), which can't be labels, since no "
-            f"saved model could hold them. Turn them into text: {name}.astype(str)."
-        )
+def _refuse_unsavable(y, name, given):
+    """Refuse labels of a type that a file of `save_model` can't hold."""
+    kind = y.dtype.kind
+    odd = [label for label in y.tolist() if kind == "O" and not _is_plain(label)]
+    is_double = kind != "f" or y.dtype.itemsize <= 8
+    if kind in "OUbiuf" and is_double and not odd:
+        return
+    found = type(odd[0]).__name__ if odd else y.dtype
+    is_time = kind in "mM" or (odd and isinstance(odd[0], datetime.date))
+    what = f"dates or times ({found})" if is_time else f"values of type {found}"
+    is_array = hasattr(given, "astype")
+    advice = f"{name if is_array else f'numpy.asarray({name})'}.astype(str)"
+    if kind == "T":  # NumPy doesn't turn it into its other type of text
+        advice = f"{name}.tolist()"
+    raise ValueError(
+        f"{name} holds {what}, which can't be labels, since no saved model "
+        f"could hold them. Turn them into text: {advice}."
+    )
+
+
+def _is_plain(label):
+    return isinstance(label, str | numbers.Real | np.bool_)
 
 
 def _refuse_mixed_labels(y, name):

@@ -8,6 +8,7 @@ import numpy as np
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_consistent_length
 
+from skimgclf._snapshot import detach
 from skimgclf.models._checks.images import check_samples
 from skimgclf.models._checks.labels import check_labels, check_partial_classes
 from skimgclf.models._checks.parameters import (
@@ -28,7 +29,6 @@ from skimgclf.models._training.callbacks import (
 from skimgclf.models._training.loss import choose_soft_labels, name_loss
 from skimgclf.models._training.optimizer import OptimizerSettings
 from skimgclf.models._training.read_ahead import warn_of_filled
-from skimgclf.models._training.rollback import detach
 from skimgclf.models._training.scikeras_adapter import (
     TrainingPlan,
     resume_training,

@@ -13,7 +13,8 @@ def holding_interrupts():
     Raised at any moment, KeyboardInterrupt may come up in a callback of Python's
     garbage collection, which drops it, or within TensorFlow, which turns it into
     another error. `hear_interrupt` raises it after a call of a training program, or
-    else the end of this context. A second Ctrl-C raises it at once.
+    else the end of this context. A second Ctrl-C raises it at once, and once more
+    later, in case that was dropped.
 
     Only the main thread gets signals: in others, nothing is changed. A handler of the
     user's is called in place of Python's; where Ctrl-C is ignored, it stays ignored.
@@ -47,17 +48,14 @@ class _Holder:
         self._is_pending = False
 
     def __call__(self, number, frame):
-        if self._is_pending:
-            self._call(frame)
-        self._is_pending = True
+        is_second, self._is_pending = self._is_pending, True
+        if is_second:  # pending still, since what is raised here may be dropped
+            self._before(number, frame)
 
     def hear(self):
         if self._is_pending:
-            self._call(inspect.currentframe())
-
-    def _call(self, frame):
-        self._is_pending = False
-        self._before(signal.SIGINT, frame)
+            self._is_pending = False
+            self._before(signal.SIGINT, inspect.currentframe())
 
 
 def _is_main_thread():

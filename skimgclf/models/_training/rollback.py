@@ -12,13 +12,6 @@ from skimgclf.models._training.schedule import list_variables
 from skimgclf.models._training.seeds import alone
 
 
-def detach(estimator):
-    """Return a second estimator with the same attributes, to be trained."""
-    learner = type(estimator).__new__(type(estimator))
-    vars(learner).update(vars(estimator))
-    return learner
-
-
 @contextlib.contextmanager
 def undone_on_failure(estimator, *, is_further=False):
     """Undo all changes of an estimator when the context fails or is interrupted.

@@ -3,13 +3,24 @@
 import contextlib
 import threading
 
-from skimgclf.models._fork_guard import use_tensorflow
+from skimgclf.models._fork_guard import is_forked, use_tensorflow
 from skimgclf.models._repairs import own_draws
 from skimgclf.models._training.interrupt import holding_interrupts
 
 # The modules that Keras draws seeds in are global, and tracing in TensorFlow isn't safe
 # across threads: one fit at a time in a process.
 _TRAINING_LOCK = threading.RLock()
+
+
+def without_training():
+    """Let no thread train, so that what is read belongs to one network.
+
+    Returns
+    -------
+    context : context manager
+    """
+    # A fork copies a lock that another thread holds, but not this thread.
+    return contextlib.nullcontext() if is_forked() else _TRAINING_LOCK
 
 
 @contextlib.contextmanager
