@@ -294,7 +294,7 @@ def keep_freed_memory():
 
     Cause: glibc (2.36) returns free memory to the system as soon as it is more than
     twice the largest block that was freed, and the system clears each page that is
-    asked for again: a third of the time of training a dense network. Freeing a block
+    asked for again: up to a third of the time of a dense network. Freeing a block
     of nearly 32 MiB, which is never written to, raises this limit to 64 MiB, unless
     the user has set limits by the environment (mallopt(3), M_MMAP_THRESHOLD).
 
