@@ -1,5 +1,6 @@
 """Ctrl-C in a fit."""
 
+import contextlib
 import copy
 import gc
 import signal
@@ -100,6 +101,31 @@ def test_an_interrupt_at_the_last_moment_leaves_a_fitted_estimator(
         getattr(classifier, method)(X, y)
     np.testing.assert_array_equal(classifier.predict_proba(X), probabilities)
     assert classifier.n_iter_ == 2
+
+
+def test_an_interrupt_while_a_whole_resumption_ends_undoes_it(
+    digits, warm, monkeypatch
+):
+    """Freeing what the fit has held takes milliseconds."""
+    X, y = digits
+    classifier = copy.copy(warm)
+    probabilities = classifier.predict_proba(X)
+    held = classifier._predictor.held
+
+    @contextlib.contextmanager
+    def press_at_the_end():
+        with held():
+            yield
+        monkeypatch.undo()
+        press()
+
+    monkeypatch.setattr(classifier._predictor, "held", press_at_the_end)
+    with pytest.raises(KeyboardInterrupt):
+        classifier.fit(X, y)
+    np.testing.assert_array_equal(classifier.predict_proba(X), probabilities)
+    assert classifier.n_iter_ == 2
+    classifier.fit(X, y)
+    assert classifier.n_iter_ == 4
 
 
 def test_an_interrupt_while_callbacks_end_a_resumption_undoes_it(digits, warm):

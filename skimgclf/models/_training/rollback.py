@@ -32,45 +32,60 @@ def undone_on_failure(estimator, *, is_further=False):
     adopt : callable
         Takes the trained estimator, of which the estimator takes over all attributes.
     """
-    adopted = []
+    adopted, is_whole, restore, held = [], False, _do_nothing, contextlib.nullcontext
 
     def adopt(learner):
         # In one step: another thread sees all old attributes or all new ones.
         estimator.__dict__ = vars(learner)
         adopted.append(vars(learner))
 
-    with contextlib.ExitStack() as stack:
-        if is_further:
-            stack.enter_context(alone())
-        before = vars(estimator)
-        if is_further and "_training" in before:
-            stack.enter_context(before["_predictor"].held())
-            stack.enter_context(_restored_on_failure(before["_training"].network))
-        try:
-            yield adopt
-            hear_interrupt()
-        except BaseException:
-            # Another thread may have fitted it meanwhile.
-            if adopted and vars(estimator) is adopted[0]:
-                estimator.__dict__ = before
-            raise
+    try:
+        with contextlib.ExitStack() as stack:
+            if is_further:
+                stack.enter_context(alone())
+            before = vars(estimator)
+            if is_further and "_training" in before:
+                held = before["_predictor"].held
+                stack.enter_context(held())
+                restore = _remember(before["_training"].network)
+            try:
+                yield adopt
+                hear_interrupt()
+                is_whole = True
+            except BaseException:
+                # Another thread may have fitted it meanwhile.
+                if adopted and vars(estimator) is adopted[0]:
+                    estimator.__dict__ = before
+                restore()
+                raise
+    except KeyboardInterrupt:
+        # Pressed while the context ended, which takes milliseconds.
+        with alone():
+            if is_whole and adopted and vars(estimator) is adopted[0]:
+                with held():
+                    estimator.__dict__ = before
+                    restore()
+        raise
 
 
-@contextlib.contextmanager
-def _restored_on_failure(network):
-    """Restore all variables and the optimizer of a network when the context fails."""
+def _do_nothing():
+    pass
+
+
+def _remember(network):
+    """Return the function that restores all variables and the optimizer."""
     before = optimizer, _ = _read_compiled(network)
     # A network that was loaded has no optimizer before it is trained further.
     learnt = [] if optimizer is None else list_variables(optimizer)
     saved = [(each, each.numpy()) for each in [*network.variables, *learnt]]
-    try:
-        yield
-    except BaseException:
+
+    def restore():
         for variable, value in saved:
             variable.assign(value)
         if _read_compiled(network) != before:
             network.compile(*before, metrics=METRICS)
-        raise
+
+    return restore
 
 
 def _read_compiled(network):
