@@ -144,6 +144,7 @@ def test_failed_jobs_give_a_sentence_and_code_1(
     ("arguments", "words"),
     [
         (["--verison"], "no option '--verison'; the nearest name is '--version'"),
+        (["--debug=1", "check", "x"], "ignored explicit argument '1'"),
         (["--debgu", "check", "x"], "the nearest name is '--debug'"),
         (["infi", "x"], "no command 'infi'; the nearest name is 'info'"),
         ([*FIT, "--optimizer", "adm"], "the nearest name is 'adam'"),
@@ -151,7 +152,7 @@ def test_failed_jobs_give_a_sentence_and_code_1(
         ([*FIT, "--augmentation", "flop"], "the nearest name is 'flip'"),
     ],
 )
-def test_what_is_misspelt_gets_the_nearest_name(run_command, arguments, words):
+def test_what_is_misspelt_is_named_with_the_nearest_name(run_command, arguments, words):
     code, out, err = run_command(*arguments)
     assert (code, out) == (2, "")
     assert words in err

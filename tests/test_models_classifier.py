@@ -13,27 +13,14 @@ from sklearn.base import clone, is_classifier
 from sklearn.exceptions import NotFittedError
 from sklearn.model_selection import cross_val_score
 from sklearn.neural_network import MLPClassifier
+from small_classifiers import SMALL, quick
 
 from skimgclf import KerasImageClassifier, export_model
 from skimgclf.models import build_cnn
 from skimgclf.models._predict import Predictor
 
-# TensorFlow traces a network at its first fit, which is most of a short one: fits of
-# this network share what was traced. SGD is what it traces fastest.
-SMALL = {
-    "hidden_layer_sizes": (6,),
-    "optimizer": "sgd",
-    "learning_rate": 0.1,
-    "epochs": 1,
-    "random_state": 0,
-}
-
 # Enough to learn the digits.
 LEARNS = {"optimizer": "adam", "learning_rate": 0.01, "epochs": 15, "batch_size": 16}
-
-
-def quick(architecture="dense", **parameters):
-    return KerasImageClassifier(architecture, **{**SMALL, **parameters})
 
 
 @pytest.fixture(scope="module")

@@ -7,25 +7,12 @@ import numpy as np
 import pytest
 from sklearn.base import clone
 from sklearn.model_selection import GridSearchCV
+from small_classifiers import quick
 from stopped_fits import fit_untrained
 
 from skimgclf import KerasImageClassifier
 from skimgclf.models._networks.architectures import ARCHITECTURES, build_network
 from skimgclf.models._training import scikeras_adapter
-
-# TensorFlow traces a network at its first fit, which is most of a short one: fits of
-# this network share what was traced. SGD is what it traces fastest.
-SMALL = {
-    "hidden_layer_sizes": (6,),
-    "optimizer": "sgd",
-    "learning_rate": 0.1,
-    "epochs": 1,
-    "random_state": 0,
-}
-
-
-def quick(architecture="dense", **parameters):
-    return KerasImageClassifier(architecture, **{**SMALL, **parameters})
 
 
 def test_parameters_of_the_network_reach_it(digits):

@@ -2,6 +2,7 @@
 
 import argparse
 import contextlib
+import itertools
 import os
 import re
 
@@ -108,9 +109,10 @@ def parse_arguments(argv):
     """
     parser = make_parser()
     # Before the rest, so that a misspelt option or command gets the nearest one.
-    command = next((part for part in argv if not part.startswith("-")), None)
-    first = argv[: argv.index(command)] if command is not None else argv
-    parser.refuse_unknown([part for part in first if part not in parser.list_flags()])
+    first = list(itertools.takewhile(lambda part: part.startswith("-"), argv))
+    flags = parser.list_flags()
+    parser.refuse_unknown([part for part in first if part.split("=")[0] not in flags])
+    command = next(iter(argv[len(first) :]), None)
     if command is not None and command not in EXAMPLES:
         parser.error(
             f"there is no command {command!r}{advise_nearest(command, EXAMPLES)}"

@@ -120,10 +120,9 @@ def _refuse_mixed_chroma(image, tags):
 
 
 def _are_mixed_up(image, tags):
-    n_bands, bits = len(image.getbands()), tags.get(Tag.BitsPerSample, (1,))
-    if is_lost_plane(tags, bits[0]):
-        return True
-    return n_bands == 2 or (n_bands > 2 and tags.get(Tag.BitsPerSample, (8,))[0] == 16)
+    n_bands, n_bits = len(image.getbands()), tags.get(Tag.BitsPerSample, (1,))[0]
+    is_mixed = n_bands == 2 or (n_bands > 2 and n_bits == 16)
+    return is_mixed or is_lost_plane(tags, n_bits)
 
 
 def clear_outside(image, box):

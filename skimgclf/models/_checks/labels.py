@@ -181,7 +181,7 @@ def _refuse_missing_labels(y, name):
 def _refuse_unsavable(y, name, given):
     """Refuse labels of a type that a file of `save_model` can't hold."""
     kind = y.dtype.kind
-    odd = [label for label in y.tolist() if kind == "O" and not _is_plain(label)]
+    odd = [label for label in y if not _is_plain(label)] if kind == "O" else []
     is_double = kind != "f" or y.dtype.itemsize <= 8
     if kind in "OUbiuf" and is_double and not odd:
         return

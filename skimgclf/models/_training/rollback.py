@@ -39,6 +39,10 @@ def undone_on_failure(estimator, *, is_further=False):
         estimator.__dict__ = vars(learner)
         adopted.append(vars(learner))
 
+    def is_adopted():
+        # Another thread may have fitted it meanwhile.
+        return bool(adopted) and vars(estimator) is adopted[0]
+
     try:
         with contextlib.ExitStack() as stack:
             if is_further:
@@ -53,15 +57,14 @@ def undone_on_failure(estimator, *, is_further=False):
                 hear_interrupt()
                 is_whole = True
             except BaseException:
-                # Another thread may have fitted it meanwhile.
-                if adopted and vars(estimator) is adopted[0]:
+                if is_adopted():
                     estimator.__dict__ = before
                 restore()
                 raise
     except KeyboardInterrupt:
         # Pressed while the context ended, which takes milliseconds.
         with alone():
-            if is_whole and adopted and vars(estimator) is adopted[0]:
+            if is_whole and is_adopted():
                 with held():
                     estimator.__dict__ = before
                     restore()
