@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from skimgclf import KerasImageClassifier
+from skimgclf.models._networks import layers
 from skimgclf.models._networks.architectures import build_network
 from skimgclf.models._training import loop
 from skimgclf.models._training.batches import Batches, Samples
@@ -84,7 +85,7 @@ def test_costly_networks_join_fewer_batches():
     one = costly.compute_output_shape((None, *shape))
     network = make_network(shape, first=costly, pool=keras.layers.Flatten())
     products = 16 * 16 * 200 * (5 * 5 * 3 + 1) + 2 * (one[1] * one[2] * one[3] + 1)
-    assert loop.count_multiplications(network) == products
+    assert layers.count_multiplications(network) == products
     assert loop.count_joined(network, make_batches(shape)) == 7
     assert loop.count_joined(network, make_batches(shape, 500)) == 1
 
@@ -93,14 +94,14 @@ def test_layers_in_layers_count():
     shape = (8, 8, 1)
     inner = keras.Sequential([keras.Input(shape), keras.layers.Conv2D(2, 3)])
     network = make_network(shape, inner=inner, pool=keras.layers.Flatten())
-    assert loop.count_multiplications(network) == 20 * 36 + 2 * (72 + 1)
+    assert layers.count_multiplications(network) == 20 * 36 + 2 * (72 + 1)
 
 
 def test_sides_that_a_network_leaves_open_are_those_of_the_samples():
     inner = keras.Sequential([keras.Input((None, None, 1)), keras.layers.Conv2D(2, 3)])
     pool = keras.layers.GlobalAveragePooling2D()
     network = make_network((9, 8, 1), inner=inner, pool=pool)
-    assert loop.count_multiplications(network) == 20 * 9 * 9 + 2 * (2 + 1)
+    assert layers.count_multiplications(network) == 20 * 9 * 9 + 2 * (2 + 1)
 
 
 class MeanAndMaximum(keras.layers.Layer):

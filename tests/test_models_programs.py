@@ -138,13 +138,17 @@ def test_a_shared_program_goes_on_as_if_never_stopped(digits):
 def traced(monkeypatch):
     """List the networks whose training step is traced."""
     traced = []
-    train_step = keras.Model.train_step
 
-    def count(network, data):
-        traced.append(network)
-        return train_step(network, data)
+    def count(function):
+        def run(network, *given, **named):
+            traced.append(network)
+            return function(network, *given, **named)
 
-    monkeypatch.setattr(keras.Model, "train_step", count)
+        return run
+
+    # The latter is called where the weights are in a vector.
+    for name in ("train_step", "stateless_call"):
+        monkeypatch.setattr(keras.Model, name, count(getattr(keras.Model, name)))
     return traced
 
 

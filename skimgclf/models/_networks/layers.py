@@ -1,5 +1,7 @@
 """Build the layers that several networks share."""
 
+import math
+
 from skimgclf.models._start import keras
 
 # Images are channels last here, whatever Keras' own setting says.
@@ -62,3 +64,13 @@ def list_outputs(network, side=None):
             shape = tuple(side if n is None else n for n in output.shape[1:])
             outputs.append((layer, shape))
     return outputs
+
+
+def count_multiplications(network):
+    """Estimate the multiplications of one sample's forward pass."""
+    # A convolution uses its weights at each place of its feature maps.
+    return sum(
+        layer.count_params() * math.prod(shape[:-1])
+        for layer, shape in list_outputs(network)
+        if layer.weights
+    )

@@ -1,9 +1,8 @@
 """Train and evaluate on many batches in one call of a traced program."""
 
 import contextlib
-import math
 
-from skimgclf.models._networks.layers import list_outputs
+from skimgclf.models._networks.layers import count_multiplications
 from skimgclf.models._repairs import (
     keep_freed_memory,
     quiet_about_retracing,
@@ -12,6 +11,7 @@ from skimgclf.models._repairs import (
     trains_on_several_devices,
 )
 from skimgclf.models._start import tensorflow
+from skimgclf.models._training.flat_weights import choose_flat_weights
 from skimgclf.models._training.interrupt import hear_interrupt
 
 # At most so many batches, and so many bytes, are joined for one call.
@@ -24,7 +24,7 @@ _N_MULTIPLICATIONS = 10**9
 
 
 @contextlib.contextmanager
-def looping(network, batches, validation_batches=None, *, one_by_one=False):
+def looping(network, batches, validation_batches=None, *, one_by_one=False, flat=False):
     """Let Keras' `fit` run several batches in one call.
 
     Parameters
@@ -35,6 +35,9 @@ def looping(network, batches, validation_batches=None, *, one_by_one=False):
         The training data, and the validation data or None.
     one_by_one : bool, default=False
         Whether a callback must be called after each batch.
+    flat : bool, default=False
+        Whether `describe_program` describes the network, whose weights may be put into
+        vectors then.
 
     Yields
     ------
@@ -54,7 +57,7 @@ def looping(network, batches, validation_batches=None, *, one_by_one=False):
     try:
         for name, part in parts.items():
             if part is not None:
-                loops.append(_start_loop(network, name, part, n_joined))
+                loops.append(_start_loop(network, name, part, n_joined, flat))
         hear_interrupt()  # tracing may have taken seconds
         network.steps_per_execution = n_joined
         # Keras counts these elements only; as batches they would be errors.
@@ -94,10 +97,12 @@ def _count(n_batches):
     return tensorflow.data.Dataset.range(n_batches).batch(1)
 
 
-def _start_loop(network, name, batches, n_joined):
+def _start_loop(network, name, batches, n_joined, flat):
     loop = getattr(network, f"{name}_function", None)
     if not isinstance(loop, BatchLoop):  # never trained, or compiled since
-        loop = BatchLoop(network, name)
+        is_flat = flat and name == "train" and n_joined > 1
+        weights = choose_flat_weights(network, batches.batch_size) if is_flat else None
+        loop = BatchLoop(network, name, weights)
         replace_function(network, name, loop)
     loop.start(batches, n_joined)
     return loop
@@ -124,16 +129,6 @@ def count_joined(network, *parts):
     return max(1, min(_N_JOINED, _N_BYTES // n_bytes, _N_MULTIPLICATIONS // cost))
 
 
-def count_multiplications(network):
-    """Estimate the multiplications of one sample's forward pass."""
-    # A convolution uses its weights at each place of its feature maps.
-    return sum(
-        layer.count_params() * math.prod(shape[:-1])
-        for layer, shape in list_outputs(network)
-        if layer.weights
-    )
-
-
 class BatchLoop:
     """Run a step of a network on each of several joined batches, in one call.
 
@@ -148,10 +143,13 @@ class BatchLoop:
         Compiled.
     name : {"train", "test"}
         The step, such as ``network.train_step``.
+    flat_weights : FlatWeights or None, default=None
+        Runs the steps instead.
     """
 
-    def __init__(self, network, name):
+    def __init__(self, network, name, flat_weights=None):
         self._network = network
+        self._flat_weights = flat_weights
         self._name = name
         self._step = getattr(network, f"{name}_step")
         if network.jit_compile:
@@ -202,6 +200,8 @@ class BatchLoop:
         return logs
 
     def _run(self, batch_size, *arrays):
+        if self._flat_weights is not None:
+            return self._flat_weights.run(batch_size, arrays)
         n_samples = tensorflow.shape(arrays[0])[0]
         strategy = self._network.distribute_strategy
 

@@ -222,7 +222,13 @@ class _Trainer(KerasClassifier):
         one_by_one = any(map(has_batch_hook, self.callbacks))
         with (
             stand_in(network, kind) as trained,
-            looping(trained, X, validation_data, one_by_one=one_by_one) as (data, val),
+            looping(
+                trained,
+                X,
+                validation_data,
+                one_by_one=one_by_one,
+                flat=kind is not None,
+            ) as (data, val),
         ):
             self.model_ = trained
             self.is_kept = kind is not None and trained is network
