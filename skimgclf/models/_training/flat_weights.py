@@ -2,12 +2,14 @@
 
 A small network's step takes as long as TensorFlow needs to start its operations, and an
 optimizer of Keras has a dozen of them for each weight. Here the weights and the
-optimizer's slots, such as its momenta, lie in vectors while a program runs, and Keras'
+optimizer's slots, such as its momenta, lie in vectors during an epoch, and Keras'
 optimizer updates a vector as it updates one weight. It treats each number by itself, so
 that all numbers are the same, bit for bit.
 """
 
 import itertools
+
+import numpy as np
 
 from skimgclf.models._networks.layers import count_multiplications
 from skimgclf.models._repairs import leave_out_all_reduce, read_decayed, read_rate
@@ -82,7 +84,22 @@ class FlatWeights:
         self._network = network
         self._optimizer = optimizer
         self._vectors = vectors
-        self._places = [*vectors, *slots]
+        self._slots = slots
+
+    def load(self):
+        """Take all numbers of the network and its optimizer, when a training begins."""
+        for vector, variables in self._vectors + self._slots:
+            rows = [np.ravel(variable) for variable in variables]
+            vector.assign(np.concatenate(rows).reshape(vector.shape))
+
+    def end_epoch(self):
+        """Give the network its weights, and its optimizer the number of its steps."""
+        _store(self._vectors + [pair for pair in self._slots if not pair[0].shape])
+
+    def end(self):
+        """Give the network's optimizer its slots, when a training ends."""
+        # The weights may be those of an earlier epoch now.
+        _store(self._slots)
 
     def run(self, batch_size, arrays):
         """Train on the batches of arrays, while TensorFlow traces.
@@ -112,17 +129,12 @@ class FlatWeights:
         outputs = tensorflow.TensorArray(
             output.dtype, n_batches, infer_shape=False, element_shape=output.shape
         )
-        for vector, variables in self._places:
-            vector.assign(_join(variables, vector.shape))
         _, outputs = tensorflow.while_loop(
             lambda index, _: index < n_batches,
             run_batch,
             (tensorflow.constant(0), outputs),
             parallel_iterations=1,
         )
-        for vector, variables in self._places:
-            for variable, part in zip(variables, _cut(vector, variables), strict=True):
-                variable.assign(part)
         # Counting the right images of each batch would take a fifth of the time.
         return self._network.compute_metrics(*arrays[:2], outputs.concat())
 
@@ -143,24 +155,29 @@ class FlatWeights:
         for state, value in zip(states, new_states, strict=True):
             state.assign(value)
         gradients = tape.gradient(loss, parts)
+        rows = {key: tensorflow.reshape(part, [-1]) for key, part in gradients.items()}
         self._optimizer.apply(
             [
-                _join([gradients[id(weight)] for weight in weights], vector.shape)
-                for vector, weights in self._vectors
+                tensorflow.concat([rows[id(weight)] for weight in weights], axis=0)
+                for _, weights in self._vectors
             ]
         )
         return outputs
 
 
-def _join(values, shape):
-    rows = [tensorflow.reshape(value, [-1]) for value in values]
-    return tensorflow.reshape(tensorflow.concat(rows, axis=0), shape)
+def _store(pairs):
+    for vector, variables in pairs:
+        values = np.ravel(vector)
+        sizes = [variable.shape.num_elements() for variable in variables]
+        parts = np.split(values, np.cumsum(sizes)[:-1])
+        for variable, part in zip(variables, parts, strict=True):
+            variable.assign(part.reshape(variable.shape))
 
 
-def _cut(vector, variables):
-    shapes = [variable.shape for variable in variables]
+def _cut(vector, weights):
+    shapes = [weight.shape for weight in weights]
     sizes = [shape.num_elements() for shape in shapes]
-    parts = tensorflow.split(tensorflow.reshape(vector, [-1]), sizes)
+    parts = tensorflow.split(vector.value, sizes)
     return list(map(tensorflow.reshape, parts, shapes))
 
 

@@ -171,10 +171,14 @@ class BatchLoop:
             ),
         )
         self._batches, self._n_joined = batches, n_joined
+        if self._flat_weights is not None:
+            self._flat_weights.load()
 
     def stop(self):
         """End a training, and release the samples."""
         self._batches = self._parts = None
+        if self._flat_weights is not None:
+            self._flat_weights.end()
 
     def __call__(self, iterator):
         """Run the next batches.
@@ -195,7 +199,11 @@ class BatchLoop:
         if part is None:
             self._parts = self._batches.join(self._n_joined)
             part = next(self._parts)
+            self._n_left = self._batches.num_batches
         logs = self._program(self._batch_size, *map(tensorflow.convert_to_tensor, part))
+        self._n_left -= self._n_joined
+        if self._flat_weights is not None and self._n_left <= 0:
+            self._flat_weights.end_epoch()
         hear_interrupt()
         return logs
 
