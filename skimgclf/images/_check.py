@@ -2,25 +2,15 @@
 
 import hashlib
 import io
-import os
-
-import numpy as np
-from PIL import Image
 
 from skimgclf._validation import TRUE_OR_FALSE, ParameterTable
 from skimgclf.images._decoding.colour import convert_eight_bits
-from skimgclf.images._decoding.decoded_arrays import load_array
+from skimgclf.images._decoding.decode import load_source
 from skimgclf.images._decoding.depth import count_bits
 from skimgclf.images._decoding.load import load_stream
-from skimgclf.images._decoding.open import open_source
 from skimgclf.images._decoding.options import DEFAULT_MAX_PIXELS
-from skimgclf.images._decoding.pil_images import load_pil_image
 from skimgclf.images._decoding.profile import find_transform
-from skimgclf.images._decoding.reasons import (
-    describe_source,
-    explain_error,
-    refuse_type,
-)
+from skimgclf.images._decoding.reasons import describe_source, explain_error
 from skimgclf.images._input_forms import list_cells
 from skimgclf.images._loader import TABLE
 from skimgclf.images._threads import run_chunks
@@ -33,6 +23,7 @@ _TABLE = ParameterTable(
 )
 
 _DETAILS = ("reason", "width", "height", "mode", "format", "sha256", "note")
+_COLUMNS = ("path", "ok", *_DETAILS[:-1], "duplicate_of", "note")
 
 # Bytes in which a file says how many bits it has.
 _HEADER = 2**16
@@ -134,32 +125,13 @@ def check_images(
     run_chunks(
         check_chunk, len(cells), n_jobs=n_jobs, verbose=verbose, description="Checking"
     )
-    names = [describe_source(cell) for cell in cells]
-    columns = {name: [report[name] for report in reports] for name in _DETAILS}
-    ok = [reason is None for reason in columns["reason"]]
-    duplicate_of = _find_duplicates(names, columns["sha256"])
-    notes = columns.pop("note")
-    columns = {"path": names, "ok": ok, **columns, "duplicate_of": duplicate_of}
-    columns["note"] = notes
-    dtypes = dict.fromkeys(columns, object) | {
-        "ok": bool,
-        "width": "Int64",
-        "height": "Int64",
-    }
-    return pd.DataFrame(
-        {name: pd.Series(columns[name], dtype=dtypes[name]) for name in columns}
-    )
-
-
-def _find_duplicates(names, hashes):
-    """Name for each image the first one before it with the same content, if any."""
-    first = {}
-    duplicates = []
-    for name, content in zip(names, hashes, strict=True):
-        is_first = content is None or content not in first
-        duplicates.append(None if is_first else first[content])
-        first.setdefault(content, name)
-    return duplicates
+    first = {None: None}  # the path of the first image by its content
+    for cell, report in zip(cells, reports, strict=True):
+        report["path"], report["ok"] = describe_source(cell), report["reason"] is None
+        report["duplicate_of"] = first.get(report["sha256"])
+        first.setdefault(report["sha256"], report["path"])
+    frame = pd.DataFrame(reports, columns=_COLUMNS, dtype=object)
+    return frame.astype({"ok": bool, "width": "Int64", "height": "Int64"})
 
 
 def probe_image(cell, max_pixels, url_reader, *, strict=False):
@@ -183,18 +155,15 @@ def probe_image(cell, max_pixels, url_reader, *, strict=False):
         upright image), mode, format, sha256 (of the file or the bytes) and note.
     """
     report = dict.fromkeys(_DETAILS)
+
+    def load(stream):
+        stream, report["sha256"] = _hash_stream(stream)
+        picture = load_stream(stream, max_pixels, strict=strict)
+        report["note"] = _note_lost_bits(stream, picture)
+        return picture
+
     try:
-        if isinstance(cell, str | bytes | os.PathLike):
-            with open_source(cell, url_reader) as stream:
-                stream, report["sha256"] = _hash_stream(stream)
-                picture = load_stream(stream, max_pixels, strict=strict)
-                report["note"] = _note_lost_bits(stream, picture)
-        elif isinstance(cell, Image.Image):
-            picture = load_pil_image(cell, max_pixels)
-        elif isinstance(cell, np.ndarray):
-            picture = load_array(cell, max_pixels)
-        else:
-            raise refuse_type(cell)
+        picture = load_source(cell, max_pixels, url_reader, load)
         report |= _describe_picture(picture)
     except Exception as error:
         report["reason"] = explain_error(error)

@@ -30,19 +30,10 @@ def list_cells(owner, X):
 
 
 def _split_cells(owner, X):
-    if isinstance(X, str | bytes) or hasattr(X, "__fspath__"):
+    single = _name_single(X)
+    if single is not None:
         raise InvalidParameterError(
-            f"{owner} reads a list of images: wrap the single one in a list, "
-            f"[{mask_credentials(repr(X)[:2000])[:200]}]."
-        )
-    if (isinstance(X, dict) and "bytes" in X) or callable(getattr(X, "read", None)):
-        raise InvalidParameterError(
-            f"{owner} reads a list of images: wrap the single "
-            f"{type(X).__name__} in a list."
-        )
-    if isinstance(X, Image.Image):
-        raise InvalidParameterError(
-            f"{owner} reads a list of images: wrap the single PIL image in a list."
+            f"{owner} reads a list of images: wrap the single {single}."
         )
     if is_query(X):
         raise InvalidParameterError(
@@ -67,6 +58,17 @@ def _split_cells(owner, X):
             f"Got a {type(X).__name__} instead."
         )
     return _list_array(owner, X if isinstance(X, np.ndarray) else np.asarray(X))
+
+
+def _name_single(X):
+    """Name a single image at the end of an error's sentence; None for others."""
+    if isinstance(X, str | bytes) or hasattr(X, "__fspath__"):
+        return f"one in a list, [{mask_credentials(repr(X)[:2000])[:200]}]"
+    if isinstance(X, Image.Image):
+        return "PIL image in a list"
+    is_file = isinstance(X, dict) and "bytes" in X
+    is_file = is_file or callable(getattr(X, "read", None))
+    return f"{type(X).__name__} in a list" if is_file else None
 
 
 def is_query(value):

@@ -152,20 +152,42 @@ def decode_pixels(source, options):
     pixels : ndarray of shape (height, width, n_channels)
         uint8 in [0, 255] for sources of 8 bits, float32 in [0, 1] for deeper ones.
     """
+
+    def load(stream):
+        return load_file(stream, options.max_pixels, _plan_draft(options))
+
+    url_reader = UrlReader(options.storage_options)
     try:
-        if isinstance(source, np.ndarray):
-            picture = load_array(source, options.max_pixels)
-        elif isinstance(source, Image.Image):
-            picture = load_pil_image(source, options.max_pixels)
-        elif isinstance(source, str | bytes | os.PathLike):
-            with open_source(source, UrlReader(options.storage_options)) as stream:
-                picture = load_file(stream, options.max_pixels, _plan_draft(options))
-        else:
-            raise refuse_type(source)
+        picture = load_source(source, options.max_pixels, url_reader, load)
         return _convert_picture(picture, options)
     except Exception as error:
         name, reason = describe_source(source), explain_error(error)
         raise ImageLoadError([(None, name, reason)]) from _find_cause(error)
+
+
+def load_source(source, max_pixels, url_reader, load):
+    """Load a source of any kind that `read_image` takes.
+
+    Parameters
+    ----------
+    source : object
+    max_pixels : int
+    url_reader : UrlReader
+    load : callable
+        Makes a picture of the stream of a file.
+
+    Returns
+    -------
+    picture : Picture
+    """
+    if isinstance(source, np.ndarray):
+        return load_array(source, max_pixels)
+    if isinstance(source, Image.Image):
+        return load_pil_image(source, max_pixels)
+    if not isinstance(source, str | bytes | os.PathLike):
+        raise refuse_type(source)
+    with open_source(source, url_reader) as stream:
+        return load(stream)
 
 
 def _find_cause(error):
