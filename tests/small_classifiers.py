@@ -1,4 +1,8 @@
-"""Small classifiers of one kind, whose fits share what TensorFlow has traced."""
+"""Small classifiers of few kinds, whose fits share what TensorFlow has traced."""
+
+import functools
+
+import numpy as np
 
 from skimgclf import KerasImageClassifier
 
@@ -12,7 +16,21 @@ SMALL = {
     "random_state": 0,
 }
 
+# One layer, whose weights are zeros at the start: seeds decide the order of samples.
+quickest = functools.partial(
+    KerasImageClassifier,
+    hidden_layer_sizes=(),
+    optimizer="sgd",
+    epochs=1,
+    random_state=0,
+)
+
 
 def quick(architecture="dense", **parameters):
     """Make a small classifier with some other parameters."""
     return KerasImageClassifier(architecture, **{**SMALL, **parameters})
+
+
+def weights_of(classifier):
+    """Return all weights of a fitted classifier in one row."""
+    return np.concatenate([w.ravel() for w in classifier.model_.get_weights()])

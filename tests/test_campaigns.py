@@ -3,6 +3,7 @@
 import ast
 import collections
 import contextlib
+import functools
 import gc
 import os
 import pathlib
@@ -34,9 +35,9 @@ X = np.eye(16, dtype="float32")
 TWO, FOUR = np.arange(16) % 2, np.arange(16) % 4
 
 
-def quick(**parameters):
-    small = {"hidden_layer_sizes": (4,), "epochs": 1, "learning_rate": 0.1}
-    return KerasImageClassifier(**small | parameters)
+quick = functools.partial(
+    KerasImageClassifier, hidden_layer_sizes=(4,), epochs=1, learning_rate=0.1
+)
 
 
 # NumPy computes the one, and TensorFlow the other.

@@ -10,8 +10,9 @@ import pytest
 import tensorflow
 from sklearn.base import clone
 from sklearn.model_selection import GridSearchCV
+from small_classifiers import quickest, weights_of
 
-from skimgclf import KerasImageClassifier, export_model, load_model, save_model
+from skimgclf import export_model, load_model, save_model
 from skimgclf.exceptions import InvalidParameterError
 from skimgclf.models import augment_images, build_dense
 from skimgclf.models._networks.augmentation import AUGMENTATION_NAME, PRESETS
@@ -24,16 +25,6 @@ def photos():
 
 def noise():
     return keras.layers.GaussianNoise(0.1)
-
-
-def quick(**parameters):
-    """Make a small classifier, whose training program is traced quickly."""
-    given = {"hidden_layer_sizes": (), "optimizer": "sgd", "epochs": 1}
-    return KerasImageClassifier(**{**given, "random_state": 0, **parameters})
-
-
-def weights_of(classifier):
-    return np.concatenate([w.ravel() for w in classifier.model_.get_weights()])
 
 
 @pytest.mark.parametrize("preset", PRESETS)
@@ -175,14 +166,14 @@ def test_augment_images_takes_bytes(photos):
 
 
 def test_augmentation_is_in_training_only(digits):
-    classifier = quick(augmentation="flip").fit(*digits)
+    classifier = quickest(augmentation="flip").fit(*digits)
     np.testing.assert_array_equal(
         classifier.predict_proba(digits[0]), classifier.predict_proba(digits[0])
     )
-    plain = quick().fit(*digits)
+    plain = quickest().fit(*digits)
     assert not np.array_equal(weights_of(classifier), weights_of(plain))
     # Where nothing is learnt, the networks with and without it predict the same.
-    still = quick(learning_rate=1e-30)
+    still = quickest(learning_rate=1e-30)
     expected = still.fit(*digits).predict_proba(digits[0])
     still.set_params(augmentation="flip").fit(*digits)
     np.testing.assert_array_equal(still.predict_proba(digits[0]), expected)
@@ -192,7 +183,7 @@ def test_augmentation_is_in_training_only(digits):
 @pytest.mark.slow
 @pytest.mark.parametrize("architecture", ["cnn", build_dense], ids=["name", "function"])
 def test_augmentation_works_with_other_architectures(digits, architecture):
-    classifier = quick(architecture=architecture, augmentation=["light", "crop"])
+    classifier = quickest(architecture=architecture, augmentation=["light", "crop"])
     classifier.set_params(conv_filters=(2,)).fit(*digits)
     copied = pickle.loads(pickle.dumps(classifier))
     np.testing.assert_array_equal(
@@ -202,7 +193,7 @@ def test_augmentation_works_with_other_architectures(digits, architecture):
 
 def test_augmentation_is_seeded(digits):
     first, again, other = (
-        weights_of(quick(augmentation="flip", random_state=seed).fit(*digits))
+        weights_of(quickest(augmentation="flip", random_state=seed).fit(*digits))
         for seed in (1, 1, 2)
     )
     np.testing.assert_array_equal(first, again)
@@ -212,7 +203,7 @@ def test_augmentation_is_seeded(digits):
 def test_layers_serve_every_fit_and_stay_as_they_are(digits):
     layers = [noise(), "flip"]
     state = np.array(layers[0].seed_generator.state)
-    classifier = quick(augmentation=layers)
+    classifier = quickest(augmentation=layers)
     first = weights_of(classifier.fit(*digits))
     np.testing.assert_array_equal(weights_of(clone(classifier).fit(*digits)), first)
     np.testing.assert_array_equal(layers[0].seed_generator.state, state)
@@ -243,7 +234,9 @@ def test_augmentation_is_different_in_each_epoch(digits):
         return keras.Sequential(layers)
 
     X, y = np.repeat(digits[0][:1], 4, axis=0), ["a", "b", "a", "b"]
-    quick(architecture=build, augmentation="strong", epochs=3, batch_size=4).fit(X, y)
+    quickest(architecture=build, augmentation="strong", epochs=3, batch_size=4).fit(
+        X, y
+    )
     changed = np.concatenate(_seen)
     assert len(changed) == 12
     assert len({image.tobytes() for image in changed}) == 12
@@ -252,7 +245,7 @@ def test_augmentation_is_different_in_each_epoch(digits):
 @pytest.mark.slow
 def test_augmentation_can_be_searched(digits):
     search = GridSearchCV(
-        quick(),
+        quickest(),
         {"augmentation": [None, "flip", ["flip", noise()]]},
         cv=[(range(200), range(200, 300))],
         refit=False,
@@ -267,7 +260,9 @@ def test_augmentation_works_in_sixteen_bits(digits):
     keras.config.set_dtype_policy("mixed_bfloat16")
     try:
         augmentation = ["strong", "crop", "erase"]
-        classifier = quick(architecture="cnn", augmentation=augmentation).fit(*digits)
+        classifier = quickest(architecture="cnn", augmentation=augmentation).fit(
+            *digits
+        )
     finally:
         keras.config.set_dtype_policy(policy)
     # Within 24 bits, though the layers in between compute in 16.
@@ -289,7 +284,7 @@ COPIES = {
 
 def everything(**parameters):
     """Turn on all that has a state of its own: generators, means, the optimizer."""
-    return quick(
+    return quickest(
         hidden_layer_sizes=(4,),
         optimizer="adam",
         batch_norm=True,
@@ -363,7 +358,7 @@ def test_training_further_with_another_augmentation_is_refused(half_trained, dig
 @pytest.fixture(scope="module")
 def augmented(digits):
     """Careful: shared by the module; don't fit it again or set its parameters."""
-    classifier = quick(architecture="cnn", conv_filters=(2,), augmentation="flip")
+    classifier = quickest(architecture="cnn", conv_filters=(2,), augmentation="flip")
     return classifier.fit(*digits)
 
 
@@ -408,7 +403,7 @@ def test_export_leaves_augmentation_out(augmented, digits, tmp_path, file_format
 )
 def test_layers_that_would_go_wrong_are_refused(digits, layer, sentence):
     with pytest.raises(InvalidParameterError, match=sentence):
-        quick(augmentation=[layer()]).fit(*digits)
+        quickest(augmentation=[layer()]).fit(*digits)
 
 
 class Unregistered(keras.layers.Layer):
@@ -417,7 +412,7 @@ class Unregistered(keras.layers.Layer):
 
 def test_rows_are_refused():
     with pytest.raises(ValueError, match=r"rows of 4 features.*augmentation=None"):
-        quick(augmentation="light").fit(np.eye(4), ["a", "b", "a", "b"])
+        quickest(augmentation="light").fit(np.eye(4), ["a", "b", "a", "b"])
 
 
 def test_augment_images_refuses_what_is_not_a_batch(photos):
@@ -429,7 +424,7 @@ def test_repair_refuse_float64_where_keras_can_not_turn_images(digits):
     keras.config.set_floatx("float64")
     try:
         with pytest.raises(ValueError, match="since Keras can't turn such images"):
-            quick(augmentation="light").fit(*digits)
-        quick(augmentation=["flip", "crop", "erase"]).fit(*digits)
+            quickest(augmentation="light").fit(*digits)
+        quickest(augmentation=["flip", "crop", "erase"]).fit(*digits)
     finally:
         keras.config.set_floatx("float32")

@@ -1,5 +1,6 @@
 """Dense networks predict by NumPy: as Keras does, and without it."""
 
+import functools
 import json
 import pickle
 
@@ -40,9 +41,9 @@ print(json.dumps(found))
 """
 
 
-def quick(**parameters):
-    small = {"hidden_layer_sizes": (6, 5), "epochs": 1, "random_state": 0}
-    return KerasImageClassifier(**small | parameters)
+quick = functools.partial(
+    KerasImageClassifier, hidden_layer_sizes=(6, 5), epochs=1, random_state=0
+)
 
 
 @pytest.fixture(scope="module")

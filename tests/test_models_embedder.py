@@ -1,16 +1,15 @@
 """ImageEmbedder: images to the features of a backbone, the same in every process."""
 
 import copy
-import io
 import os
 import pickle
 import threading
 
-import joblib
 import keras
 import numpy as np
 import pytest
 from PIL import Image
+from saved_models import joblib_copy, pickle_copy
 from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 from sklearn.linear_model import LogisticRegression
@@ -194,17 +193,6 @@ def test_float64_gives_features_of_32(images, model_path):
         keras.config.set_floatx("float32")
     assert features.dtype == np.float32
     np.testing.assert_allclose(features, expected, rtol=1e-4, atol=1e-6)
-
-
-def joblib_copy(estimator):
-    file = io.BytesIO()
-    joblib.dump(estimator, file)
-    file.seek(0)
-    return joblib.load(file)
-
-
-def pickle_copy(estimator):
-    return pickle.loads(pickle.dumps(estimator))
 
 
 @pytest.mark.parametrize(

@@ -9,16 +9,10 @@ import keras
 import numpy as np
 import pytest
 from sklearn.base import clone
+from small_classifiers import quickest
 
-from skimgclf import ImageEmbedder, KerasImageClassifier
+from skimgclf import ImageEmbedder
 from skimgclf.models import _fork_guard
-
-
-def quick(**parameters):
-    """Make a small classifier, whose training program is traced quickly."""
-    defaults = {"hidden_layer_sizes": (), "optimizer": "sgd", "epochs": 1}
-    return KerasImageClassifier(**{**defaults, "random_state": 0, **parameters})
-
 
 FORKED = """
 import multiprocessing, sys
@@ -158,7 +152,7 @@ def call_in_fork(function):
 # Python itself warns of forks in processes that have threads, as TensorFlow's has.
 @pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
 def test_repair_fork_guard_refuses_a_forked_process(digits):
-    fitted = quick(warm_start=True).fit(*digits)
+    fitted = quickest(warm_start=True).fit(*digits)
     error = call_in_fork(lambda: fitted.fit(*digits))
     assert "forked from one that had used TensorFlow" in error
 
@@ -172,8 +166,8 @@ def test_models_unpickled_after_a_fork_fail_when_used_and_come_back_whole(
     inputs = keras.Input(images.shape[1:])
     network = keras.Model(inputs, keras.layers.GlobalAveragePooling2D()(inputs))
     # Its predictions are computed by TensorFlow, those of others by NumPy.
-    mish = quick(activation="mish", hidden_layer_sizes=(2,))
-    instance = quick(optimizer=keras.optimizers.SGD(0.1), warm_start=True)
+    mish = quickest(activation="mish", hidden_layer_sizes=(2,))
+    instance = quickest(optimizer=keras.optimizers.SGD(0.1), warm_start=True)
     models = {
         "mish": mish.fit(X, y),
         "embedder": ImageEmbedder(network).fit(images),
@@ -186,7 +180,7 @@ def test_models_unpickled_after_a_fork_fail_when_used_and_come_back_whole(
             return model.transform(images)
         return model.predict_proba(X) if name == "mish" else model.fit(X, y)
 
-    dense = pickle.dumps(quick().fit(X, y))
+    dense = pickle.dumps(quickest().fit(X, y))
     expected = pickle.loads(dense).predict_proba(X)
     contents = {name: pickle.dumps(model) for name, model in models.items()}
     monkeypatch.setattr(_fork_guard._process, "is_forked_from_user", True)

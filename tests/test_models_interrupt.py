@@ -2,6 +2,7 @@
 
 import contextlib
 import copy
+import functools
 import gc
 import signal
 import sys
@@ -13,8 +14,9 @@ import keras
 import numpy as np
 import pytest
 from sklearn.model_selection import GridSearchCV
+from small_classifiers import quickest
 
-from skimgclf import ImageLoader, KerasImageClassifier
+from skimgclf import ImageLoader
 from skimgclf.images import LazyImages
 from skimgclf.models import _start
 from skimgclf.models._training import loop
@@ -55,15 +57,7 @@ def calls(**hooks):
     )
 
 
-def quick(**parameters):
-    defaults = {
-        # Such a network is what TensorFlow traces fastest.
-        "hidden_layer_sizes": (),
-        "optimizer": "sgd",
-        "epochs": 2,
-        "random_state": 0,
-    }
-    return KerasImageClassifier(**{**defaults, **parameters})
+quick = functools.partial(quickest, epochs=2)
 
 
 @pytest.fixture(scope="module")

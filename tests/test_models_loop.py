@@ -1,28 +1,20 @@
 """Batches that are joined for one call of a program."""
 
+import functools
 import platform
 import textwrap
 
 import keras
 import numpy as np
 import pytest
+from small_classifiers import quickest
 
-from skimgclf import KerasImageClassifier
 from skimgclf.models._networks import layers
 from skimgclf.models._networks.architectures import build_network
 from skimgclf.models._training import loop
 from skimgclf.models._training.batches import Batches, Samples
 
-
-def quick(**parameters):
-    defaults = {
-        "hidden_layer_sizes": (),
-        "epochs": 2,
-        "optimizer": "sgd",  # the one that TensorFlow traces fastest
-        "learning_rate": 0.1,
-        "random_state": 0,
-    }
-    return KerasImageClassifier(**{**defaults, **parameters})
+quick = functools.partial(quickest, epochs=2, learning_rate=0.1)
 
 
 def make_batches(shape, batch_size=32, n_samples=500):

@@ -2,6 +2,7 @@
 
 import copy
 import dataclasses
+import functools
 import pickle
 import threading
 
@@ -11,27 +12,16 @@ import pytest
 from sklearn.base import clone
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
+from small_classifiers import quickest, weights_of
 
-from skimgclf import KerasImageClassifier, load_model, save_model
+from skimgclf import load_model, save_model
 from skimgclf.exceptions import InvalidParameterError
 from skimgclf.models._repairs import read_decayed
 from skimgclf.models._training.optimizer_copy import copy_optimizer
 
-
-def quick(**parameters):
-    # One layer, since most programs here are traced anew, and one batch an epoch, which
-    # needs no order of samples in bare Keras.
-    defaults = {
-        "hidden_layer_sizes": (),
-        "epochs": 2,
-        "batch_size": 300,
-        "random_state": 0,
-    }
-    return KerasImageClassifier(**{**defaults, **parameters})
-
-
-def weights_of(classifier):
-    return np.concatenate([w.ravel() for w in classifier.model_.get_weights()])
+# One layer, since most programs here are traced anew, and one batch an epoch, which
+# needs no order of samples in bare Keras.
+quick = functools.partial(quickest, optimizer="adam", epochs=2, batch_size=300)
 
 
 class OwnSchedule(keras.optimizers.schedules.LearningRateSchedule):

@@ -2,13 +2,12 @@
 
 import collections
 import copy
-import io
 import pickle
 
-import joblib
 import keras
 import numpy as np
 import pytest
+from saved_models import joblib_copy, pickle_copy
 
 from skimgclf import KerasImageClassifier
 from skimgclf.models import build_dense
@@ -40,17 +39,6 @@ def make(kind):
 @pytest.fixture(scope="module", params=["dense", "cnn", "callable"])
 def fitted(request, digits):
     return make(request.param).fit(*digits)
-
-
-def joblib_copy(estimator):
-    file = io.BytesIO()
-    joblib.dump(estimator, file)
-    file.seek(0)
-    return joblib.load(file)
-
-
-def pickle_copy(estimator):
-    return pickle.loads(pickle.dumps(estimator))
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 import concurrent.futures
 import copy
+import functools
 import gc
 import threading
 import weakref
@@ -10,9 +11,9 @@ import keras
 import numpy as np
 import pytest
 from sklearn.base import clone
+from small_classifiers import quickest
 from stopped_fits import fit_untrained
 
-from skimgclf import KerasImageClassifier
 from skimgclf.models import _state
 from skimgclf.models._training import scikeras_adapter, shared_programs
 from skimgclf.models._training.schedule import list_variables
@@ -26,14 +27,7 @@ def no_stand_ins(monkeypatch):
     shared_programs._stand_ins.clear()
 
 
-def quick(**parameters):
-    defaults = {
-        "hidden_layer_sizes": (),
-        "epochs": 2,
-        "optimizer": "sgd",  # the one that TensorFlow traces fastest
-        "random_state": 0,
-    }
-    return KerasImageClassifier(**{**defaults, **parameters})
+quick = functools.partial(quickest, epochs=2)
 
 
 def numbers_of(classifier):

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 import tensorflow
 from scikeras.wrappers import KerasClassifier
+from small_classifiers import quickest, weights_of
 
-from skimgclf import KerasImageClassifier
 from skimgclf.models import _repairs
 from skimgclf.models._training import optimizer, shared_programs
 
@@ -21,16 +21,6 @@ def features(image_shape):
     inputs = keras.Input(image_shape)
     flat = keras.layers.Flatten()(inputs)
     return keras.Model(inputs, keras.layers.Dense(6, activation="relu")(flat))
-
-
-def quick(**parameters):
-    """Make a small classifier, whose training program is traced quickly."""
-    defaults = {"hidden_layer_sizes": (), "optimizer": "sgd", "epochs": 1}
-    return KerasImageClassifier(**{**defaults, "random_state": 0, **parameters})
-
-
-def weights_of(classifier):
-    return np.concatenate([w.ravel() for w in classifier.model_.get_weights()])
 
 
 @pytest.fixture
@@ -67,18 +57,18 @@ def test_repair_own_draws_leaves_the_draws_of_other_threads_alone(
     thread = threading.Thread(target=draw)
     thread.start()
     try:
-        fitted = quick(**DROPOUT, augmentation=augmentation).fit(*colours)
+        fitted = quickest(**DROPOUT, augmentation=augmentation).fit(*colours)
     finally:
         stop.set()
         thread.join()
     assert drawn == [expected.random() for _ in drawn]
-    alone = quick(**DROPOUT, augmentation=augmentation).fit(*colours)
+    alone = quickest(**DROPOUT, augmentation=augmentation).fit(*colours)
     np.testing.assert_array_equal(weights_of(fitted), weights_of(alone))
 
 
 @AUGMENTATIONS
 def test_repair_own_draws_leaves_pythons_generator_alone(colours, augmentation):
-    classifier = quick(**DROPOUT, augmentation=augmentation)
+    classifier = quickest(**DROPOUT, augmentation=augmentation)
     before = random.getstate()
     classifier.fit(*colours)
     assert random.getstate() == before
@@ -86,7 +76,7 @@ def test_repair_own_draws_leaves_pythons_generator_alone(colours, augmentation):
 
 @pytest.mark.slow
 def test_repair_own_draws_decides_the_weights(digits):
-    fits = [weights_of(quick(random_state=seed).fit(*digits)) for seed in (1, 1, 2)]
+    fits = [weights_of(quickest(random_state=seed).fit(*digits)) for seed in (1, 1, 2)]
     np.testing.assert_array_equal(fits[0], fits[1])
     assert not np.array_equal(fits[0], fits[2])
 
@@ -108,10 +98,10 @@ def test_repair_own_draws_refuses_a_keras_that_draws_elsewhere(monkeypatch):
 @pytest.mark.slow
 def test_repair_layers_that_draw_while_traced_share_no_program(colours):
     layers = aug_mix()  # once, since a layer's automatic name is part of a program
-    alone = quick(augmentation=layers).fit(*colours)
+    alone = quickest(augmentation=layers).fit(*colours)
     shared_programs._stand_ins.clear()
-    quick(augmentation=layers, random_state=1).fit(*colours)
-    second = quick(augmentation=layers).fit(*colours)
+    quickest(augmentation=layers, random_state=1).fit(*colours)
+    second = quickest(augmentation=layers).fit(*colours)
     np.testing.assert_array_equal(weights_of(second), weights_of(alone))
 
 
@@ -123,7 +113,7 @@ def count_graphs():
 
 def test_repair_leave_out_all_reduce_leaves_no_graphs(digits):
     before = count_graphs()
-    quick(architecture=features).fit(*digits)
+    quickest(architecture=features).fit(*digits)
     assert count_graphs() == before
 
 
@@ -132,7 +122,7 @@ def test_repair_leave_out_all_reduce_changes_no_weight(digits, monkeypatch):
     counts, fits = [count_graphs()], []
     for repair in (optimizer.leave_out_all_reduce, lambda optimizer: None):
         monkeypatch.setattr(optimizer, "leave_out_all_reduce", repair)
-        fits.append(weights_of(quick(architecture=features).fit(*digits)))
+        fits.append(weights_of(quickest(architecture=features).fit(*digits)))
         counts.append(count_graphs())
     assert counts[0] == counts[1] < counts[2]
     np.testing.assert_array_equal(fits[0], fits[1])
@@ -177,7 +167,7 @@ def cleared(monkeypatch):
 
 
 def test_repair_forget_kernels_clears_them_after_loads(digits, cleared):
-    content = pickle.dumps(quick(architecture=features).fit(*digits))
+    content = pickle.dumps(quickest(architecture=features).fit(*digits))
     cleared.clear()
     for _ in range(8):
         pickle.loads(content).predict(digits[0][:1])
@@ -186,12 +176,12 @@ def test_repair_forget_kernels_clears_them_after_loads(digits, cleared):
 
 @pytest.mark.slow
 def test_repair_forget_kernels_clears_them_after_fits(digits, cleared):
-    quick(architecture=features).fit(*digits)
+    quickest(architecture=features).fit(*digits)
     assert len(cleared) == 1
-    quick(warm_start=True).fit(*digits).fit(*digits)
+    quickest(warm_start=True).fit(*digits).fit(*digits)
     cleared.clear()
     for _ in range(8):
-        quick().fit(*digits)
+        quickest().fit(*digits)
     assert len(cleared) == 1
 
 

@@ -1,5 +1,6 @@
 """Learning rates that change from step to step, against formulas written by hand."""
 
+import functools
 import pickle
 
 import keras
@@ -7,9 +8,10 @@ import numpy as np
 import pytest
 from PIL import Image
 from sklearn.base import clone
+from small_classifiers import quickest, weights_of
 from stopped_fits import fit_untrained
 
-from skimgclf import ImageLoader, KerasImageClassifier, load_model, save_model
+from skimgclf import ImageLoader, load_model, save_model
 from skimgclf.exceptions import InvalidParameterError
 from skimgclf.models._training.rate_schedule import RateSchedule
 from skimgclf.models._training.schedule import find_schedule, list_variables
@@ -42,14 +44,7 @@ def rates():
     return NotesRates.rates
 
 
-def quick(**parameters):
-    """Make a small classifier, whose training program is traced quickly."""
-    defaults = {"hidden_layer_sizes": (), "optimizer": "sgd", "epochs": 2}
-    return KerasImageClassifier(**{**defaults, "random_state": 0, **parameters})
-
-
-def weights_of(classifier):
-    return np.concatenate([w.ravel() for w in classifier.model_.get_weights()])
+quick = functools.partial(quickest, epochs=2)
 
 
 def numbers_of(classifier):

@@ -9,32 +9,18 @@ import keras
 import numpy as np
 import pytest
 from sklearn.base import clone
+from small_classifiers import quickest, weights_of
 
-from skimgclf import KerasImageClassifier
 from skimgclf.models._training import shared_programs
 
-
-def quick(**parameters):
-    """Make the classifier whose training program is traced most quickly.
-
-    Its weights are zeros at the start, so that seeds decide the order of samples only.
-    """
-    small = {"hidden_layer_sizes": (), "optimizer": "sgd"}
-    return KerasImageClassifier(**small | {"epochs": 1, "random_state": 0} | parameters)
-
-
 DROPOUT = {"hidden_layer_sizes": (6,), "dropout": 0.2}
-
-
-def weights_of(classifier):
-    return np.concatenate([w.ravel() for w in classifier.model_.get_weights()])
 
 
 def test_fit_leaves_the_global_generators_and_environment_alone(digits):
     random.seed(3)
     np.random.seed(3)  # noqa: NPY002 - the legacy generator is what is looked at
     before = random.getstate(), np.random.get_state(), dict(os.environ)  # noqa: NPY002
-    quick(**DROPOUT).fit(*digits)
+    quickest(**DROPOUT).fit(*digits)
     after = random.getstate(), np.random.get_state(), dict(os.environ)  # noqa: NPY002
     assert before[0] == after[0]
     np.testing.assert_equal(after[1], before[1])
@@ -42,8 +28,8 @@ def test_fit_leaves_the_global_generators_and_environment_alone(digits):
 
 
 def test_random_state_gives_equal_weights_in_other_threads(digits):
-    expected = weights_of(quick(**DROPOUT).fit(*digits))
-    fitted = [quick(**DROPOUT) for _ in range(3)]
+    expected = weights_of(quickest(**DROPOUT).fit(*digits))
+    fitted = [quickest(**DROPOUT) for _ in range(3)]
     threads = [threading.Thread(target=one.fit, args=digits) for one in fitted]
     for thread in threads:
         thread.start()
@@ -55,7 +41,7 @@ def test_random_state_gives_equal_weights_in_other_threads(digits):
 
 def test_random_state_instances_count(digits):
     five, five_again, six = (
-        quick(**DROPOUT, random_state=np.random.RandomState(seed)).fit(*digits)
+        quickest(**DROPOUT, random_state=np.random.RandomState(seed)).fit(*digits)
         for seed in (5, 5, 6)
     )
     np.testing.assert_array_equal(weights_of(five), weights_of(five_again))
@@ -66,14 +52,14 @@ def test_random_state_none_follows_numpys_global_seed(digits):
     fits = []
     for seed in (1, 1, 2):
         np.random.seed(seed)  # noqa: NPY002 - scikit-learn's meaning of None
-        fits.append(weights_of(quick(random_state=None).fit(*digits)))
+        fits.append(weights_of(quickest(random_state=None).fit(*digits)))
     np.testing.assert_array_equal(fits[0], fits[1])
     assert not np.array_equal(fits[0], fits[2])
 
 
 def test_optimizer_may_be_a_name_a_class_or_an_instance(digits):
     by_name, by_class, by_instance = (
-        weights_of(quick(optimizer=optimizer).fit(*digits))
+        weights_of(quickest(optimizer=optimizer).fit(*digits))
         for optimizer in ("sgd", keras.optimizers.SGD, keras.optimizers.SGD())
     )
     np.testing.assert_array_equal(by_class, by_name, err_msg="a class")
@@ -81,20 +67,20 @@ def test_optimizer_may_be_a_name_a_class_or_an_instance(digits):
 
 
 def test_repair_copy_optimizer_lets_an_instance_serve_every_fit(digits):
-    classifier = quick(optimizer=keras.optimizers.Adam(0.01))
+    classifier = quickest(optimizer=keras.optimizers.Adam(0.01))
     first = weights_of(classifier.fit(*digits))
     np.testing.assert_array_equal(weights_of(classifier.fit(*digits)), first)
     assert not classifier.optimizer.built
 
 
 def test_learning_rate_reaches_the_optimizer(digits):
-    classifier = quick(learning_rate=0.125).fit(*digits)
+    classifier = quickest(learning_rate=0.125).fit(*digits)
     assert float(classifier.model_.optimizer.learning_rate) == 0.125
 
 
 def test_learning_rate_may_be_a_schedule(digits):
     schedule = keras.optimizers.schedules.ExponentialDecay(0.5, 1, 0.5)
-    classifier = quick(learning_rate=schedule).fit(*digits)
+    classifier = quickest(learning_rate=schedule).fit(*digits)
     assert float(classifier.model_.optimizer.learning_rate) < 0.5
 
 
@@ -130,7 +116,7 @@ def test_a_loop_over_batches_changes_no_bit(
         "y_val": y[:50],
         "sample_weight": np.arange(1, len(X) + 1),
     }
-    classifier = quick(epochs=2, batch_size=batch_size, **parameters)
+    classifier = quickest(epochs=2, batch_size=batch_size, **parameters)
     several = clone(classifier).fit(X, y, **given)
     assert several.model_.steps_per_execution == 1
     shared_programs._stand_ins.clear()  # they have loops
@@ -151,7 +137,7 @@ def test_joined_batches_change_no_bit(digits, batch_size, monkeypatch):
         "y_val": y[:50],
         "sample_weight": np.arange(1, len(X) + 1),
     }
-    classifier = quick(
+    classifier = quickest(
         hidden_layer_sizes=(6,), optimizer="adam", epochs=2, batch_size=batch_size
     )
     several = clone(classifier).fit(X, y, **given)

@@ -1,13 +1,15 @@
 """Mixed samples and smoothed labels: in training only, by shares and by weights."""
 
+import functools
 import pickle
 
 import keras
 import numpy as np
 import pytest
 from PIL import Image
+from small_classifiers import quickest, weights_of
 
-from skimgclf import ImageLoader, KerasImageClassifier, load_model, save_model
+from skimgclf import ImageLoader, load_model, save_model
 from skimgclf.exceptions import InvalidParameterError
 from skimgclf.images import LazyImages
 from skimgclf.models._training import loop, scikeras_adapter
@@ -18,20 +20,7 @@ from skimgclf.models._training.loss import (
     soften,
 )
 
-
-def quick(**parameters):
-    given = {
-        "hidden_layer_sizes": (),
-        "epochs": 2,
-        "optimizer": "sgd",  # the one that TensorFlow traces fastest
-        "learning_rate": 0.1,
-        "random_state": 0,
-    }
-    return KerasImageClassifier(**{**given, **parameters})
-
-
-def weights_of(classifier):
-    return np.concatenate([w.ravel() for w in classifier.model_.get_weights()])
+quick = functools.partial(quickest, epochs=2, learning_rate=0.1)
 
 
 def assert_equal_fits(one, other):

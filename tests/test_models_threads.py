@@ -7,11 +7,11 @@ import numpy as np
 import pandas as pd
 import pytest
 from sklearn.pipeline import make_pipeline
+from small_classifiers import quickest
 
 from skimgclf import (
     ImageEmbedder,
     ImageLoader,
-    KerasImageClassifier,
     export_model,
     load_model,
     predict_frame,
@@ -26,12 +26,6 @@ ROUNDING = 1e-6
 X, Y = np.eye(8, dtype="float32"), np.arange(8) % 2
 
 
-def quick(**parameters):
-    """Make a small classifier, whose training program is traced quickly."""
-    small = {"hidden_layer_sizes": (), "optimizer": "sgd", "epochs": 1}
-    return KerasImageClassifier(**small | {"random_state": 0} | parameters)
-
-
 @pytest.mark.parametrize(
     "is_partial", [False, pytest.param(True, marks=pytest.mark.slow)]
 )
@@ -42,7 +36,7 @@ def test_prediction_beside_further_training_is_that_of_the_old_network(is_partia
         def on_epoch_end(self, epoch, logs=None):
             seen.append(classifier.predict_proba(X))
 
-    classifier = quick(learning_rate=0.1).fit(X, Y)
+    classifier = quickest(learning_rate=0.1).fit(X, Y)
     before = classifier.predict_proba(X)
     classifier.set_params(callbacks=Look, warm_start=True, epochs=3)
     if is_partial:
@@ -73,7 +67,7 @@ def beside():
         }
 
     images = np.random.default_rng(0).random((8, 6, 6, 1), "float32")
-    classifier = quick(
+    classifier = quickest(
         architecture="cnn",
         conv_filters=(3,),
         batch_norm=True,
@@ -110,7 +104,7 @@ def test_files_written_beside_further_training_hold_the_network_after_it(tmp_pat
             return X.astype(dtype or X.dtype)
 
     saved, exported = tmp_path / "a.model", tmp_path / "a.keras"
-    classifier, waiting = quick(learning_rate=0.1), []
+    classifier, waiting = quickest(learning_rate=0.1), []
     classifier.partial_fit(X, Y, classes=[0, 1])
     threads = [
         threading.Thread(target=save_model, args=(classifier, saved)),
@@ -127,7 +121,7 @@ def test_files_written_beside_further_training_hold_the_network_after_it(tmp_pat
 
 def test_prediction_that_began_before_further_training_ends_with_the_old_network():
     """Batch by batch, a long prediction reads the network for a long time."""
-    classifier = quick(learning_rate=0.1, warm_start=True, batch_size=4).fit(X, Y)
+    classifier = quickest(learning_rate=0.1, warm_start=True, batch_size=4).fit(X, Y)
     before = classifier.predict_proba(X)
 
     predict = classifier._predictor.start()
@@ -144,7 +138,7 @@ def test_failed_further_training_leaves_predictions_as_they_were():
         def on_epoch_end(self, epoch, logs=None):
             raise RuntimeError("on purpose")
 
-    classifier = quick(learning_rate=0.1, warm_start=True).fit(X, Y)
+    classifier = quickest(learning_rate=0.1, warm_start=True).fit(X, Y)
     before = classifier.predict_proba(X)
     with pytest.raises(RuntimeError, match="on purpose"):
         classifier.set_params(callbacks=Fail).fit(X, Y)
@@ -152,7 +146,7 @@ def test_failed_further_training_leaves_predictions_as_they_were():
 
 
 def test_weights_that_a_user_sets_count():
-    classifier = quick().fit(X, Y)
+    classifier = quickest().fit(X, Y)
     weights = classifier.model_.get_weights()
     classifier.model_.set_weights([np.zeros_like(values) for values in weights])
     np.testing.assert_allclose(classifier.predict_proba(X), 0.5)
@@ -168,7 +162,7 @@ def test_a_refit_with_other_classes_beside_a_prediction_changes_nothing_in_it(me
                 classifier.fit(X, np.arange(8))
             return X.astype(dtype or X.dtype)
 
-    classifier = quick().fit(X, Y)
+    classifier = quickest().fit(X, Y)
     more = [Y] if method == "score" else []
     expected = getattr(classifier, method)(X, *more)
     assert np.array_equal(getattr(classifier, method)(Samples(), *more), expected)
@@ -189,7 +183,7 @@ def test_a_table_is_of_one_network_whatever_is_fitted_between_its_parts(
     loader, labels = ImageLoader(flatten=True), np.array(["a", "b"])[Y]
     cells = [row.reshape(2, 4) for row in X]
     pixels = loader.transform(cells)
-    classifier = quick(learning_rate=0.5)
+    classifier = quickest(learning_rate=0.5)
     classifier.partial_fit(pixels, labels, classes=["a", "b"])
     pipeline = make_pipeline(loader, classifier)
     before, load = predict_frame(pipeline, cells, top_k=2), prediction._load_readable
@@ -210,7 +204,7 @@ def test_fit_changes_all_attributes_in_one_step():
         def __del__(self):
             seen.append((classifier.classes_.size, classifier.n_iter_))
 
-    seen, classifier = [], quick().fit(X, Y)
+    seen, classifier = [], quickest().fit(X, Y)
     classifier.history_ = Look()
     classifier.set_params(epochs=2).fit(X, np.arange(8))
     assert seen == [(8, 2)]

@@ -1,6 +1,7 @@
 """Validation data, early stopping, callbacks, warm starts and partial fits."""
 
 import copy
+import functools
 import pickle
 
 import keras
@@ -10,24 +11,17 @@ import sklearn
 from sklearn.base import clone
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import Pipeline
+from small_classifiers import weights_of
 from stopped_fits import fit_untrained
 
 from skimgclf import ImageLoader, KerasImageClassifier
 from skimgclf.models._training.callbacks import copy_callbacks, has_batch_hook
 
-
-def quick(**parameters):
-    defaults = {"hidden_layer_sizes": (4,), "epochs": 2, "random_state": 0}
-    return KerasImageClassifier(**{**defaults, **parameters})
-
-
-def quickest(**parameters):
-    """Make the classifier whose training program is traced most quickly."""
-    return quick(**{"hidden_layer_sizes": (), "optimizer": "sgd", **parameters})
-
-
-def weights_of(classifier):
-    return np.concatenate([w.ravel() for w in classifier.model_.get_weights()])
+quick = functools.partial(
+    KerasImageClassifier, hidden_layer_sizes=(4,), epochs=2, random_state=0
+)
+# The classifier whose training program is traced most quickly.
+quickest = functools.partial(quick, hidden_layer_sizes=(), optimizer="sgd")
 
 
 def state_of(classifier):

@@ -1,28 +1,25 @@
 """Weight decay: by how much, of which variables, and when."""
 
+import functools
 import pickle
 
 import keras
 import numpy as np
 import pytest
+from small_classifiers import weights_of
 
 from skimgclf import KerasImageClassifier
 from skimgclf.exceptions import InvalidParameterError
 from skimgclf.models._repairs import read_decayed
 from skimgclf.models._training.optimizer import OptimizerSettings, compile_network
 
-
-def quick(**parameters):
-    defaults = {"hidden_layer_sizes": (6,), "epochs": 1, "random_state": 0}
-    return KerasImageClassifier(**{**defaults, **parameters})
+quick = functools.partial(
+    KerasImageClassifier, hidden_layer_sizes=(6,), epochs=1, random_state=0
+)
 
 
 # TensorFlow traces a network at its first fit, and later fits share what was traced.
 SGD = {"optimizer": "sgd", "batch_norm": True, "batch_size": 300}
-
-
-def weights_of(classifier):
-    return np.concatenate([w.ravel() for w in classifier.model_.get_weights()])
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ import keras
 import numpy as np
 import pytest
 from PIL import Image
+from saved_models import read_parts, save_and_load
 from sklearn.exceptions import NotFittedError
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GridSearchCV
@@ -18,7 +19,7 @@ from sklearn.svm import SVC
 from skimgclf import ImageLoader, KerasImageClassifier, load_model, save_model
 from skimgclf.exceptions import InvalidParameterError, ModelFileError
 from skimgclf.models import build_dense
-from skimgclf.saving._file_layout import read_model_file, write_model_file
+from skimgclf.saving._file_layout import write_model_file
 from skimgclf.saving._values import decode, encode
 
 # Its training program is traced quickly.
@@ -31,11 +32,6 @@ STATEFUL = {"hidden_layer_sizes": (4,), "dropout": 0.3, "optimizer": "adam"}
 
 def fit(X, y, **parameters):
     return KerasImageClassifier(**SMALL | parameters).fit(X, y)
-
-
-def save_and_load(model, folder, *, trusted=False, **options):
-    save_model(model, folder / "saved", **options)
-    return load_model(folder / "saved", trusted=trusted)
 
 
 @pytest.fixture(scope="module")
@@ -64,16 +60,6 @@ def paths(digits, tmp_path_factory):
     for name, image in zip(names, digits[0], strict=False):
         Image.fromarray((image[..., 0] * 255).astype("uint8")).save(name)
     return names
-
-
-def read_parts(path):
-    document, arrays, _ = read_model_file(path)
-    return document, arrays
-
-
-def write_parts(path, document, arrays):
-    """Write a file whose checksum is right, as somebody who means harm would."""
-    write_model_file(path, document, arrays)
 
 
 def narrow(image_shape, dropout):
@@ -201,7 +187,7 @@ def test_options_for_urls_are_neither_saved_nor_loaded(paths, digits, tmp_path):
     document, arrays = read_parts(tmp_path / "saved")
     assert "hush" not in json.dumps(document)
     document["steps"][0]["parameters"]["storage_options"] = encode({"proxy": "evil"})
-    write_parts(tmp_path / "saved", document, arrays)
+    write_model_file(tmp_path / "saved", document, arrays)
     with pytest.raises(ModelFileError, match="brings options for opening URLs"):
         load_model(tmp_path / "saved")
 
@@ -216,7 +202,7 @@ def test_a_cache_stays_where_it_is(paths, digits, tmp_path):
     document, arrays = read_parts(tmp_path / "saved")
     assert os.fspath(tmp_path) not in json.dumps(document)
     document["steps"][0]["parameters"]["cache"] = os.fspath(tmp_path / "evil")
-    write_parts(tmp_path / "saved", document, arrays)
+    write_model_file(tmp_path / "saved", document, arrays)
     with pytest.raises(ModelFileError, match="names a folder of this machine"):
         load_model(tmp_path / "saved")
     assert not (tmp_path / "evil").exists()

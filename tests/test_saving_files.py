@@ -12,6 +12,7 @@ import joblib
 import keras
 import numpy as np
 import pytest
+from saved_models import read_parts
 from sklearn.pipeline import Pipeline
 
 import skimgclf
@@ -35,11 +36,6 @@ def fit(X, y, **parameters):
     return KerasImageClassifier(**small | {"random_state": 0} | parameters).fit(X, y)
 
 
-def save_and_load(model, folder, **options):
-    save_model(model, folder / "saved", **options)
-    return load_model(folder / "saved")
-
-
 @pytest.fixture(scope="module")
 def fitted(digits):
     return fit(*digits, dropout=0.3)
@@ -50,16 +46,6 @@ def saved(fitted, tmp_path_factory):
     path = tmp_path_factory.mktemp("saved") / "digits.skimgclf"
     save_model(fitted, path)
     return path
-
-
-def read_parts(path):
-    document, arrays, _ = read_model_file(path)
-    return document, arrays
-
-
-def write_parts(path, document, arrays):
-    """Write a file whose checksum is right, as somebody who means harm would."""
-    write_model_file(path, document, arrays)
 
 
 def test_the_document_says_what_is_in_the_file(saved, fitted):
@@ -123,11 +109,11 @@ def test_what_is_no_file_is_refused(tmp_path):
 def test_a_newer_format_and_other_versions_are_said(saved, fitted, digits, tmp_path):
     document, arrays = read_parts(saved)
     path = tmp_path / "other"
-    write_parts(path, {**document, "format": 3}, arrays)
+    write_model_file(path, {**document, "format": 3}, arrays)
     with pytest.raises(ModelFileError, match=r"has format 3.*update skimgclf"):
         load_model(path)
     older = {**document["versions"], "keras": "3.0.1"}
-    write_parts(path, {**document, "versions": older}, arrays)
+    write_model_file(path, {**document, "versions": older}, arrays)
     with pytest.warns(ModelFileWarning, match=r"Keras 3\.0\.1") as caught:
         loaded = load_model(path)
     assert caught[0].filename == __file__
@@ -322,7 +308,7 @@ def test_a_changed_document_is_refused(saved, tmp_path, keys, value):
     for key in keys[:-1]:
         owner = owner[key]
     owner[keys[-1]] = value
-    write_parts(tmp_path / "changed", document, arrays)
+    write_model_file(tmp_path / "changed", document, arrays)
     with pytest.raises(ModelFileError, match=r"bytes\) (holds|wasn't|doesn't) .*\."):
         load_model(tmp_path / "changed")
 
@@ -342,7 +328,7 @@ def test_a_changed_pipeline_is_refused(saved, tmp_path, entry, value):
     save_model(pipeline, tmp_path / "changed")
     document, arrays = read_parts(tmp_path / "changed")
     document["pipeline"][entry] = value
-    write_parts(tmp_path / "changed", document, arrays)
+    write_model_file(tmp_path / "changed", document, arrays)
     with pytest.raises(ModelFileError, match=entry):
         load_model(tmp_path / "changed")
 
@@ -353,7 +339,7 @@ def test_names_of_steps_that_no_pipeline_can_have_are_refused(saved, tmp_path, n
     save_model(pipeline, tmp_path / "changed")
     document, arrays = read_parts(tmp_path / "changed")
     document["steps"][0]["name"] = name
-    write_parts(tmp_path / "changed", document, arrays)
+    write_model_file(tmp_path / "changed", document, arrays)
     with pytest.raises(ModelFileError, match="holds what save_model doesn't write"):
         load_model(tmp_path / "changed")
 
@@ -418,7 +404,7 @@ def change_learnt(saved, path, change):
     document, arrays = read_parts(saved)
     learnt = document["steps"][-1]["learnt"]
     change(learnt, arrays)
-    write_parts(path, document, arrays)
+    write_model_file(path, document, arrays)
 
 
 def set_size(name, value):

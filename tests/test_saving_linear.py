@@ -8,6 +8,7 @@ import numpy as np
 import onnxruntime
 import pytest
 from PIL import Image
+from saved_models import save_and_load
 from sklearn.exceptions import NotFittedError
 from sklearn.linear_model import LogisticRegression, SGDClassifier
 from sklearn.pipeline import Pipeline, make_pipeline
@@ -79,11 +80,6 @@ def fit_flat(photos, n_classes, *arguments, **parameters):
     paths, y, _ = photos
     y = np.where(y.astype(int) < n_classes - 1, y, "z") if n_classes < 10 else y
     return make_flat(n_classes, *arguments, **parameters).fit(paths, y)
-
-
-def save_and_load(model, folder):
-    save_model(model, folder / "saved")
-    return load_model(folder / "saved")
 
 
 def assert_same(loaded, fitted, paths):
