@@ -12,6 +12,7 @@ import threading
 import zlib
 
 from skimgclf._platform import (
+    find_status,
     is_alive,
     is_folder_name,
     is_reserved,
@@ -146,22 +147,15 @@ def find_replaced(path, sources):
     >>> find_replaced(__file__, ["missing.csv", __file__]) == __file__
     True
     """
-    target = _stat(path)
+    target = find_status(path)
     if target is None:
         return None
     for source in sources:
         for name in (source, os.path.expanduser(source)):
-            found = _stat(name)
+            found = find_status(name)
             if found is not None and os.path.samestat(found, target):
                 return source
     return None
-
-
-def _stat(path):
-    try:
-        return os.stat(path)
-    except (OSError, ValueError):  # a name that no file can have
-        return None
 
 
 def _name_file(error, path, temporary):

@@ -15,7 +15,7 @@ _PATIENCE = 2.0
 _PAUSE = 0.05
 
 # Devices of Windows, also with an extension or spaces behind.
-_RESERVED = re.compile(
+RESERVED = re.compile(
     r"(con|prn|aux|nul|conin\$|conout\$|(com|lpt)[0-9\u00b9\u00b2\u00b3])\ *(\..*)?",
     re.IGNORECASE | re.DOTALL,
 )
@@ -32,6 +32,14 @@ def after_fork(function):
         os.register_at_fork(after_in_child=function)
 
 
+def find_status(path):
+    """Return the status of a file or folder, or None if there is none."""
+    try:
+        return os.stat(path)
+    except (OSError, ValueError):  # a name that no file can have
+        return None
+
+
 def is_folder_name(path):
     """Tell whether a path ends as that of a folder does, such as ``out/``."""
     return os.fspath(path).endswith(SEPARATORS)
@@ -39,7 +47,7 @@ def is_folder_name(path):
 
 def is_reserved(path):
     """Tell whether Windows takes a path for a device, such as ``nul.csv``."""
-    return os.name == "nt" and bool(_RESERVED.fullmatch(os.path.basename(path)))
+    return os.name == "nt" and bool(RESERVED.fullmatch(os.path.basename(path)))
 
 
 def path_of_file_url(path):

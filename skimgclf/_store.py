@@ -13,7 +13,7 @@ import threading
 import time
 import zlib
 
-from skimgclf._platform import after_fork
+from skimgclf._platform import after_fork, find_status
 from skimgclf._store_file import FILE_NAME, close_file, open_file
 
 # Seconds until the time of last use of an entry is written again, so that reading
@@ -231,11 +231,8 @@ after_fork(_leave_stores_to_parent)
 
 
 def _identify(path):
-    try:
-        status = os.stat(path)
-    except OSError:
-        return None
-    return status.st_dev, status.st_ino, status.st_mode
+    status = find_status(path)
+    return status and (status.st_dev, status.st_ino, status.st_mode)
 
 
 @contextlib.contextmanager

@@ -222,6 +222,11 @@ def mask_credentials(text):
     return _SECRET.sub(r"\1***", text)
 
 
+def first_line(error):
+    """Return the first line of an error, or its class if it says nothing."""
+    return (str(error).splitlines() or [type(error).__name__])[0]
+
+
 def describe_list(summary, items):
     """Write a summary and its first ten items, one a line."""
     lines = [str(summary), *(f"  {item}" for item in items[:_N_LISTED])]

@@ -6,7 +6,7 @@ import re
 import sys
 
 from skimgclf._atomic import find_replaced, replace_atomically
-from skimgclf._platform import is_folder_name, is_reserved
+from skimgclf._platform import find_status, is_folder_name, is_reserved
 from skimgclf._terminal import escape_line
 from skimgclf.exceptions import SkimgclfError
 from skimgclf.images._urls import local_files
@@ -114,11 +114,8 @@ def _is_stream(path):
 
 
 def _identify(path):
-    try:
-        status = os.stat(path)
-    except OSError:
-        return None
-    return status.st_dev, status.st_ino, status.st_mtime_ns
+    status = find_status(path)
+    return status and (status.st_dev, status.st_ino, status.st_mtime_ns)
 
 
 def write_csv(frame, path):

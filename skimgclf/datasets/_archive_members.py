@@ -2,6 +2,7 @@
 
 import re
 
+from skimgclf._platform import RESERVED
 from skimgclf.datasets._file_names import composed
 from skimgclf.exceptions import DatasetError
 
@@ -13,13 +14,9 @@ MAX_BYTES = 200 * 2**30
 # In characters. Every folder of a path is made by itself.
 _MAX_NAME = 1024
 
-# https://learn.microsoft.com/windows/win32/fileio/naming-a-file
-_NO_WINDOWS_NAME = re.compile(
-    r"""[\x00-\x1f<>:"|?*]                  # characters that aren't allowed
-    | [. ]$                                 # silently cut off
-    | ^(con|prn|aux|nul|conin\$|conout\$|(com|lpt)[0-9¹²³])\ *(\.|$)  # devices""",
-    re.IGNORECASE | re.VERBOSE,
-)
+# https://learn.microsoft.com/windows/win32/fileio/naming-a-file: characters that aren't
+# allowed, and those that are silently cut off at the end.
+_NO_WINDOWS_NAME = re.compile(r'[\x00-\x1f<>:"|?*]|[. ]$')
 
 
 class NoSpaceError(DatasetError):
@@ -105,7 +102,8 @@ class MemberChecks:
         for part in parts:
             # Most file systems allow 255 bytes.
             n_bytes = len(part.encode("utf-8", "surrogateescape"))
-            if n_bytes > 255 or _NO_WINDOWS_NAME.search(part):
+            is_odd = _NO_WINDOWS_NAME.search(part) or RESERVED.fullmatch(part)
+            if n_bytes > 255 or is_odd:
                 self.refuse(f"{name!r} in it is no valid file name on every system")
         return parts
 

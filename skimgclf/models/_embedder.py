@@ -2,7 +2,6 @@
 
 import copy
 import math
-import os
 
 import numpy as np
 from sklearn.base import (
@@ -361,10 +360,6 @@ def describe_embedder(embedder):
         )
         raise TABLE.error("backbone", expected, embedder.backbone)
     parameters["cache"] = None  # a folder of this machine
-    parameters = {
-        name: os.fspath(value) if isinstance(value, os.PathLike) else value
-        for name, value in parameters.items()
-    }
     learnt = {
         "image_shape": tuple(map(int, embedder.image_shape_)),
         "n_features_out": int(embedder._n_features_out),

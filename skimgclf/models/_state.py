@@ -11,6 +11,7 @@ import json
 
 import numpy as np
 
+from skimgclf.exceptions import first_line
 from skimgclf.models._dense import is_dense
 from skimgclf.models._networks.architectures import build_network
 from skimgclf.models._networks.kinds import is_rebuilt_by_name
@@ -162,12 +163,11 @@ def pack_network(network, blueprint=None, optimizer=None):
             # Keras writes layers that it can't read again: better to know it now.
             PackedNetwork(description, arrays).unpack()
         except Exception as error:  # of every kind
-            reason = (str(error).splitlines() or [type(error).__name__])[0]
             raise ValueError(
                 "This network can't be saved, since Keras couldn't load it again. "
                 "Register the classes of its layers with "
                 "keras.saving.register_keras_serializable, and write a Lambda layer "
-                f"as such a class. Keras says: {reason}"
+                f"as such a class. Keras says: {first_line(error)}"
             ) from error
     if optimizer is not None:
         arrays |= _copy_values("optimizer", list_variables(optimizer))

@@ -4,6 +4,7 @@ import dataclasses
 import itertools
 from collections import namedtuple
 
+from skimgclf.images._decoding.reasons import is_missing
 from skimgclf.plot._labels import CHARACTER_WIDTH, FONT_SIZE, shorten_label, wrap_label
 
 _MIN_FONT_SIZE = 5  # the smallest one that can be read
@@ -88,9 +89,7 @@ def write_titles(y_true, y_pred, probability, n_images, width, height=None):
 
 def _as_known(value):
     """Return None for a missing value, such as NaN: it has no title."""
-    import pandas as pd
-
-    return None if pd.isna(value) is True else value
+    return None if is_missing(value) else value
 
 
 def _write_title(true, predicted, probability, names, n_characters, n_lines):

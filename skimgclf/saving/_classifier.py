@@ -2,7 +2,6 @@
 
 import dataclasses
 import math
-import os
 
 import numpy as np
 from sklearn.utils.validation import check_is_fitted
@@ -191,10 +190,7 @@ def restore_classifier(parameters, learnt, arrays, *, trusted):
 
 
 def _describe_parameters(parameters):
-    described = {
-        name: os.fspath(value) if isinstance(value, os.PathLike) else value
-        for name, value in parameters.items()
-    }
+    described = {**parameters}
     architecture, items = described["architecture"], described["augmentation"]
     if kind_of(architecture) is Kind.FUNCTION:
         described["architecture"] = {"function": _name_of(architecture)}

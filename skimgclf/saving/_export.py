@@ -1,6 +1,5 @@
 """Write the network of a model for programs without skimgclf: export_model."""
 
-import importlib.util
 import json
 import os
 import tempfile
@@ -11,11 +10,12 @@ import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
 from skimgclf._atomic import bring_to_disk, replace_atomically
-from skimgclf._extras import how_to_install
+from skimgclf._extras import import_extra
 from skimgclf._snapshot import detach
 from skimgclf._validation import ParameterTable, one_of
 from skimgclf.exceptions import InvalidParameterError
 from skimgclf.images import ImageLoader
+from skimgclf.images._decoding.options import DECODE_RULES
 from skimgclf.models._embedder import ImageEmbedder
 from skimgclf.models._start import keras
 from skimgclf.models._training.seeds import without_training
@@ -35,18 +35,8 @@ _MAX_REASON = 300
 # What Keras' exporter to ONNX imports.
 _ONNX_PACKAGES = ("onnx", "tf2onnx")
 
-
-# Parameters of the loader that change no pixel. Options for URLs may be credentials.
-_PIXELS_APART = (
-    "cache",
-    "cache_limit",
-    "lazy",
-    "max_pixels",
-    "n_jobs",
-    "on_error",
-    "storage_options",
-    "verbose",
-)
+# Parameters of the loader that decide on pixels. Options for URLs may be credentials.
+_OF_PIXELS = sorted({*DECODE_RULES, "flatten"} - {"max_pixels", "storage_options"})
 
 
 def export_model(model, path, format="onnx"):
@@ -121,8 +111,9 @@ def export_model(model, path, format="onnx"):
     loader, others = _split_steps(steps)
     for step in others:
         check_is_fitted(step)
-    if format == "onnx":
-        _check_packages()
+    for name in _ONNX_PACKAGES if format == "onnx" else ():
+        lack = "The 'format' parameter of export_model can't be 'onnx' here without"
+        import_extra(name, "export", f"{lack} {name}", InvalidParameterError)
     with without_training():
         others = [detach(step) for step in others]  # each of one fit
         network = join_steps(others)
@@ -152,17 +143,6 @@ def _split_steps(steps):
     loaders = [step for step in found if isinstance(step, ImageLoader)]
     others = [step for step in found if not isinstance(step, ImageLoader)]
     return next(iter(loaders), None), others
-
-
-def _check_packages():
-    missing = [
-        name for name in _ONNX_PACKAGES if importlib.util.find_spec(name) is None
-    ]
-    if missing:
-        raise InvalidParameterError(
-            "The 'format' parameter of export_model can't be 'onnx' here without "
-            f"{' and '.join(missing)}: {how_to_install('export')}."
-        )
 
 
 def _export_network(network, file_format):
@@ -202,11 +182,7 @@ def _write_file(network, path, file_format):
 
 
 def _describe(loader, classes, image_shape, file_format):
-    settings = None
-    if loader is not None:
-        settings = loader.get_params()
-        for name in _PIXELS_APART:
-            del settings[name]
+    settings = loader and {name: getattr(loader, name) for name in _OF_PIXELS}
     return {
         "format": file_format,
         "classes": classes.tolist(),

@@ -12,7 +12,12 @@ from sklearn.utils import Bunch
 import skimgclf
 from skimgclf._terminal import escape_line
 from skimgclf._validation import check_bool, check_keys, parameter_error, warn_user
-from skimgclf.exceptions import InvalidParameterError, ModelFileError, ModelFileWarning
+from skimgclf.exceptions import (
+    InvalidParameterError,
+    ModelFileError,
+    ModelFileWarning,
+    first_line,
+)
 from skimgclf.models._fork_guard import ForkedProcessError
 from skimgclf.models._training.seeds import without_training
 from skimgclf.saving._classifier import UntrustedNetworkError
@@ -194,7 +199,7 @@ def load_model(path, *, trusted=False):
         raise ModelFileError(
             path,
             size,
-            f"holds a network that was built by {_first_line(error)}, in Keras' own "
+            f"holds a network that was built by {_quote(error)}, in Keras' own "
             "configuration. If the file comes from somebody you trust, load it with "
             "trusted=True",
         ) from None
@@ -210,7 +215,7 @@ def load_model(path, *, trusted=False):
             f"(saved with Keras {versions['keras']} and scikit-learn "
             f"{versions['scikit-learn']}, loaded with {_find_version('keras')} and "
             f"{sklearn.__version__}): "
-            f"{_first_line(error)}",
+            f"{_quote(error)}",
         ) from error
     _warn_of_versions(path, versions)
     return model
@@ -275,10 +280,9 @@ def _is_note(value):
     return is_number or isinstance(value, str | int)
 
 
-def _first_line(error):
+def _quote(error):
     """Return the start of a message, which may quote what a stranger wrote."""
-    line = (str(error).splitlines() or [type(error).__name__])[0][:_MAX_MESSAGE]
-    return escape_line(line)
+    return escape_line(first_line(error)[:_MAX_MESSAGE])
 
 
 def _list_versions():

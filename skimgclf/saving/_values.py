@@ -9,6 +9,7 @@ has one such key. There is nothing in it that could name code.
 
 import math
 import numbers
+import os
 import re
 
 import numpy as np
@@ -27,8 +28,8 @@ def encode(value):
     Parameters
     ----------
     value : object
-        None, bool, int, float, str or a NumPy scalar of these; a one-dimensional array
-        of them; or a tuple, list or dict of all these.
+        None, bool, int, float, str or a NumPy scalar of these; a path, which becomes
+        str; a one-dimensional array; or a tuple, list or dict of all these.
 
     Returns
     -------
@@ -50,8 +51,8 @@ def encode(value):
     """
     if value is None or isinstance(value, bool | np.bool_):
         return None if value is None else bool(value)
-    if isinstance(value, str):
-        return str(value)
+    if isinstance(value, str | os.PathLike):
+        return str(os.fspath(value))
     if isinstance(value, numbers.Integral):
         return int(value)
     if isinstance(value, float | np.floating):

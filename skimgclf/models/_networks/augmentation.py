@@ -19,28 +19,21 @@ _RANGE = {"value_range": (0, 1), "data_format": DATA_FORMAT}
 
 # Each preset is a list of the names of layers and their arguments.
 PRESETS = {
-    "flip": [
-        ("RandomFlip", {"mode": "horizontal", "data_format": DATA_FORMAT}),
-    ],
+    "flip": [("RandomFlip", {"mode": "horizontal", "data_format": DATA_FORMAT})],
     "crop": [("ShiftReflected", {})],
     "erase": [("EraseRectangle", {})],
     "light": [
-        ("RandomTranslation", {"height_factor": 0.05, "width_factor": 0.05}),
-        ("RandomRotation", {"factor": 0.02}),
-        ("RandomZoom", {"height_factor": 0.1}),
+        ("RandomTranslation", {"height_factor": 0.05, "width_factor": 0.05, **_FILL}),
+        ("RandomRotation", {"factor": 0.02, **_FILL}),
+        ("RandomZoom", {"height_factor": 0.1, **_FILL}),
     ],
     "strong": [
-        ("RandomTranslation", {"height_factor": 0.1, "width_factor": 0.1}),
-        ("RandomRotation", {"factor": 0.05}),
-        ("RandomZoom", {"height_factor": 0.2}),
+        ("RandomTranslation", {"height_factor": 0.1, "width_factor": 0.1, **_FILL}),
+        ("RandomRotation", {"factor": 0.05, **_FILL}),
+        ("RandomZoom", {"height_factor": 0.2, **_FILL}),
         ("RandomContrast", {"factor": 0.3, **_RANGE}),
         ("RandomBrightness", {"factor": 0.2, **_RANGE}),
     ],
-}
-_MOVES = {
-    "RandomTranslation",
-    "RandomRotation",
-    "RandomZoom",
 }
 
 # Height, width and channels of images that layers are tried on.
@@ -204,9 +197,8 @@ def _build_layers(item):
     if isinstance(item, str):
         _refuse_float64(item)
         for name, arguments in PRESETS[item]:
-            layer, fill = _find_layer(name), _FILL if name in _MOVES else {}
             # In 16 bits the corners of large images would lie on the wrong pixel.
-            yield layer(**arguments, **fill, dtype=wide_dtype())
+            yield _find_layer(name)(**arguments, dtype=wide_dtype())
         return
     try:
         # Keras changes the description that it is given.

@@ -16,6 +16,7 @@ import numpy as np
 from skimgclf._extras import how_to_install
 from skimgclf._file_identity import identify_file
 from skimgclf._validation import Rule, parameter_error
+from skimgclf.exceptions import first_line
 from skimgclf.models._networks.applications import (
     BACKBONES,
     FAMILIES,
@@ -255,7 +256,7 @@ def _build_application(source):
 
 def _explain(name, error):
     """Say what the weights of a network must be, by the error of Keras."""
-    reason = (str(error).splitlines() or [type(error).__name__])[0]
+    reason = first_line(error)
     failed = parse_failed_download(reason)
     if failed is None:
         return (
@@ -282,8 +283,8 @@ def _read_model(source):
         expected = f"the path of a .keras file that can be read ({error.strerror})"
         raise source.error(expected) from None
     except Exception as error:  # Keras raises errors of every kind
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
-        expected = f"a .keras file that Keras can read in safe mode; it says: {reason}"
+        says = first_line(error)
+        expected = f"a .keras file that Keras can read in safe mode; it says: {says}"
         raise source.error(expected) from error
 
 

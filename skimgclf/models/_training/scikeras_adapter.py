@@ -202,9 +202,7 @@ class _Trainer(KerasClassifier):
     def target_encoder(self):
         return _PassThrough()
 
-    @property
-    def feature_encoder(self):
-        return _PassThrough()
+    feature_encoder = target_encoder
 
     def _ensure_compiled_model(self):
         network = self.model_
