@@ -32,10 +32,10 @@ def after_fork(function):
         os.register_at_fork(after_in_child=function)
 
 
-def find_status(path):
+def find_status(file):
     """Return the status of a file or folder, or None if there is none."""
     try:
-        return os.stat(path)
+        return os.stat(file)
     except (OSError, ValueError):  # a name that no file can have
         return None
 

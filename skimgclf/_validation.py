@@ -273,6 +273,33 @@ def ints(minimum, *, length=None, or_int=False, empty=False):
     )
 
 
+def is_path(value):
+    """Tell whether a value is a path that files may have, as str or os.PathLike."""
+    if not isinstance(value, str | os.PathLike):
+        return False
+    try:
+        name = os.fsencode(value)
+    except UnicodeEncodeError:
+        return False
+    return isinstance(os.fspath(value), str) and name != b"" and b"\0" not in name
+
+
+def expand_path(value):
+    """Return a path as str; a leading ``~`` becomes the home folder."""
+    # NumPy's str is made Python's: joined to others, it would make them NumPy's, too.
+    return os.path.expanduser(str(os.fspath(value)))
+
+
+def a_path(kind):
+    """Make the rule that a value is a path, which `expand_path` expands."""
+    return Rule(
+        f"the path of {kind}, as str or os.PathLike",
+        is_path,
+        (3, True, "", b"bytes", ["a"], "a\0b", "\udfff\ud800"),
+        expand_path,
+    )
+
+
 def is_bool(value):
     """Tell whether a value is True or False, also of NumPy."""
     return isinstance(value, bool | np.bool_)

@@ -478,7 +478,7 @@ def test_folder_root_must_be_a_path(value):
 
 @pytest.mark.parametrize("name", ["nowhere", "cat/1.png", "nul\0byte"])
 def test_folder_root_must_exist(root, name):
-    with pytest.raises(InvalidParameterError, match=r"an existing folder\. Got"):
+    with pytest.raises(InvalidParameterError, match="an existing folder"):
         load_image_folder(os.path.join(root, name))
 
 

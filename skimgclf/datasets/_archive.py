@@ -17,12 +17,12 @@ from skimgclf._validation import (
     TRUE_OR_FALSE,
     ParameterTable,
     Rule,
+    a_path,
     optional,
     warn_user,
 )
 from skimgclf.datasets._archive_members import NoSpaceError
 from skimgclf.datasets._download import download_file, download_from_drive
-from skimgclf.datasets._paths import a_path
 from skimgclf.datasets._unpack import unpack_archive
 from skimgclf.exceptions import DatasetError, DatasetWarning
 

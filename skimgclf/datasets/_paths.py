@@ -2,7 +2,7 @@
 
 import os
 
-from skimgclf._validation import Rule
+from skimgclf._validation import Rule, a_path, expand_path, is_path
 from skimgclf.exceptions import mask_credentials
 from skimgclf.images._urls import explain_url_error, is_url, local_path
 
@@ -25,26 +25,6 @@ def is_inside(real_path, real_root):
     )
 
 
-def _is_path(value):
-    is_path = isinstance(value, str | os.PathLike)
-    return is_path and isinstance(os.fspath(value), str) and os.fspath(value) != ""
-
-
-def _expand(value):
-    # NumPy's str is made Python's: joined to others, it would make them NumPy's, too.
-    return os.path.expanduser(str(os.fspath(value)))
-
-
-def a_path(kind):
-    """Make the rule that a value is a path; a leading ``~`` becomes the home folder."""
-    return Rule(
-        f"the path of {kind}, as str or os.PathLike",
-        _is_path,
-        (3, "", b"bytes", ["a"]),
-        _expand,
-    )
-
-
 def an_existing(kind):
     """Make the rule that a value is the path of an existing "folder" or "file".
 
@@ -55,15 +35,14 @@ def an_existing(kind):
     exists = {"folder": os.path.isdir, "file": os.path.isfile}[kind]
 
     def find(value):
-        path = _expand(value)
+        path = expand_path(value)
         return (local_path(path) or path) if is_url(path) else path
 
     def accepts(value):
-        # A NUL in a name makes isdir and isfile answer False.
-        return _is_path(value) and (is_url(find(value)) or exists(find(value)))
+        return is_path(value) and (is_url(find(value)) or exists(find(value)))
 
     def explain(value):
-        if not _is_path(value):
+        if not is_path(value):
             return None
         where = "" if os.path.isabs(find(value)) else f" (looked in {os.getcwd()!r})"
         return f"the path of an existing {kind}{where}"
@@ -86,7 +65,5 @@ def read_bytes(path, url_reader):
             return file.read()
     try:
         return url_reader.read(path)
-    except ImportError:
-        raise
     except Exception as error:
         raise OSError(None, explain_url_error(error), mask_credentials(path)) from error

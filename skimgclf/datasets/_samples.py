@@ -7,9 +7,8 @@ from PIL import Image
 from sklearn.datasets import get_data_home, load_digits, load_sample_images
 
 from skimgclf._atomic import full_disk_explained, replace_atomically
-from skimgclf._validation import TRUE_OR_FALSE, ParameterTable, optional
+from skimgclf._validation import TRUE_OR_FALSE, ParameterTable, a_path, optional
 from skimgclf.datasets._csv import load_image_csv
-from skimgclf.datasets._paths import a_path
 
 # In pixels; height and width of both photos, of which incomplete patches are left out.
 _PATCH_SIZE = 32

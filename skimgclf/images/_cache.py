@@ -11,7 +11,7 @@ import PIL
 import skimgclf
 from skimgclf._file_identity import identify_file
 from skimgclf._store import open_store
-from skimgclf._validation import Rule, an_int, warn_user
+from skimgclf._validation import NONE, a_path, an_int, expand_path, warn_user
 from skimgclf.exceptions import ImageCacheWarning
 from skimgclf.images._decoding.colour import N_CHANNELS
 from skimgclf.images._decoding.open import find_file
@@ -21,18 +21,10 @@ from skimgclf.images._urls import UrlReader
 DEFAULT_CACHE_LIMIT = 10 * 2**30
 
 
-def _is_directory_name(value):
-    try:
-        name = os.fsencode(value)
-    except (TypeError, UnicodeEncodeError):
-        return False
-    return not isinstance(value, bytes) and bool(name) and b"\0" not in name
-
-
 def _make_absolute(directory):
     if directory is None:
         return None
-    directory = os.path.expanduser(os.fsdecode(directory))
+    directory = expand_path(directory)
     # In a working directory that was deleted, the store says what is missing.
     with contextlib.suppress(OSError):
         directory = os.path.abspath(directory)
@@ -40,12 +32,7 @@ def _make_absolute(directory):
 
 
 CACHE_RULES = {
-    "cache": Rule(
-        "the path of a directory (str or os.PathLike) or None",
-        lambda value: value is None or _is_directory_name(value),
-        ("", 3, True, b"cache", "a\0b", "\udfff\ud800"),
-        _make_absolute,
-    ),
+    "cache": dataclasses.replace(a_path("a directory") | NONE, convert=_make_absolute),
     "cache_limit": dataclasses.replace(
         an_int(1), expected="a number of bytes, an int of at least 1"
     ),

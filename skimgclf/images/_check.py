@@ -156,8 +156,8 @@ def probe_image(cell, max_pixels, url_reader, *, strict=False):
     """
     report = dict.fromkeys(_DETAILS)
 
-    def load(stream):
-        stream, report["sha256"] = _hash_stream(stream)
+    def load(file):
+        stream, report["sha256"] = _hash_stream(file)
         picture = load_stream(stream, max_pixels, strict=strict)
         report["note"] = _note_lost_bits(stream, picture)
         return picture

@@ -318,7 +318,9 @@ def is_archive(head):
 
 
 def explain_url_error(error):
-    """Say in words why a URL can't be read."""
+    """Say in words why a URL can't be read; a missing package is raised again."""
+    if isinstance(error, MissingPackageError):
+        raise error
     error = find_server_error(error)
     status = getattr(error, "status", None)
     if isinstance(status, int):

@@ -153,8 +153,8 @@ def decode_pixels(source, options):
         uint8 in [0, 255] for sources of 8 bits, float32 in [0, 1] for deeper ones.
     """
 
-    def load(stream):
-        return load_file(stream, options.max_pixels, _plan_draft(options))
+    def load(file):
+        return load_file(file, options.max_pixels, _plan_draft(options))
 
     url_reader = UrlReader(options.storage_options)
     try:
@@ -165,13 +165,14 @@ def decode_pixels(source, options):
         raise ImageLoadError([(None, name, reason)]) from _find_cause(error)
 
 
-def load_source(source, max_pixels, url_reader, load):
+def load_source(source, n_most, url_reader, load):
     """Load a source of any kind that `read_image` takes.
 
     Parameters
     ----------
     source : object
-    max_pixels : int
+    n_most : int
+        The most pixels of a PIL image or an array.
     url_reader : UrlReader
     load : callable
         Makes a picture of the stream of a file.
@@ -181,9 +182,9 @@ def load_source(source, max_pixels, url_reader, load):
     picture : Picture
     """
     if isinstance(source, np.ndarray):
-        return load_array(source, max_pixels)
+        return load_array(source, n_most)
     if isinstance(source, Image.Image):
-        return load_pil_image(source, max_pixels)
+        return load_pil_image(source, n_most)
     if not isinstance(source, str | bytes | os.PathLike):
         raise refuse_type(source)
     with open_source(source, url_reader) as stream:

@@ -6,12 +6,7 @@ import stat
 from contextlib import contextmanager
 
 from skimgclf.images._decoding.reasons import UnreadableImage, explain_encoded
-from skimgclf.images._urls import (
-    MissingPackageError,
-    explain_url_error,
-    is_url,
-    local_path,
-)
+from skimgclf.images._urls import explain_url_error, is_url, local_path
 
 _SPECIAL_FILES = (
     (stat.S_ISDIR, "it is a directory, not an image file"),
@@ -72,8 +67,6 @@ def find_file(source):
 def _read_url(url, url_reader):
     try:
         content = url_reader.read(url)
-    except MissingPackageError:
-        raise
     except Exception as error:
         raise UnreadableImage(explain_url_error(error)) from error
     if not content:
