@@ -19,6 +19,11 @@ HEIGHT, WIDTH = 40, 56
 Sample = namedtuple("Sample", ["name", "content", "gray", "tolerance", "reason"])
 
 
+def box(name, *parts):
+    content = b"".join(parts)
+    return struct.pack(">I4s", 8 + len(content), name) + content
+
+
 def make_scene():
     """Paint four quadrants of different colours with gradients, uint8."""
     rows, columns = np.indices((HEIGHT, WIDTH))

@@ -14,6 +14,10 @@ def save_and_load(model, folder, *, trusted=False, **options):
     return load_model(folder / "saved", trusted=trusted)
 
 
+def saved_copy(classifier, folder):
+    return save_and_load(classifier, folder, include_optimizer=True)
+
+
 def read_parts(path):
     document, arrays, _ = read_model_file(path)
     return document, arrays

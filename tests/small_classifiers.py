@@ -5,6 +5,7 @@ import functools
 import numpy as np
 
 from skimgclf import KerasImageClassifier
+from skimgclf.models._training.schedule import list_variables
 
 # TensorFlow traces a network at its first fit, which is most of a short one: fits of
 # this network share what was traced. SGD is what it traces fastest.
@@ -34,3 +35,10 @@ def quick(architecture="dense", **parameters):
 def weights_of(classifier):
     """Return all weights of a fitted classifier in one row."""
     return np.concatenate([w.ravel() for w in classifier.model_.get_weights()])
+
+
+def numbers_of(classifier):
+    """Return all numbers of a network, its optimizer and its schedule."""
+    network = classifier.model_
+    variables = [*network.variables, *list_variables(network.optimizer)]
+    return [variable.numpy() for variable in variables]

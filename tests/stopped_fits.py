@@ -1,8 +1,17 @@
-"""Fits that stop before the training, to see quickly what is built and compiled."""
+"""Fits that stop before the training or in it."""
 
+import keras
 import pytest
 
 from skimgclf.models._training.scikeras_adapter import _Trainer
+
+
+class StopsInBatch(keras.callbacks.Callback):
+    """Interrupts the training in its third batch, as Ctrl-C would."""
+
+    def on_train_batch_end(self, batch, logs=None):
+        if batch == 2:
+            raise KeyboardInterrupt
 
 
 class _Stopped(Exception):
@@ -10,7 +19,7 @@ class _Stopped(Exception):
 
 
 def fit_untrained(classifier, *data, **given):
-    """Fit a classifier up to its training, where TensorFlow would begin to trace.
+    """Fit a classifier up to its training, to see quickly what is built and compiled.
 
     All is as in a fit that fails: the classifier itself learns nothing. Its network
     has first weights, an optimizer, and a schedule that has started.

@@ -1,6 +1,5 @@
 """load_image_folder and load_image_csv over URLs: as over the same folder on disk."""
 
-import io
 import itertools
 import os
 import re
@@ -16,6 +15,7 @@ from fsspec.archive import AbstractArchiveFileSystem
 from fsspec.implementations.memory import MemoryFileSystem
 from loopback_server import LoopbackServer
 from PIL import Image
+from sample_archives import make_png
 
 from skimgclf import ImageLoader
 from skimgclf.datasets import _urls, load_image_csv, load_image_folder
@@ -27,13 +27,6 @@ from skimgclf.exceptions import (
 )
 from skimgclf.images import _urls as file_urls
 from skimgclf.images._urls import UrlReader
-
-
-def make_png(gray):
-    stream = io.BytesIO()
-    Image.new("L", (4, 4), gray).save(stream, "PNG")
-    return stream.getvalue()
-
 
 FILES = {
     "train/big dog/3.PNG": make_png(30),

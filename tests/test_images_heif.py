@@ -12,6 +12,7 @@ from PIL import Image, UnidentifiedImageError
 from sample_images import (
     HEIGHT,
     WIDTH,
+    box,
     luma,
     make_alpha,
     make_exif,
@@ -193,11 +194,6 @@ print("HEIF" in Image.OPEN, ".heic" in Image.registered_extensions())
 """
     content = encode_heic(make_scene()[:8, :8])
     assert run_python(code, content.hex()) == "False False"
-
-
-def box(name, *parts):
-    content = b"".join(parts)
-    return struct.pack(">I4s", 8 + len(content), name) + content
 
 
 def full_box(name, *parts, flags=0):

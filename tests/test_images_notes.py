@@ -10,7 +10,7 @@ import pillow_heif
 import pytest
 from image_corpus import refuse
 from PIL import ExifTags, Image
-from sample_images import encode
+from sample_images import box, encode
 from test_images_profile import (
     ADOBE,
     ADOBE_PROFILE,
@@ -42,11 +42,6 @@ def check_colour(content, expected, **options):
     assert stored == pytest.approx(STORED, **options)
     opened = Image.open(io.BytesIO(content))
     assert np.array_equal(read_colour(opened), read_colour(content))
-
-
-def box(name, *parts):
-    content = b"".join(parts)
-    return struct.pack(">I4s", 8 + len(content), name) + content
 
 
 # JPEG 2000

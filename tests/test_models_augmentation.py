@@ -8,11 +8,12 @@ import keras
 import numpy as np
 import pytest
 import tensorflow
+from saved_models import saved_copy
 from sklearn.base import clone
 from sklearn.model_selection import GridSearchCV
 from small_classifiers import quickest, weights_of
 
-from skimgclf import export_model, load_model, save_model
+from skimgclf import export_model
 from skimgclf.exceptions import InvalidParameterError
 from skimgclf.models import augment_images, build_dense
 from skimgclf.models._networks.augmentation import AUGMENTATION_NAME, PRESETS
@@ -269,11 +270,6 @@ def test_augmentation_works_in_sixteen_bits(digits):
     np.testing.assert_allclose(
         classifier.predict_proba(digits[0]).sum(axis=1), 1, rtol=1e-5
     )
-
-
-def saved_copy(estimator, folder):
-    save_model(estimator, folder / "saved", include_optimizer=True)
-    return load_model(folder / "saved")
 
 
 COPIES = {

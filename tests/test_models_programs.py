@@ -11,12 +11,11 @@ import keras
 import numpy as np
 import pytest
 from sklearn.base import clone
-from small_classifiers import quickest
+from small_classifiers import numbers_of, quickest
 from stopped_fits import fit_untrained
 
 from skimgclf.models import _state
 from skimgclf.models._training import scikeras_adapter, shared_programs
-from skimgclf.models._training.schedule import list_variables
 
 
 @pytest.fixture(autouse=True)
@@ -28,13 +27,6 @@ def no_stand_ins(monkeypatch):
 
 
 quick = functools.partial(quickest, epochs=2)
-
-
-def numbers_of(classifier):
-    """All numbers of a network and its optimizer."""
-    network = classifier.model_
-    variables = [*network.variables, *list_variables(network.optimizer)]
-    return [np.array(variable) for variable in variables]
 
 
 def fit_alone(classifier, *data, **more):

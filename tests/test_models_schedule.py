@@ -7,14 +7,15 @@ import keras
 import numpy as np
 import pytest
 from PIL import Image
+from saved_models import saved_copy
 from sklearn.base import clone
-from small_classifiers import quickest, weights_of
-from stopped_fits import fit_untrained
+from small_classifiers import numbers_of, quickest, weights_of
+from stopped_fits import StopsInBatch, fit_untrained
 
-from skimgclf import ImageLoader, load_model, save_model
+from skimgclf import ImageLoader
 from skimgclf.exceptions import InvalidParameterError
 from skimgclf.models._training.rate_schedule import RateSchedule
-from skimgclf.models._training.schedule import find_schedule, list_variables
+from skimgclf.models._training.schedule import find_schedule
 
 
 class NotesRates(keras.callbacks.Callback):
@@ -29,14 +30,6 @@ class NotesRates(keras.callbacks.Callback):
         self.rates[-1].append(float(self.model.optimizer.learning_rate))
 
 
-class StopsInBatch(keras.callbacks.Callback):
-    """Interrupts the training in its third batch, as Ctrl-C would."""
-
-    def on_train_batch_end(self, batch, logs=None):
-        if batch == 2:
-            raise KeyboardInterrupt
-
-
 @pytest.fixture
 def rates():
     """List the learning rates of each training with the callback `NotesRates`."""
@@ -45,13 +38,6 @@ def rates():
 
 
 quick = functools.partial(quickest, epochs=2)
-
-
-def numbers_of(classifier):
-    """All numbers of a network, its optimizer and its schedule."""
-    network = classifier.model_
-    variables = [*network.variables, *list_variables(network.optimizer)]
-    return [variable.numpy() for variable in variables]
 
 
 def one_cycle(peak, n_steps):
@@ -247,11 +233,6 @@ def test_schedule_trains_in_float64_and_mixed_precision(digits, rates):
         keras.config.set_dtype_policy(policy)
     assert len(rates) == 6
     np.testing.assert_allclose(rates, [cosine(0.001, 20)] * 6, rtol=1e-4)
-
-
-def saved_copy(classifier, folder):
-    save_model(classifier, folder / "saved", include_optimizer=True)
-    return load_model(folder / "saved")
 
 
 # In fast tests, a saved copy has all numbers of the schedule, and goes on training

@@ -7,9 +7,10 @@ import keras
 import numpy as np
 import pytest
 from PIL import Image
+from saved_models import saved_copy
 from small_classifiers import quickest, weights_of
 
-from skimgclf import ImageLoader, load_model, save_model
+from skimgclf import ImageLoader
 from skimgclf.exceptions import InvalidParameterError
 from skimgclf.images import LazyImages
 from skimgclf.models._training import loop, scikeras_adapter
@@ -261,11 +262,6 @@ def test_fits_with_other_numbers_share_a_program(digits, monkeypatch, compared):
     assert some == others != hard
     monkeypatch.setattr(scikeras_adapter, "describe_program", lambda *_: None)
     assert_equal_fits(fits[compared], quick(**NUMBERS[compared]).fit(*digits))
-
-
-def saved_copy(classifier, folder):
-    save_model(classifier, folder / "saved", include_optimizer=True)
-    return load_model(folder / "saved")
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from sklearn.base import clone
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import Pipeline
 from small_classifiers import weights_of
-from stopped_fits import fit_untrained
+from stopped_fits import StopsInBatch, fit_untrained
 
 from skimgclf import ImageLoader, KerasImageClassifier
 from skimgclf.models._training.callbacks import copy_callbacks, has_batch_hook
@@ -29,14 +29,6 @@ def state_of(classifier):
     network = classifier.model_
     owners = [network, network.optimizer]
     return [np.array(variable) for owner in owners for variable in owner.variables]
-
-
-class StopsInBatch(keras.callbacks.Callback):
-    """Interrupts the training in its third batch, as Ctrl-C would."""
-
-    def on_train_batch_end(self, batch, logs=None):
-        if batch == 2:
-            raise KeyboardInterrupt
 
 
 class CountsBatches(keras.callbacks.Callback):
