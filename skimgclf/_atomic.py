@@ -103,7 +103,7 @@ def replace_atomically(destination, *, folder=False):
 
 
 def bring_to_disk(file):
-    """Bring what was written to a file to disk, as `replace_atomically` does too.
+    """Bring the content of a file to disk, as `replace_atomically` does at its end.
 
     Two files that belong together are written by one `replace_atomically` within
     another: where the outer file is on disk before the inner one is written, an error
@@ -237,7 +237,7 @@ def _is_stray(name, process):
 
 
 def _check_target(path):
-    """Refuse what isn't a file that may be written; return an old file's mode."""
+    """Refuse a path that isn't a writable file, and return an old file's mode."""
     if is_reserved(path):
         raise OSError(f"{path!r} is the name of a device on Windows.")
     try:

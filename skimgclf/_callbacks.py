@@ -9,10 +9,10 @@ try:
 except ImportError:  # before scikit-learn 1.9
 
     class CallbackSupportMixin:
-        """Stand in the place of scikit-learn's class, with nothing in it."""
+        """Replace scikit-learn's class by an empty one."""
 
     def with_callbacks(method):
-        """Return the method as it is."""
+        """Return the method unchanged."""
         return method
 
 
@@ -28,7 +28,7 @@ class FitTask:
     Parameters
     ----------
     estimator : estimator instance
-        The one whose method `with_callbacks` has wrapped.
+        The estimator with the method that `with_callbacks` has wrapped.
     X, y : object
         The training data, as the method was given them.
     sample_weight : object, default=None

@@ -58,7 +58,7 @@ def import_extra(module, extra, sentence, kind=ImportError):
     extra : str
         The extra whose packages have it.
     sentence : str
-        What needs it, for the error.
+        The start of the error, which says what for the module is needed.
     kind : type, default=ImportError
         The class of the error.
 

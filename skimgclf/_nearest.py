@@ -1,10 +1,10 @@
-"""Name the name that a misspelt one is most like."""
+"""Find the valid name that is nearest to a misspelt name."""
 
 import difflib
 
 
 def advise_nearest(value, names):
-    """Write the end of a sentence on a misspelt name: the nearest one, or nothing.
+    """Write the end of a sentence on a misspelt name: the nearest valid name, if any.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Keep an estimator as it is now, whatever other threads fit."""
+"""Freeze a fitted estimator, whatever other threads fit."""
 
 from sklearn.base import BaseEstimator
 from sklearn.pipeline import Pipeline
@@ -39,7 +39,7 @@ def freeze(model):
 
 
 class _FrozenPredictor:
-    """Give all predictions the network of one, which a training may change else."""
+    """Give all predictions the same network, while a training may change it."""
 
     def __init__(self, predictor):
         self._prediction, self.n_rows = predictor.start(), predictor.n_rows

@@ -1,4 +1,6 @@
-"""Print text that strangers may have a part in, and progress: the only place to print.
+"""Print text with control characters escaped, and progress bars.
+
+All printing of the package goes through here.
 
 A terminal obeys control characters. Names of files and folders, labels, and whatever a
 saved model holds may have some.
@@ -42,7 +44,7 @@ def print_text(text, *, file=None):
     Parameters
     ----------
     text : str
-        What a stranger wrote in it must have gone through `escape_line` or `repr`
+        Parts that a stranger wrote must have gone through `escape_line` or `repr`
         before, since a line break of theirs looks like one of ours here.
     file : text stream, default=None
         Standard output by default.
@@ -75,7 +77,7 @@ def make_bar(description, unit, *, shown, total=None):
     description : str
         Text before the bar.
     unit : str
-        What is counted.
+        The noun for the things counted, such as "images".
     shown : bool or int
         Whether to show it.
     total : int, default=None
@@ -95,7 +97,7 @@ def make_bar(description, unit, *, shown, total=None):
 
 @contextlib.contextmanager
 def hidden_bars():
-    """Hide the bars of what is called, such as predictions that a display makes."""
+    """Hide the bars of functions called, such as predictions that a display makes."""
     token = _hides_bars.set(True)
     try:
         yield

@@ -15,7 +15,7 @@ from skimgclf.exceptions import InvalidParameterError, mask_credentials
 
 
 def parameter_error(owner, name, expected, value):
-    """Make the error that says what a parameter must be and what it was.
+    """Make the error on an invalid value of a parameter, with the valid values.
 
     Parameters
     ----------
@@ -71,7 +71,7 @@ class Rule:
     names : tuple of str, default=()
         Valid values of which an error tells the nearest one.
     show : callable
-        Returns what an error shows of an invalid value.
+        Returns the form in which an error shows an invalid value.
     """
 
     expected: str

@@ -100,7 +100,7 @@ def _describe_error(error):
 
 
 def _join_notes(error):
-    """Join the sentences that were added to an error, on what was written before."""
+    """Join the notes of an error, on files that were written before it."""
     return " ".join(getattr(error, "__notes__", []))
 
 

@@ -77,8 +77,7 @@ class ImageLoadError(SkimgclfError, OSError):
     ----------
     errors : list of tuple (int or None, str, str)
         For each bad image its row in the call (from 0; None outside of a batch),
-        its path (or a description of what was given instead of a path) and the
-        reason in words.
+        its path (or a description of an object without one) and the reason in words.
 
     Attributes
     ----------
@@ -118,7 +117,7 @@ class DatasetError(SkimgclfError, ValueError):
     Parameters
     ----------
     summary : str
-        One sentence: what was read and what is wrong with it.
+        One sentence: the table or folder, and the mistake.
     problems : sequence of str, default=()
         All problems, each with its line or path.
 
@@ -147,7 +146,7 @@ class ModelFileError(SkimgclfError, ValueError):
     size : int
         Its size in bytes.
     reason : str
-        What is wrong with it, as the end of a sentence that begins with the file.
+        The defect, as the end of a sentence that begins with the file.
 
     Attributes
     ----------
@@ -156,7 +155,7 @@ class ModelFileError(SkimgclfError, ValueError):
     size : int
         Its size in bytes.
     reason : str
-        What is wrong with it.
+        The defect.
     """
 
     def __init__(self, path, size, reason):

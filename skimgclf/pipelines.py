@@ -199,7 +199,7 @@ def _choose_steps(kind, classifier_parameters):
 
 
 def _follow_photos(classifier_parameters):
-    """Return what "photos" changes for the parameters that are given."""
+    """Return the parameters of "photos" that change with the given ones."""
     changed = {}
     # Mixed samples take longer to learn: with 10 epochs they cost 3 points on photos.
     is_short = classifier_parameters.get("epochs") in range(20)

@@ -131,7 +131,7 @@ def test_options_reach_the_step_that_has_the_parameter(typed):
 def test_help_says_what_on_bad_does_and_its_default(run_command, command, default):
     _, out, _ = run_command(command, "--help")
     told = " ".join(out.split("--on-bad ")[-1].split())
-    assert "ignore doesn't look" in told
+    assert "ignore ends the job when one is reached" in told
     assert told.index(f"(default: {default})") > told.index("drop leaves them out")
 
 
@@ -323,7 +323,7 @@ def test_settings_never_replace_what_is_read_or_not_theirs(
     shutil.copy(f"{run_with_settings}.toml", "mine.toml")
     pathlib.Path("other.toml").write_text("[tool]\n")
     data = read_settings(f"{run_with_settings}.toml")["data"]
-    for output, words in [("mine", "would replace what is read"), ("other", "hasn't")]:
+    for output, words in [("mine", "a file that is read"), ("other", "hasn't")]:
         arguments = ["--config", "mine.toml", "--output", output]
         code, _, err = run_command("fit", data, *arguments)
         assert code == 1
@@ -369,16 +369,16 @@ def test_settings_written_by_hand_take_both_spellings():
             "epoch = 3",
             "'epoch', which is no option of fit; the nearest name is 'epochs'",
         ),
-        ("epochs = 0", "wrong 'epochs': '0' is not a number of at least 1"),
-        ("epochs = true", "wrong 'epochs': 'True' is not"),
-        ("image-size = 28", "wrong 'image-size'"),
-        ("lazy = 1", "wrong 'lazy': 1 is not true or false"),
+        ("epochs = 0", "invalid 'epochs': '0' is not a number of at least 1"),
+        ("epochs = true", "invalid 'epochs': 'True' is not"),
+        ("image-size = 28", "invalid 'image-size'"),
+        ("lazy = 1", "invalid 'lazy': 1 is not true or false"),
         ("kind = 'photo'", "the nearest name is 'photos'"),
         ("config = 'b.toml'", "is no option of fit"),
         ("random_state = 3", "no option of fit; the option is called 'seed'"),
         ("image-size = [8, 8]\nimage_size = [9, 9]", "has 'image_size' twice"),
         ("epochs =", "isn't TOML"),
-        ("[epochs]", "wrong 'epochs'"),
+        ("[epochs]", "invalid 'epochs'"),
         ("\udcff", "isn't TOML"),
         (None, "can't be read: No such file or directory"),
     ],
@@ -499,7 +499,7 @@ def test_standard_input_is_never_replaced(
     table = ["--csv", "-", "--image-dir", digit_folder, "--output", "t.csv"]
     code, _, err = run_command("predict", digit_model, *table)
     assert code == 1
-    assert err.endswith("would replace what is read.\n")
+    assert err.endswith("would replace a file that is read.\n")
     assert os.path.getsize("t.csv") == os.path.getsize(digit_folder / "test.csv")
 
 

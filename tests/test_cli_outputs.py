@@ -217,7 +217,7 @@ def test_an_output_that_is_read_is_never_replaced(
     ]:
         code, out, err = run_command(*arguments)
         assert (code, out) == (1, "")
-        assert err.endswith("would replace what is read.\n")
+        assert err.endswith("would replace a file that is read.\n")
     assert {path: path.read_bytes() for path in before} == before
 
 
@@ -247,7 +247,7 @@ def test_fit_replaces_neither_dropped_images_nor_what_its_network_is_built_from(
             *("fit", folder, "--on-bad", "drop", *options, "--output", output)
         )
         assert (code, out) == (1, "")
-        assert err.endswith("would replace what is read.\n")
+        assert err.endswith("would replace a file that is read.\n")
     for path in (broken, net, weights):
         assert pathlib.Path(path).read_bytes() == b"old"
 
@@ -290,7 +290,7 @@ def test_an_output_is_compared_with_what_is_read_as_a_file(
     ]:
         code, out, err = run_command(*arguments)
         assert (code, out) == (1, "")
-        assert err.endswith("would replace what is read.\n")
+        assert err.endswith("would replace a file that is read.\n")
     assert {path: path.read_bytes() for path in before} == before
     # A member of an archive is no file of the same name.
     member = ["predict", digit_model, "zip://x.png::a.zip", "--output", "x.png"]

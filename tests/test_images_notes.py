@@ -1,4 +1,4 @@
-"""What files say of their colours where Pillow doesn't tell: boxes, blocks, headers."""
+"""The colour information of files that Pillow leaves unread: boxes, blocks, headers."""
 
 import io
 import re

@@ -340,7 +340,7 @@ def test_names_of_steps_that_no_pipeline_can_have_are_refused(saved, tmp_path, n
     document, arrays = read_parts(tmp_path / "changed")
     document["steps"][0]["name"] = name
     write_model_file(tmp_path / "changed", document, arrays)
-    with pytest.raises(ModelFileError, match="holds what save_model doesn't write"):
+    with pytest.raises(ModelFileError, match="values that save_model doesn't write"):
         load_model(tmp_path / "changed")
 
 
@@ -548,7 +548,7 @@ def test_a_network_with_code_is_refused_although_trusted(
         learnt["network"]["config"] = json.dumps(config)
 
     change_learnt(built_by_a_function, tmp_path / "evil", change)
-    with pytest.raises(ModelFileError, match="holds what save_model doesn't write"):
+    with pytest.raises(ModelFileError, match="values that save_model doesn't write"):
         load_model(tmp_path / "evil", trusted=True)
 
 

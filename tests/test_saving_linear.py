@@ -274,7 +274,7 @@ def test_changed_arrays_are_refused(saved, tmp_path, name, change):
     else:
         arrays[name] = change(arrays.get(name))
     write_model_file(tmp_path / "changed", document, arrays)
-    with pytest.raises(ModelFileError, match=r"holds what save_model doesn't write"):
+    with pytest.raises(ModelFileError, match=r"values that save_model doesn't write"):
         load_model(tmp_path / "changed")
 
 

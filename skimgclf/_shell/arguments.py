@@ -56,7 +56,7 @@ class _Parser(argparse.ArgumentParser):
         return set(self._option_string_actions)
 
     def refuse_unknown(self, arguments):
-        """Refuse options that don't exist, and what else is too much."""
+        """Refuse options that don't exist, and other superfluous arguments."""
         unknown = next((a for a in arguments if re.match("-.", a)), None)
         if unknown is not None:
             name = unknown.split("=")[0]
@@ -246,8 +246,8 @@ def _add_fit(commands):
         "--config",
         type=os.path.expanduser,
         metavar="FILE",
-        help="a TOML file of options, such as the MODEL.toml of another run; those on "
-        "the command line count more",
+        help="a TOML file of options, such as the MODEL.toml of another run; options "
+        "on the command line take precedence",
     )
     _add_all(fit, RUN)
     for title, step in [("images", "load"), ("network and its training", "classify")]:

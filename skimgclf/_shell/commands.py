@@ -117,7 +117,7 @@ def _check(options):
 
 
 def _print_report(options, report):
-    """Print what is wrong with images, and a summary."""
+    """Print the reasons of unreadable images, the copies, and a summary."""
     bad = report[~report["ok"]]
     lines = [
         f"{path!r}: {escape_line(reason)}"

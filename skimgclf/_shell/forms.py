@@ -16,7 +16,7 @@ class Form:
     Attributes
     ----------
     metavar : str
-        What stands for the value in the help.
+        The placeholder of the value in the help.
     expected : str
         Valid texts, as the end of the sentence "... is not".
     accepts : callable

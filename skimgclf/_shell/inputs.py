@@ -1,4 +1,4 @@
-"""Find what a command reads: models, tables, folders, images, standard input."""
+"""Find the inputs of a command: models, tables, folders, images, standard input."""
 
 import importlib
 import os
@@ -118,7 +118,7 @@ def read_standard_input(paths):
 
 
 def list_read(options, *paths):
-    """List what a command reads: its arguments, and the files of the cache."""
+    """List the files that a command reads: its arguments, and those of the cache."""
     model, cache = getattr(options, "model", None), getattr(options, "cache", None)
     # Where the system has a name for it, standard input may be a file, too.
     named = ["/dev/stdin" if path == "-" else path for path in paths]

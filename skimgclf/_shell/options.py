@@ -128,7 +128,12 @@ PARAMETERS = [
         "pretrained network of --kind few_photos, such as EfficientNetLite1",
         _EMBED,
     ),
-    Option("pooling", names_of("avg", "max"), "of the backbone's feature maps", _EMBED),
+    Option(
+        "pooling",
+        names_of("avg", "max"),
+        "pooling of the backbone's feature maps",
+        _EMBED,
+    ),
     Option(
         "architecture",
         FILE_OR_NAME,
@@ -148,9 +153,17 @@ PARAMETERS = [
         _CLASSIFY,
     ),
     Option(
-        "conv_filters", SIZES, "filters of each convolution or stage: 32,64", _CLASSIFY
+        "conv_filters",
+        SIZES,
+        "filters of each convolution or stage, such as 32,64",
+        _CLASSIFY,
     ),
-    Option("kernel_size", KERNEL, "window of the convolutions of cnn", _CLASSIFY),
+    Option(
+        "kernel_size",
+        KERNEL,
+        "size of the convolutions of cnn, such as 3 or 3x5",
+        _CLASSIFY,
+    ),
     Option("activation", TEXT, "activation, such as relu or gelu", _CLASSIFY),
     Option("batch_norm", FLAG, "normalize the output of each layer", _CLASSIFY),
     Option("dropout", NUMBER, "fraction of units dropped in training", _CLASSIFY),
@@ -161,9 +174,14 @@ PARAMETERS = [
         "or none",
         _CLASSIFY,
     ),
-    Option("mixup", NUMBER, "how much to mix images in training", _CLASSIFY),
     Option(
-        "label_smoothing", NUMBER, "share of a label spread over all classes", _CLASSIFY
+        "mixup", NUMBER, "strength of mixing images in training; 0 for none", _CLASSIFY
+    ),
+    Option(
+        "label_smoothing",
+        NUMBER,
+        "fraction of a label spread over all classes",
+        _CLASSIFY,
     ),
     Option(
         "test_time_augmentation",
@@ -181,7 +199,12 @@ PARAMETERS = [
         "change of the learning rate from step to step",
         _CLASSIFY,
     ),
-    Option("weight_decay", NUMBER, "shrinking of weights in each step", _CLASSIFY),
+    Option(
+        "weight_decay",
+        NUMBER,
+        "fraction by which a step shrinks the weights",
+        _CLASSIFY,
+    ),
     Option(
         "early_stopping",
         FLAG,
@@ -239,7 +262,9 @@ READING = [
 TABLE = [
     Option("image_dir", PATH, "folder of the images (default: that of the table)"),
     Option("id_column", TEXT, "column with the file names (default: id)", (), "id"),
-    Option("label_column", TEXT, "column with labels (default: label)", (), "label"),
+    Option(
+        "label_column", TEXT, "column with the labels (default: label)", (), "label"
+    ),
     Option(
         "sep",
         SEPARATOR,
@@ -269,8 +294,8 @@ FOLDER = [
 ON_BAD = Option(
     "on_bad",
     names_of("ignore", "raise", "drop"),
-    "images that can't be read: raise ends the job before it starts, drop leaves them "
-    "out, ignore doesn't look, so that one ends the job when it is reached",
+    "treatment of unreadable images: raise ends the job before it starts, drop leaves "
+    "them out, ignore ends the job when one is reached",
 )
 RUN = [
     Option(
@@ -290,6 +315,6 @@ RUN = [
         (),
         0.2,
     ),
-    Option("seed", SEED, "of the split and of the training (default: 0)", (), 0),
+    Option("seed", SEED, "seed of the split and of the training (default: 0)", (), 0),
 ]
 FIT = [*RUN, *PARAMETERS, *READING, *TABLE, *FOLDER, ON_BAD]

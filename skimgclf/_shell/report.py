@@ -75,7 +75,7 @@ def check_not_read(path, inputs):
         return
     names = (name for source in filter(None, inputs) for name in local_files(source))
     if find_replaced(path, names) is not None:
-        raise SkimgclfError(f"The output {path!r} would replace what is read.")
+        raise SkimgclfError(f"The output {path!r} would replace a file that is read.")
 
 
 @contextlib.contextmanager

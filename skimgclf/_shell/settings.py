@@ -102,7 +102,7 @@ def read_settings(path):
     Raises
     ------
     SettingsError
-        If it can't be read, or an option or its value is wrong.
+        If it can't be read, or an option or its value is invalid.
     """
     try:
         # Editors of Windows write a mark of UTF-8 at the start.
@@ -145,7 +145,7 @@ def _read_entry(path, key, value):
         value = option.form.read(option.form.write(value))
     except argparse.ArgumentTypeError as error:
         raise SettingsError(
-            f"The settings file {path!r} has a wrong {key!r}: {error}"
+            f"The settings file {path!r} has an invalid {key!r}: {error}"
         ) from None
     if option.is_path and isinstance(value, str) and not is_url(value):
         moved = os.path.join(os.path.dirname(path), value)

@@ -96,7 +96,7 @@ def fetch_image_archive(source, *, sha256=None, data_home=None, progress=True):
     Raises
     ------
     InvalidParameterError
-        If a parameter has a bad value, or `source` is none of those.
+        If a parameter has an invalid value, or `source` is none of those.
     DatasetError
         If the SHA-256 is another one; if the archive is damaged, or is a web page (as
         Google Drive sends instead of files that were downloaded too often); if it holds
@@ -140,7 +140,7 @@ def fetch_image_archive(source, *, sha256=None, data_home=None, progress=True):
 
 
 def _find_origin(path):
-    """Tell what kind of source is given."""
+    """Tell the kind of a source."""
     if os.path.isfile(path):
         path = os.path.realpath(path)
         identity = f"{path} {wait_for_identity(path, _PATIENCE) or os.stat(path)}"

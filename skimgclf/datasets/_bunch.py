@@ -25,7 +25,7 @@ class Reading:
     Attributes
     ----------
     source : str
-        The words for what is read, for sentences.
+        The table or folder, in words for sentences.
     hash_files : bool
         Whether every file is hashed.
     on_bad : {"ignore", "raise", "drop"}

@@ -158,7 +158,7 @@ def load_image_csv(
     Raises
     ------
     InvalidParameterError
-        If a parameter has a bad value, or the table or folder doesn't exist.
+        If a parameter has an invalid value, or the table or folder doesn't exist.
     DatasetError
         If the table isn't text in this encoding, is empty or lacks a named column; if
         rows have another number of fields than the header, an empty id or label, no

@@ -1,4 +1,4 @@
-"""Select the rows of a table that name an image, and list the mistakes of others."""
+"""Select the rows of a table that name an image, and list mistakes in the others."""
 
 import os
 from operator import itemgetter
@@ -26,7 +26,7 @@ class Selection:
     Attributes
     ----------
     taken : list of int
-        The rows that are taken, filled by `select` as all that follow.
+        The rows that are taken; `select` fills this and the other lists.
     filenames : list of str
         The image of each.
     labels : list of str or None
@@ -163,7 +163,7 @@ def _find_column(csv, table, parameter, name):
 
 
 def _fix_separator(table, sep):
-    """Say what to do with a table whose fields another character separates."""
+    """Advise on a table of which another character separates the fields."""
     if table.unit == "row":
         return f": read the file with sep={sep!r}"
     if table.declared is None:

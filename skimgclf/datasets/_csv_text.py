@@ -62,7 +62,7 @@ class Table(
     n_blank_lines : int
         How many blank lines were skipped.
     unit : {"line", "row"}
-        What `lines` counts: lines of a file, or rows of a table in memory.
+        The unit of `lines`: lines of a file, or rows of a table in memory.
     declared : str or None
         The separator, if the first line of the file names it.
     """

@@ -1,4 +1,4 @@
-"""Decode or hash all files of a data set, and find equal ones among them."""
+"""Decode or hash all files of a data set, and find equal files."""
 
 import functools
 import hashlib

@@ -136,7 +136,7 @@ def load_image_folder(
     Raises
     ------
     InvalidParameterError
-        If a parameter has a bad value, or the folder doesn't exist.
+        If a parameter has an invalid value, or the folder doesn't exist.
     DatasetError
         If there is no image or no such class, a class folder is empty, a folder can't
         be listed, a link is broken, leads out of `root`, or leads to a file that has

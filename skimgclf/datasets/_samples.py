@@ -49,7 +49,7 @@ def load_digit_images(data_home=None, *, return_X_y=False):
     Raises
     ------
     InvalidParameterError
-        If a parameter has a bad value.
+        If a parameter has an invalid value.
     OSError
         If the files can't be written.
 
@@ -112,7 +112,7 @@ def load_photo_patches(data_home=None, *, return_X_y=False):
     Raises
     ------
     InvalidParameterError
-        If a parameter has a bad value.
+        If a parameter has an invalid value.
     OSError
         If the files can't be written.
 

@@ -233,7 +233,7 @@ class _LinkPages:
         self._fs, self._n_bytes = getattr(fs, "fs", fs), 0
 
     def ls(self, folder, detail):
-        """List what a page has links to, as `ls` of fsspec does."""
+        """List the links of a page, as `ls` of fsspec does."""
         page = BoundedBuffer()
         copy_web_file(self._fs, folder, page)
         self._n_bytes += page.tell()

@@ -190,7 +190,7 @@ class DiskFolder:
         return not any(map(is_clutter, parts))
 
     def _own_class(self, real_path):
-        """Return the class whose folder a folder below the root is or lies in."""
+        """Return the class to which a folder below the root belongs."""
         return os.path.relpath(real_path, self._real_root).split(os.sep)[0]
 
     def _take_link(self, path, taken):

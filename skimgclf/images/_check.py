@@ -85,8 +85,8 @@ def check_images(
     Raises
     ------
     InvalidParameterError
-        If a parameter has a bad value, or `paths` isn't a list of images. Never for a
-        bad image.
+        If a parameter has an invalid value, or `paths` isn't a list of images. Never
+        for a bad image.
     ImportError
         If images are URLs, and a package that reads them isn't installed.
 

@@ -1,4 +1,4 @@
-"""Work around what fsspec does with web servers (seen in fsspec 2024.12 to 2026.9)."""
+"""Work around defects of fsspec with web servers (seen in fsspec 2024.12 to 2026.9)."""
 
 
 class NotFoundOnServer(FileNotFoundError):

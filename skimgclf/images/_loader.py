@@ -206,7 +206,7 @@ default="bilinear"
         Raises
         ------
         InvalidParameterError
-            If a parameter has a bad value.
+            If a parameter has an invalid value.
         """
         self._check_parameters()
         task = FitTask(self, X, y)
@@ -259,7 +259,7 @@ default="bilinear"
         Raises
         ------
         InvalidParameterError
-            If a parameter has a bad value, or if X isn't a list of images.
+            If a parameter has an invalid value, or if X isn't a list of images.
         ImageLoadError
             If images can't be read correctly and `on_error` is "raise"; all are listed.
         ImportError

@@ -1,4 +1,4 @@
-"""Keep the values of storage options out of what is printed."""
+"""Hide the values of storage options in printed text."""
 
 
 class HiddenValues(dict):
@@ -28,5 +28,5 @@ def hide_values(options):
 
 
 def show_wrong(options):
-    """Return what an error shows of a value that is no storage options."""
+    """Return the part of invalid storage options that an error shows."""
     return hide_values(options) if isinstance(options, dict) else type(options)

@@ -278,7 +278,7 @@ class ImageEmbedder(
                 f"This {type(self).__name__} was fitted with other weights (SHA-256 "
                 f"{self.weights_hash_}) than backbone={self.backbone!r} and "
                 f"weights={self.weights!r} hold now ({loaded.digest}). Bring the old "
-                "file back, or fit it and what follows it again."
+                "file back, or fit it and the steps after it again."
             )
         return loaded
 
@@ -381,7 +381,7 @@ def restore_embedder(parameters, learnt):
     embedder : ImageEmbedder
         Fitted; its backbone is loaded on first use.
     """
-    check_keys("what the embedder has learnt", learnt, _LEARNT)
+    check_keys("'learnt' of the embedder", learnt, _LEARNT)
     if parameters.get("cache") is not None:
         raise ValueError("an embedder names a folder of this machine as its cache")
     embedder = ImageEmbedder(**parameters)

@@ -43,7 +43,7 @@ def is_forked():
 
 
 def postpone(state, **hidden):
-    """Leave out of an estimator's state what only TensorFlow can unpack.
+    """Leave out of an estimator's state the parts that only TensorFlow can unpack.
 
     A pool of processes would wait for ever for a task that can't be unpickled. So the
     error is raised when the estimator is used.

@@ -90,7 +90,7 @@ def _refuse():
 
 
 def _find_halves(network, end):
-    """Find what makes feature maps of images, and features of these; None without."""
+    """Split a network at its feature maps; None if it has none."""
     layers = network.layers
     for place in reversed(range(1, len(layers))):
         layer = layers[place]

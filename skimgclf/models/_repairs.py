@@ -191,7 +191,7 @@ def _keep_gradients(grads_and_vars):
 
 
 def read_rate(optimizer):
-    """Read the learning rate of an optimizer: a number, or what computes it.
+    """Read the learning rate of an optimizer: a number, or the schedule.
 
     Cause: of a schedule, Keras 3.15 gives out the rate of the current step, and a
     configuration that can't be read where the class isn't registered.
@@ -243,7 +243,7 @@ def read_step(optimizer):
 def read_decayed(optimizer, variables):
     """Tell for each variable whether weight decay reaches it.
 
-    Cause: Keras 3.15 keeps what was excluded in private attributes only.
+    Cause: Keras 3.15 keeps excluded variables in private attributes only.
 
     Gone: raises AttributeError.
 

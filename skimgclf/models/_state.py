@@ -113,7 +113,7 @@ class PackedNetwork:
         if expected != {name: (a.shape, a.dtype.name) for name, a in found.items()}:
             raise ValueError(
                 f"the weights of the {kind}, saved with Keras "
-                f"{self.description['keras']}, don't fit what is built here, with "
+                f"{self.description['keras']}, don't fit the {kind} built here, with "
                 f"Keras {keras.__version__}. Load the model with the versions that "
                 "saved it, or fit it again"
             )
@@ -134,7 +134,7 @@ def pack_network(network, blueprint=None, optimizer=None):
     blueprint : dict, default=None
         The arguments of `build_network` that made it; None for another network.
     optimizer : keras.optimizers.Optimizer, default=None
-        The network's optimizer, to keep what it has learnt as well.
+        The network's optimizer, to keep its state as well.
 
     Returns
     -------
@@ -186,7 +186,7 @@ def pack_trained(network, blueprint, settings, *, with_optimizer=True):
     settings : OptimizerSettings
         The settings that the optimizer was made from.
     with_optimizer : bool, default=True
-        Whether to keep what the optimizer has learnt.
+        Whether to keep the state of the optimizer.
 
     Returns
     -------
@@ -210,7 +210,7 @@ def pack_training(training, *, with_optimizer):
     training : Training
         Its network may not have been built yet.
     with_optimizer : bool
-        Whether to keep what the optimizer has learnt.
+        Whether to keep the state of the optimizer.
 
     Returns
     -------
@@ -235,7 +235,7 @@ def pack_state(state, *, with_optimizer):
     state : dict of str to object
         The attributes; left as they are.
     with_optimizer : bool
-        Whether to keep what the optimizer has learnt.
+        Whether to keep the state of the optimizer.
 
     Returns
     -------
@@ -266,7 +266,7 @@ def pack_state(state, *, with_optimizer):
 
 
 def unpack_state(packed):
-    """Turn what `pack_state` returned, perhaps through a pickle, back into attributes.
+    """Turn the result of `pack_state`, perhaps out of a pickle, back into attributes.
 
     Parameters
     ----------

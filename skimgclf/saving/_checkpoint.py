@@ -15,9 +15,9 @@ _TABLE = ParameterTable(
 class BestEpochCheckpoint(ClassifierCallback):
     """Save the classifier after each epoch that is better than all before.
 
-    What was learnt isn't lost then when a long fit is interrupted (Ctrl-C) or killed:
-    :func:`load_model` gives the fitted classifier of the best epoch, and with
-    ``warm_start=True`` its `fit` goes on from there.
+    So a long fit that is interrupted (Ctrl-C) or killed isn't lost: :func:`load_model`
+    gives the fitted classifier of the best epoch, and with ``warm_start=True`` its
+    `fit` goes on from there.
 
     Parameters
     ----------
@@ -25,8 +25,8 @@ class BestEpochCheckpoint(ClassifierCallback):
         The file, which :func:`save_model` writes in one step, optimizer included. Each
         fit needs its own, so in a search this callback is of no use.
     monitor : {"loss", "accuracy", "val_loss", "val_accuracy"}, default=None
-        What tells the best epoch. None for "val_loss" where there are validation data,
-        otherwise "loss".
+        The value that decides on the best epoch. None for "val_loss" where there are
+        validation data, otherwise "loss".
 
     See Also
     --------

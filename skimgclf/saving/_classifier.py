@@ -95,7 +95,7 @@ def describe_classifier(classifier, *, include_optimizer=False):
     classifier : KerasImageClassifier
         Fitted.
     include_optimizer : bool, default=False
-        Whether to keep what the optimizer has learnt.
+        Whether to keep the state of the optimizer.
 
     Returns
     -------

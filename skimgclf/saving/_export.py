@@ -42,9 +42,9 @@ _OF_PIXELS = sorted({*DECODE_RULES, "flatten"} - {"max_pixels", "storage_options
 def export_model(model, path, format="onnx"):
     """Write the trained network for programs that run without skimgclf.
 
-    Beside it, in a file whose name ends in ``.json``, stands what such a program needs:
-    the classes in the order of the network's outputs, the shape and range of its
-    inputs, and the settings of the loader that made them.
+    Beside it, a file with ``.json`` at the end of its name describes the network: the
+    classes in the order of its outputs, the shape and range of its inputs, and the
+    settings of the loader that made them.
 
     Parameters
     ----------

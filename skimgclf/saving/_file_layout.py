@@ -39,7 +39,7 @@ def write_model_file(path, document, arrays):
     path : str or os.PathLike
         Where to.
     document : dict
-        What `json.dumps` takes.
+        Of values that `json.dumps` takes.
     arrays : dict of str to ndarray
         Of any order in memory.
     """
@@ -105,7 +105,7 @@ def read_model_file(path):
 
 
 def _read_header(file, start, size):
-    """Check what the header says of the file, and return the text of the JSON."""
+    """Compare the header with the size of the file, and return the text of the JSON."""
     length = int.from_bytes(start[:8], "little")
     if not 2 <= length <= min(size - 8, _MAX_HEADER_BYTES):
         raise ValueError("it isn't a safetensors file, or was cut off")

@@ -30,7 +30,7 @@ def join_steps(steps):
     Returns
     -------
     network : keras.Model
-        Maps what the first step takes to one probability for each class.
+        Maps the samples of the first step to one probability for each class.
     """
     parts = [part for step in steps for part in _parts_of(step)]
     if len(parts) == 1 and isinstance(parts[0], keras.Model):

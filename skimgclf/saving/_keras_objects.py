@@ -69,7 +69,7 @@ def describe_object(value):
 
 
 def build_object(described):
-    """Build what `describe_object` has described, perhaps by a stranger.
+    """Build an object of its description, which a stranger may have written.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Check values that every kind of estimator has learnt, perhaps a stranger's."""
+"""Check learnt values of estimators, which a stranger may have written."""
 
 import os
 

@@ -47,10 +47,10 @@ def save_model(model, path, *, include_optimizer=False, notes=None):
     path : str or os.PathLike
         Where to; any name will do.
     include_optimizer : bool, default=False
-        Whether to keep what the optimizer has learnt, two thirds of the size for Adam.
+        Whether to keep the optimizer's state, two thirds of the size for Adam.
         Without it, training a loaded classifier further starts with a new optimizer.
     notes : dict of str to (str, int, float or bool), default=None
-        What to remember of the model, such as ``{"accuracy": 0.93}``, for
+        Values to keep with the model, such as ``{"accuracy": 0.93}``, for
         `read_model_info`.
 
     Raises
@@ -203,7 +203,7 @@ def load_model(path, *, trusted=False):
             "configuration. If the file comes from somebody you trust, load it with "
             "trusted=True",
         ) from None
-    # Keras raises errors of every kind of what doesn't fit.
+    # Keras raises errors of every kind for values that don't fit.
     except Exception as error:
         is_of_process = isinstance(error, MemoryError | ForkedProcessError)
         if is_of_process or getattr(error, "errno", None):
@@ -211,8 +211,8 @@ def load_model(path, *, trusted=False):
         raise ModelFileError(
             path,
             size,
-            "holds what save_model doesn't write or what doesn't fit the versions here "
-            f"(saved with Keras {versions['keras']} and scikit-learn "
+            "holds values that save_model doesn't write or that don't fit the versions "
+            f"here (saved with Keras {versions['keras']} and scikit-learn "
             f"{versions['scikit-learn']}, loaded with {_find_version('keras')} and "
             f"{sklearn.__version__}): "
             f"{_quote(error)}",

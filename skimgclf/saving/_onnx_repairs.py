@@ -1,4 +1,4 @@
-"""Work around what tf2onnx 1.17 doesn't translate."""
+"""Work around operations that tf2onnx 1.17 doesn't translate."""
 
 import numpy as np
 

@@ -36,7 +36,7 @@ _OF_THIS_MACHINE = {
 
 
 def describe_model(pipeline, steps, *, include_optimizer):
-    """Turn a model into what JSON can carry, and arrays.
+    """Turn a model into a JSON document and arrays.
 
     Parameters
     ----------
@@ -45,7 +45,7 @@ def describe_model(pipeline, steps, *, include_optimizer):
     steps : list of tuple (str or None, estimator or str)
         From `list_steps`.
     include_optimizer : bool
-        Whether to keep what the optimizer has learnt.
+        Whether to keep the state of the optimizer.
 
     Returns
     -------
@@ -144,7 +144,7 @@ def _refuse_names(names, pipeline):
 
 
 def _describe_step(step):
-    """Return the parameters of a step without arrays, and what it has learnt."""
+    """Return the parameters and the learnt values of a step without arrays."""
     if is_passthrough(step):
         return {}, {}
     if isinstance(step, ImageEmbedder):
@@ -196,7 +196,7 @@ def _restore_step(name, kind, parameters, learnt, arrays):
 
 
 def _read_step(step):
-    """Return a step's name, type, parameters and what it has learnt."""
+    """Return a step's name, type, parameters and learnt values."""
     check_keys("a step", step, ["name", "type", "parameters", "learnt"])
     name, kind = step["name"], step["type"]
     if not isinstance(name, str | None) or not isinstance(kind, str):

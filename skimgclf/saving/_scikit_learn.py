@@ -95,7 +95,7 @@ def restore_estimator(kind, parameters, learnt, numbers):
     names = ["feature_names", "n_features"]
     if kind == LogisticRegression.__name__:
         names += ["classes", "order"]
-    check_keys(f"what the {kind} has learnt", learnt, names)
+    check_keys(f"'learnt' of {kind}", learnt, names)
     _check(estimator, learnt, numbers)
     for name in _ARRAYS[type(estimator)]:
         # A scaler without a mean or a scale has None in its place.

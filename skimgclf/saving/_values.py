@@ -1,7 +1,7 @@
 """Write Python values as JSON, and read exactly the same values back.
 
 JSON has no tuples, no keys but strings and no infinity, so these are written as an
-object of one key that says what it is: ``{"tuple": [28, 28]}``,
+object of one key that names its kind: ``{"tuple": [28, 28]}``,
 ``{"dict": [[1, 0.5]]}``, ``{"float": "nan"}``,
 ``{"array": ["<U5", ["night", "day"]]}``. A dict of strings is a JSON object, unless it
 has one such key. There is nothing in it that could name code.
@@ -23,7 +23,7 @@ _MAX_ARRAY_BYTES = 1 << 28
 
 
 def encode(value):
-    """Turn a value into what JSON can carry.
+    """Turn a value into one that JSON can carry.
 
     Parameters
     ----------
@@ -72,7 +72,7 @@ def encode(value):
 
 
 def decode(encoded):
-    """Turn what `encode` returned back into the value.
+    """Turn the result of `encode` back into the value.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Find BMP files whose palette or alpha Pillow (13.0) takes for something else."""
+"""Find BMP files of which Pillow (13.0) misreads the palette or the alpha."""
 
 import struct
 

@@ -101,7 +101,7 @@ def list_main_properties(stream):
 
 
 def list_shown_properties(stream):
-    """List the properties of what an AVIF file shows first.
+    """List the properties of the image that an AVIF file shows first.
 
     Returns
     -------

@@ -1,4 +1,4 @@
-"""Make paths and bytes of the other forms in which an image file is given."""
+"""Turn streams, buffers and dicts of Hugging Face's into paths and bytes."""
 
 
 class NamedBytes(bytes):

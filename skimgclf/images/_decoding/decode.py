@@ -101,7 +101,7 @@ default="bilinear"
     Raises
     ------
     InvalidParameterError
-        If a parameter has a bad value.
+        If a parameter has an invalid value.
     ImageLoadError
         If the source can't be read correctly, with the reason in words.
     ImportError
@@ -231,9 +231,10 @@ def _convert_picture(picture, options):
 
 
 def _convert_managed(picture, options, transform):
-    """Do the same for an image in other colours, which are converted once it is small.
+    """Bring an image of another colour space to the channels and size asked for.
 
-    Only then is it put on the background, whose colour is in sRGB.
+    Colours are converted after the resize, since that is faster, and before the image
+    is put on the background, which is in sRGB.
     """
     how = options.image_size, options.resize_mode, options.interpolation
     mode, background = options.color_mode, options.background

@@ -1,4 +1,4 @@
-"""Have libjpeg say when the data of a JPEG file end before its pixels do.
+"""Find JPEG files that are cut short or damaged, with the help of libjpeg.
 
 libjpeg (all versions) then fills the rest with gray and only warns, and Pillow (13.0)
 drops its warnings. But where the end marker is missing, it asks for more data, and
@@ -178,7 +178,7 @@ def _decode(stream):
 
 @dataclasses.dataclass
 class _Headers:
-    """Hold what stands in front of the pixels of a JPEG file.
+    """Hold the headers in front of the pixels of a JPEG file.
 
     Attributes
     ----------

@@ -1,4 +1,4 @@
-"""Mend what Pillow (13.0) makes of channels of JPEG 2000 files.
+"""Correct channels of JPEG 2000 files that Pillow (13.0) reads wrongly.
 
 It shifts bits instead of scaling levels: the white of 4 bits becomes 240, and of more
 than 8 bits, white overflows to black. It takes the fourth channel for transparency.
@@ -20,7 +20,7 @@ _COLOUR, _OPACITY, _PREMULTIPLIED_OPACITY = 0, 1, 2
 
 
 class Channels(NamedTuple):
-    """What a file says of its channels.
+    """The channels of a file, as it describes them.
 
     Attributes
     ----------
@@ -35,7 +35,7 @@ class Channels(NamedTuple):
 
 
 def read_channels(pil_image, file):
-    """Read what a JPEG 2000 file says of its channels.
+    """Read the description of a JPEG 2000 file's channels.
 
     Parameters
     ----------

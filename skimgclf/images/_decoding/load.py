@@ -103,7 +103,7 @@ class Picture:
     format, mode : str or None
         Pillow's names for the kind of file and of pixels, as the file declares them.
     notes : ColourNotes or None
-        What the file says of its colours.
+        The colour information of the file.
     n_bits : int or None
         Bits a channel in the file, of a TIFF file whose samples are read here.
     """
@@ -247,7 +247,7 @@ def _read_directory(stream, start):
 
 
 def load_heif(stream, max_pixels, number=None):
-    """Load the main image of a HEIC file, or the one of a number."""
+    """Load the main image of a HEIC file, or the image of a number."""
     header = read_heif_header(stream, number)
     check_n_pixels(header.size[0] * header.size[1], max_pixels)
     profile = header.info.get("icc_profile")

@@ -1,4 +1,4 @@
-"""Find what a file says of its colours, where Pillow (13.0) doesn't tell."""
+"""Read the colour information of files that Pillow (13.0) leaves unread."""
 
 import io
 import struct
@@ -35,7 +35,7 @@ _MOST_BLOCKS = 2**16
 
 
 def read_notes(pil_image, file):
-    """Read what an opened image says of its colours; of PNG, what copies still say.
+    """Read the colour information of an opened image; of PNG, the part in copies too.
 
     Parameters
     ----------

@@ -75,7 +75,7 @@ def _read_url(url, url_reader):
 
 
 def _check_path(path):
-    """Refuse what isn't a file with contents, and return its number of bytes."""
+    """Refuse a path that isn't a file with contents; return the number of bytes."""
     if not path:
         raise UnreadableImage("the path is empty")
     if "\0" in os.fsdecode(path):

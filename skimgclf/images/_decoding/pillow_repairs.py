@@ -135,7 +135,7 @@ def read_frame_box(pil_image):
 
 
 def _is_empty_outside(pil_image, box):
-    """Tell whether a loaded image has one colour alone outside of a box, Pillow's."""
+    """Tell whether a loaded image has a single colour outside of a box."""
     _, _, right, lower = box
     if right > pil_image.width or lower > pil_image.height:
         return False

@@ -73,7 +73,7 @@ class PngFile(NamedTuple):
     kept : list of bytes
         The chunks that decide on pixels, for Pillow.
     notes : ColourNotes or None
-        What the others say of its colours.
+        The colour information in the other chunks.
     header : tuple of int
         Width, height, bits, colour type, two zeros, and 1 if it is interlaced.
     data : list of bytes
@@ -212,7 +212,7 @@ def decode_plain(png):
 
 
 def _read_colours(chunks):
-    """Read what a file says of its colours, leaving out what can't be read."""
+    """Read the colour information of a file, without chunks that can't be read."""
     code = gamma = primaries = None
     if b"cICP" in chunks:
         # Section 11.3.2.6; the third number, the matrix, must be 0 (RGB).
@@ -230,7 +230,7 @@ def _read_colours(chunks):
 
 
 def read_copied_colours(info):
-    """Read what a decoded PNG image of Pillow's, or a copy, holds of its chunks.
+    """Read the colour information that a decoded PNG image or a copy has kept.
 
     Parameters
     ----------

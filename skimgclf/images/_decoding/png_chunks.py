@@ -1,4 +1,4 @@
-"""List the chunks of a PNG file that count: by checksum, place, number and length.
+"""List the valid chunks of a PNG file: by checksum, place, number and length.
 
 The rules are those of libpng (1.6.58), the table ``read_chunks`` in its ``pngrutil.c``,
 which follow section 5.6 of the PNG specification (third edition).
@@ -26,7 +26,7 @@ _MOST_INTENT = 3
 
 
 class Chunks:
-    """The chunks of a PNG file that count.
+    """The valid chunks of a PNG file.
 
     Parameters
     ----------

@@ -1,7 +1,7 @@
-"""Convert colours to sRGB where a file says that they are others.
+"""Convert colours to sRGB where a file declares another colour space.
 
-Profiles are read and applied by littleCMS, through Pillow; of what files say without a
-profile, a profile is written here.
+Profiles are read and applied by littleCMS, through Pillow. Files without a profile may
+have numbers for their colours, of which a profile is written here.
 """
 
 import functools
@@ -60,7 +60,7 @@ _GRAY_MODES = ("1", "L", "I", "La")
 
 
 class ColourNotes(NamedTuple):
-    """What a file says of its colours.
+    """The colour information of a file.
 
     Attributes
     ----------

@@ -240,7 +240,7 @@ def is_missing(value):
 
 
 def explain_start(stream):
-    """Explain what a stream holds that Pillow doesn't take for an image."""
+    """Explain why Pillow doesn't take a stream for an image, from its first bytes."""
     stream.seek(0)
     start = stream.read(512)
     for signature, reason in _NOT_IMAGES:

@@ -69,7 +69,7 @@ def _pad(image, box, image_size, resample, background):
 
 
 def _find_inner(box_width, box_height, image_size):
-    """Find left, top, right and bottom of what isn't padding."""
+    """Find left, top, right and bottom of the image within the padding."""
     height, width = image_size
     scale = min(width / box_width, height / box_height)
     inner_width = min(width, max(1, round(box_width * scale)))

@@ -1,4 +1,4 @@
-"""Refuse TIFF files that Pillow would read wrongly, by their own reasons."""
+"""Refuse TIFF files that Pillow would read wrongly, with the reason of each."""
 
 from PIL.ExifTags import Base as Tag
 
@@ -44,7 +44,7 @@ def _refuse_raw(directory):
 
 
 def refuse_unknown_white(tags):
-    """Refuse numbers of which it isn't said what they are.
+    """Refuse samples without a tag that says whether 0 is black or white.
 
     Pillow (13.0) takes 0 for white in 8 bits and for black in 16, and others differ.
 
@@ -100,8 +100,8 @@ def _refuse_samples(directory):
     is_separated = directory.get(Tag.PhotometricInterpretation) == _SEPARATED
     if is_separated and directory.get(Tag.InkSet, _CMYK) != _CMYK:
         raise UnreadableImage(
-            "it is a TIFF file of other inks than CMYK (InkSet), whose colours it "
-            "doesn't tell: save it as RGB"
+            "it is a TIFF file of other inks than CMYK (InkSet), of unknown colours: "
+            "save it as RGB"
         )
     if directory.is_big and directory.order == ">":
         raise UnreadableImage(
@@ -111,7 +111,7 @@ def _refuse_samples(directory):
 
 
 def explain_unread(directory):
-    """Explain why Pillow doesn't open a TIFF file, by what its directory says."""
+    """Explain why Pillow doesn't open a TIFF file, from its directory."""
     n_bits = max(directory.values.get(Tag.BitsPerSample) or (1,))
     n_samples = directory.get(Tag.SamplesPerPixel, 1)
     return (

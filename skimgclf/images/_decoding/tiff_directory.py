@@ -1,4 +1,4 @@
-"""Read a directory of a TIFF file: the tags that say what the pixels of a page mean."""
+"""Read a directory of a TIFF file: the tags that describe the pixels of a page."""
 
 import os
 import struct
@@ -175,6 +175,6 @@ def _read_entries(stream, first, order, layout):
 def damaged(what):
     """Make the error of a TIFF file whose directory can't be trusted."""
     return UnreadableImage(
-        "its TIFF directory, which says what its pixels mean, is damaged or cut short: "
+        "its TIFF directory, which describes its pixels, is damaged or cut short: "
         f"{what}"
     )

@@ -1,4 +1,4 @@
-"""Read TIFF files whose samples Pillow mixes up, or of which it drops bits.
+"""Read TIFF files of which Pillow mixes up samples or drops bits.
 
 Pillow (13.0) reads samples of 16 bits in separate planes as noise, gray with alpha in
 planes as blank, and keeps 8 of 16 bits of colours. It reads gray rightly, whatever the
@@ -151,7 +151,7 @@ def name_planes_mode(image, directory):
 
 
 def read_planes_notes(file, directory):
-    """Read what a file for which `needs_planes` is true says of its colours."""
+    """Read the colour information of a file for which `needs_planes` is true."""
     notes = ColourNotes(directory.find_bytes(Tag.InterColorProfile, file))
     if directory.get(Tag.PhotometricInterpretation) != _SEPARATED:
         return notes
@@ -322,7 +322,7 @@ def _choose_channels(directory):
 
 
 def _scale_channels(channels, directory, alpha):
-    """Make pixels of colours, and of an alpha of a kind, if there is one."""
+    """Make pixels of samples, with alpha of the given kind or without."""
     photometric = directory.get(Tag.PhotometricInterpretation)
     is_associated = alpha == _ASSOCIATED
     if photometric == _SEPARATED:

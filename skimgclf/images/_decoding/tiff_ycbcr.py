@@ -93,7 +93,7 @@ def read_units(ifd):
 
 
 def convert_ycbcr(planes, file, ifd):
-    """Convert luma and chroma to an image, by what the file says of them."""
+    """Convert luma and chroma to an image, by the tags of the file."""
     limits = _read_numbers(ifd, Tag.ReferenceBlackWhite, file, _BLACK_WHITE)
     shares = _read_numbers(ifd, Tag.YCbCrCoefficients, file, _COEFFICIENTS)
     if not shares[1] > 0:

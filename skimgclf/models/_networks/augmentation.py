@@ -242,7 +242,7 @@ def _check_idle(augment, image_shape, plan):
         raise parameter_error(
             "KerasImageClassifier",
             "augmentation",
-            "layers that change images in training only, and never their shape; what "
-            "changes them always belongs to ImageLoader or to architecture",
+            "layers that change images in training only, and never their shape; layers "
+            "that always change them belong to ImageLoader or to architecture",
             [item if isinstance(item, str) else item["class_name"] for item in plan],
         )

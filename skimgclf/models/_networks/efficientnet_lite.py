@@ -86,7 +86,7 @@ _STEM_FILTERS, _HEAD_FILTERS = 32, 1280  # of all networks
 class LiteWeightsError(Exception):
     """The weights aren't there, or aren't those they should be.
 
-    The text says what `weights` must be, as the end of an error's sentence.
+    The text describes valid `weights`, as the end of an error's sentence.
     """
 
 

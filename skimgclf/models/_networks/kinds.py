@@ -1,4 +1,4 @@
-"""Tell of which kind an architecture or a backbone is."""
+"""Tell the kind of an architecture or a backbone."""
 
 import enum
 import os

@@ -255,7 +255,7 @@ def _build_application(source):
 
 
 def _explain(name, error):
-    """Say what the weights of a network must be, by the error of Keras."""
+    """Describe the valid weights of a network, from the error of Keras."""
     reason = first_line(error)
     failed = parse_failed_download(reason)
     if failed is None:

@@ -69,7 +69,7 @@ class _TensorUnpickler(pickle.Unpickler):
     """Unpickle tensors as plain values; nothing that a file names is imported."""
 
     def find_class(self, module, name):
-        """Return what stands for a name, as Python's page on pickle advises."""
+        """Return the stand-in for a name, and refuse other names."""
         if f"{module}.{name}" not in _KNOWN:
             reason = f"it holds more than tensors: {module}.{name} is refused"
             raise pickle.UnpicklingError(reason)

@@ -1,4 +1,4 @@
-"""Copy the callbacks of the user; print, note and report what each epoch brings."""
+"""Copy the callbacks of the user; print, record and report each epoch."""
 
 import copy
 import hashlib
@@ -118,7 +118,7 @@ class ClassifierCallback(keras.callbacks.Callback):
         self._show = None
 
     def set_classifier(self, show, history):
-        """Take what fit knows and Keras doesn't.
+        """Take the maker of classifiers, and the history before this training.
 
         Parameters
         ----------

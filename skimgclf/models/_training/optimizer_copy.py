@@ -1,4 +1,4 @@
-"""Copy and pickle optimizers with all that they hold, but for their variables.
+"""Copy and pickle optimizers with all attributes but their variables.
 
 Keras copies and pickles an optimizer by its configuration, which lacks the variables
 excluded from weight decay and the attributes that a class leaves out, and which can't
@@ -61,7 +61,7 @@ class PackedOptimizer:
 
 
 def pack_optimizer(value):
-    """Return a value, or what stands for it in a pickle if it is an optimizer."""
+    """Return a value; a `PackedOptimizer` in place of an optimizer."""
     if value is None or isinstance(value, str):  # known without Keras
         return value
     is_optimizer = isinstance(value, keras.optimizers.Optimizer)
@@ -69,7 +69,7 @@ def pack_optimizer(value):
 
 
 def unpack_optimizer(value):
-    """Return a value, or the optimizer that it stands for: nothing was pickled."""
+    """Return a value; the optimizer of a `PackedOptimizer` that wasn't pickled."""
     return value.optimizer if isinstance(value, PackedOptimizer) else value
 
 
@@ -133,7 +133,7 @@ def _untrack(value):
 
 
 def _put_together(cls, config, rate, state):
-    """Make an optimizer of what `_take_apart` has returned."""
+    """Make an optimizer of the parts that `_take_apart` has returned."""
     try:
         optimizer = cls.from_config({**config})
     except Exception:  # a class whose get_config leaves out what it needs

@@ -190,7 +190,7 @@ class _Trainer(KerasClassifier):
     keep_optimizer = False
 
     def prepare(self, plan, batches, blueprint=None):
-        """Take what scikeras has no parameters for."""
+        """Take the settings that scikeras has no parameters for."""
         self.blueprint = blueprint
         self.settings = plan.settings
         self.n_steps = plan.epochs * batches.num_batches
@@ -291,14 +291,14 @@ def _scikeras_parameters(plan):
 def refuse_trained_weights(network):
     """Refuse a network that shares weights with one that was trained before.
 
-    Folds, candidates and estimators would silently share what they learn.
+    Folds, candidates and estimators would silently share weights.
     """
     if any(id(variable) in _trained for variable in network.trainable_variables):
         raise ValueError(
             "The 'architecture' callable returned a model with weights that an earlier "
-            "fit has trained, so that fits would share what they learn. Build new "
+            "fit has trained, so that fits would silently share weights. Build new "
             "layers in each call, return keras.models.clone_model(...) of yours, or "
-            "freeze what is shared with trainable=False."
+            "freeze shared layers with trainable=False."
         )
     _note_trained(network)
 

@@ -13,7 +13,7 @@ _TRAINING_LOCK = threading.RLock()
 
 
 def without_training():
-    """Let no thread train, so that what is read belongs to one network.
+    """Let no thread train, so that all values that are read belong to one network.
 
     Returns
     -------
