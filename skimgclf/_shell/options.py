@@ -90,153 +90,125 @@ def name_flag(name):
     return f"--{name.replace('_', '-')}"
 
 
-_LOAD, _EMBED, _CLASSIFY = ("load",), ("embed",), ("classify",)
+def _of_steps(steps, *options):
+    """Return options for a parameter of each of some steps of a pipeline."""
+    return [dataclasses.replace(option, steps=steps) for option in options]
+
 
 # A line for each parameter that a shell user needs. The other parameters stand in
 # `NO_OPTIONS`, with the reason.
 PARAMETERS = [
-    Option("image_size", IMAGE_SIZE, "size that images are resized to", _LOAD),
-    Option(
-        "color_mode", names_of("grayscale", "rgb", "rgba"), "channels of images", _LOAD
+    *_of_steps(
+        ("load",),
+        Option("image_size", IMAGE_SIZE, "size that images are resized to"),
+        Option(
+            "color_mode", names_of("grayscale", "rgb", "rgba"), "channels of images"
+        ),
+        Option(
+            "resize_mode",
+            names_of("stretch", "crop", "pad"),
+            "change of images of another aspect ratio",
+        ),
+        Option(
+            "interpolation",
+            names_of("nearest", "bilinear", "bicubic", "lanczos", "box", "hamming"),
+            "filter for resizing",
+        ),
+        Option(
+            "background",
+            COLOUR,
+            "colour behind transparent and around padded images, such as white, "
+            "'#ff8000' or 255,128,0",
+        ),
+        Option("color_management", FLAG, "convert colours to sRGB by their profiles"),
+        Option("lazy", FLAG, "decode batch by batch, for more images than memory"),
     ),
-    Option(
-        "resize_mode",
-        names_of("stretch", "crop", "pad"),
-        "change of images of another aspect ratio",
-        _LOAD,
+    *_of_steps(
+        ("embed",),
+        Option(
+            "backbone",
+            FILE_OR_NAME,
+            "pretrained network of --kind few_photos, such as EfficientNetLite1",
+        ),
+        Option("pooling", names_of("avg", "max"), "pooling of its feature maps"),
     ),
-    Option(
-        "interpolation",
-        names_of("nearest", "bilinear", "bicubic", "lanczos", "box", "hamming"),
-        "filter for resizing",
-        _LOAD,
+    *_of_steps(
+        ("classify",),
+        Option(
+            "architecture",
+            FILE_OR_NAME,
+            "dense, cnn, resnet, the name of a pretrained network, or a .keras file",
+        ),
+        Option(
+            "hidden_layer_sizes", SIZES, "units of each dense layer, such as 128,64"
+        ),
+        Option("conv_filters", SIZES, "filters of each stage, such as 32,64"),
+        Option("kernel_size", KERNEL, "size of the convolutions of cnn, such as 3"),
+        Option("activation", TEXT, "activation, such as relu or gelu"),
+        Option("batch_norm", FLAG, "normalize the output of each layer"),
+        Option("dropout", NUMBER, "fraction of units dropped in training"),
+        Option(
+            "augmentation",
+            NAMES,
+            "random changes of training images, of flip, crop, erase, light and "
+            "strong; or none",
+        ),
+        Option("mixup", NUMBER, "strength of mixing images in training; 0 for none"),
+        Option(
+            "label_smoothing", NUMBER, "fraction of a label spread over all classes"
+        ),
+        Option(
+            "test_time_augmentation",
+            names_of("flip", "none"),
+            "predict images and their mirror images, and average both; or none",
+        ),
+        Option("epochs", COUNT, "passes over the training images"),
+        Option("batch_size", COUNT, "images in one step of training"),
+        Option("optimizer", TEXT, "optimizer, such as adam or sgd"),
+        Option("learning_rate", NUMBER, "step size of the optimizer"),
+        Option(
+            "learning_rate_schedule",
+            names_of("constant", "one_cycle", "cosine"),
+            "change of the learning rate from step to step",
+        ),
+        Option("weight_decay", NUMBER, "fraction by which a step shrinks the weights"),
+        Option(
+            "early_stopping",
+            FLAG,
+            "hold out validation images, and stop when their loss no longer falls",
+        ),
+        Option(
+            "validation_fraction",
+            FRACTION,
+            "fraction of the training images for --early-stopping, which it switches "
+            "on",
+        ),
+        Option(
+            "n_iter_no_change",
+            COUNT,
+            "epochs without progress until --early-stopping, which it switches on",
+        ),
+        Option(
+            "class_weight",
+            names_of("balanced"),
+            "let rare classes count as much as frequent ones",
+        ),
+        Option(
+            "fine_tune",
+            LAYERS,
+            "train a pretrained network too: all of it, or its last layers",
+        ),
+        Option("fine_tune_epochs", COUNT, "passes of fine tuning"),
+        Option("fine_tune_learning_rate", NUMBER, "step size of fine tuning"),
     ),
-    Option(
-        "background",
-        COLOUR,
-        "colour behind transparent and around padded images, such as white, '#ff8000' "
-        "or 255,128,0",
-        _LOAD,
+    *_of_steps(
+        ("embed", "classify"),
+        Option(
+            "weights",
+            WEIGHTS,
+            "weights of a pretrained network: imagenet, none or a file",
+        ),
     ),
-    Option(
-        "color_management", FLAG, "convert colours to sRGB by their profiles", _LOAD
-    ),
-    Option("lazy", FLAG, "decode batch by batch, for more images than memory", _LOAD),
-    Option(
-        "backbone",
-        FILE_OR_NAME,
-        "pretrained network of --kind few_photos, such as EfficientNetLite1",
-        _EMBED,
-    ),
-    Option(
-        "pooling",
-        names_of("avg", "max"),
-        "pooling of the backbone's feature maps",
-        _EMBED,
-    ),
-    Option(
-        "architecture",
-        FILE_OR_NAME,
-        "dense, cnn, resnet, the name of a pretrained network, or a .keras file",
-        _CLASSIFY,
-    ),
-    Option(
-        "weights",
-        WEIGHTS,
-        "weights of a pretrained network: imagenet, none or a file",
-        (*_EMBED, *_CLASSIFY),
-    ),
-    Option(
-        "hidden_layer_sizes",
-        SIZES,
-        "units of each dense layer, such as 128,64",
-        _CLASSIFY,
-    ),
-    Option(
-        "conv_filters",
-        SIZES,
-        "filters of each convolution or stage, such as 32,64",
-        _CLASSIFY,
-    ),
-    Option(
-        "kernel_size",
-        KERNEL,
-        "size of the convolutions of cnn, such as 3 or 3x5",
-        _CLASSIFY,
-    ),
-    Option("activation", TEXT, "activation, such as relu or gelu", _CLASSIFY),
-    Option("batch_norm", FLAG, "normalize the output of each layer", _CLASSIFY),
-    Option("dropout", NUMBER, "fraction of units dropped in training", _CLASSIFY),
-    Option(
-        "augmentation",
-        NAMES,
-        "random changes of training images, of flip, crop, erase, light and strong; "
-        "or none",
-        _CLASSIFY,
-    ),
-    Option(
-        "mixup", NUMBER, "strength of mixing images in training; 0 for none", _CLASSIFY
-    ),
-    Option(
-        "label_smoothing",
-        NUMBER,
-        "fraction of a label spread over all classes",
-        _CLASSIFY,
-    ),
-    Option(
-        "test_time_augmentation",
-        names_of("flip", "none"),
-        "predict images and their mirror images, and average both; or none",
-        _CLASSIFY,
-    ),
-    Option("epochs", COUNT, "passes over the training images", _CLASSIFY),
-    Option("batch_size", COUNT, "images in one step of training", _CLASSIFY),
-    Option("optimizer", TEXT, "optimizer, such as adam or sgd", _CLASSIFY),
-    Option("learning_rate", NUMBER, "step size of the optimizer", _CLASSIFY),
-    Option(
-        "learning_rate_schedule",
-        names_of("constant", "one_cycle", "cosine"),
-        "change of the learning rate from step to step",
-        _CLASSIFY,
-    ),
-    Option(
-        "weight_decay",
-        NUMBER,
-        "fraction by which a step shrinks the weights",
-        _CLASSIFY,
-    ),
-    Option(
-        "early_stopping",
-        FLAG,
-        "hold out validation images, and stop when their loss no longer falls",
-        _CLASSIFY,
-    ),
-    Option(
-        "validation_fraction",
-        FRACTION,
-        "fraction of the training images for --early-stopping, which it switches on",
-        _CLASSIFY,
-    ),
-    Option(
-        "n_iter_no_change",
-        COUNT,
-        "epochs without progress until --early-stopping, which it switches on",
-        _CLASSIFY,
-    ),
-    Option(
-        "class_weight",
-        names_of("balanced"),
-        "let rare classes count as much as frequent ones",
-        _CLASSIFY,
-    ),
-    Option(
-        "fine_tune",
-        LAYERS,
-        "train a pretrained network too: all of it, or its last layers",
-        _CLASSIFY,
-    ),
-    Option("fine_tune_epochs", COUNT, "passes of fine tuning", _CLASSIFY),
-    Option("fine_tune_learning_rate", NUMBER, "step size of fine tuning", _CLASSIFY),
 ]
 
 NO_OPTIONS = {
@@ -262,9 +234,7 @@ READING = [
 TABLE = [
     Option("image_dir", PATH, "folder of the images (default: that of the table)"),
     Option("id_column", TEXT, "column with the file names (default: id)", (), "id"),
-    Option(
-        "label_column", TEXT, "column with the labels (default: label)", (), "label"
-    ),
+    Option("label_column", TEXT, "column with labels (default: label)", (), "label"),
     Option(
         "sep",
         SEPARATOR,
@@ -315,6 +285,6 @@ RUN = [
         (),
         0.2,
     ),
-    Option("seed", SEED, "seed of the split and of the training (default: 0)", (), 0),
+    Option("seed", SEED, "seed of split and training (default: 0)", (), 0),
 ]
 FIT = [*RUN, *PARAMETERS, *READING, *TABLE, *FOLDER, ON_BAD]
