@@ -23,7 +23,7 @@ from skimgclf._shell import training
 from skimgclf._shell.arguments import parse_arguments
 from skimgclf._shell.forms import FLAG
 from skimgclf._shell.messages import name_options
-from skimgclf._shell.options import FIT, NO_OPTIONS, PARAMETERS, READING
+from skimgclf._shell.options import FIT, PARAMETERS, READING
 from skimgclf._shell.settings import SettingsError, read_settings, write_settings
 from skimgclf.saving import read_model_info
 
@@ -31,6 +31,18 @@ pytestmark = pytest.mark.usefixtures("empty_folder")
 
 STEPS = {"load": ImageLoader, "embed": ImageEmbedder, "classify": KerasImageClassifier}
 FIT_X = ["fit", "x.csv", "--output", "m"]
+
+# Why parameters have no option.
+NO_OPTIONS = {
+    "dtype": "the classifier takes both alike",
+    "flatten": "for other estimators",
+    "on_error": "training stops at a bad image; predict has an option of its own",
+    "storage_options": "credentials don't belong on a command line",
+    "callbacks": "code",
+    "warm_start": "a command fits once",
+    "random_state": "--seed",
+    "verbose": "the shell shows progress on a terminal",
+}
 
 
 def make_pipeline(*arguments):

@@ -216,7 +216,7 @@ def test_resnet_drops_pooled_features_and_dense_units():
     assert [layer.rate for layer in dropped] == [0.25, 0.25]
 
 
-@pytest.mark.parametrize("name", ["dense", "cnn", "resnet"])
+@pytest.mark.parametrize("name", ARCHITECTURES)
 @pytest.mark.parametrize(
     ("batch_norm", "sizes"), [(False, ()), (False, (5, 3)), (True, (5, 3))]
 )

@@ -95,8 +95,8 @@ def _of_steps(steps, *options):
     return [dataclasses.replace(option, steps=steps) for option in options]
 
 
-# A line for each parameter that a shell user needs. The other parameters stand in
-# `NO_OPTIONS`, with the reason.
+# A line for each parameter that a shell user needs; tests/test_cli_options.py has the
+# reasons why others have none.
 PARAMETERS = [
     *_of_steps(
         ("load",),
@@ -210,17 +210,6 @@ PARAMETERS = [
         ),
     ),
 ]
-
-NO_OPTIONS = {
-    "dtype": "the classifier takes both alike",
-    "flatten": "for other estimators",
-    "on_error": "training stops at a bad image; predict has an option of its own",
-    "storage_options": "credentials don't belong on a command line",
-    "callbacks": "code",
-    "warm_start": "a command fits once",
-    "random_state": "--seed",
-    "verbose": "the shell shows progress on a terminal",
-}
 
 # What every command that reads images takes. A saved model doesn't keep them.
 READING = [

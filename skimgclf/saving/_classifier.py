@@ -1,6 +1,7 @@
 """Turn a fitted classifier into plain values and arrays, and back."""
 
 import dataclasses
+import inspect
 import math
 
 import numpy as np
@@ -16,7 +17,7 @@ from skimgclf.models._checks.parameters import (
 )
 from skimgclf.models._classifier import KerasImageClassifier
 from skimgclf.models._dense import is_dense
-from skimgclf.models._networks.architectures import fill_in_sizes
+from skimgclf.models._networks.architectures import build_network, fill_in_sizes
 from skimgclf.models._networks.augmentation import plan_augmentation
 from skimgclf.models._networks.kinds import Kind, is_rebuilt_by_name, kind_of
 from skimgclf.models._networks.sizes import count_weights
@@ -26,15 +27,7 @@ from skimgclf.models._training.trained import NetworkHolder, Training
 from skimgclf.saving._keras_objects import build_object, describe_object
 from skimgclf.saving._learnt import check_classes, check_feature_names
 
-_BLUEPRINT = {
-    "architecture",
-    "augmentation",
-    "fine_tune",
-    "image_shape",
-    "n_classes",
-    "parameters",
-    "weights",
-}
+_BLUEPRINT = inspect.signature(build_network).parameters.keys()
 _LEARNT = {
     "best_iter",
     "blueprint",
