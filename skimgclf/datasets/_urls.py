@@ -283,12 +283,9 @@ def join_url(root, path):
     >>> join_url("simplecache::http://host/train", "1.png")
     'simplecache::http://host/train/1.png'
     """
-    head, _, rest = root.partition("::")
-    if rest and not is_archive(head):
-        return f"{head}::{join_url(rest, path)}"
-    protocol, _, folder = head.partition("://")
-    below = "/".join(part for part in (folder.rstrip("/"), path) if part)
-    return f"{protocol}://{below}" + (f"::{rest}" if rest else "")
+    return _change_path(
+        root, lambda folder: "/".join(filter(None, (folder.rstrip("/"), path)))
+    )
 
 
 def parent_url(url):
@@ -300,11 +297,16 @@ def parent_url(url):
     >>> parent_url("memory://pets/train.csv"), parent_url("zip://train.csv::a.zip")
     ('memory://pets', 'zip://::a.zip')
     """
+    return _change_path(url, posixpath.dirname)
+
+
+def _change_path(url, change):
+    """Change the path in a URL: of an archive, the path in it."""
     head, _, rest = url.partition("::")
     if rest and not is_archive(head):
-        return f"{head}::{parent_url(rest)}"
+        return f"{head}::{_change_path(rest, change)}"
     protocol, _, path = head.partition("://")
-    return f"{protocol}://{posixpath.dirname(path)}" + (f"::{rest}" if rest else "")
+    return f"{protocol}://{change(path)}" + (f"::{rest}" if rest else "")
 
 
 def _explain(error):
