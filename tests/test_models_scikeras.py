@@ -106,7 +106,7 @@ def test_a_loop_over_batches_changes_no_bit(
     """Against Keras' own functions, which read the batches one by one."""
     from skimgclf.models._training import scikeras_adapter
 
-    def looping(network, *parts, one_by_one):
+    def looping(network, *parts, one_by_one, flat):
         return contextlib.nullcontext(parts)
 
     # Several whole batches of 7, and one that is not.

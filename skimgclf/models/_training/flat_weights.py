@@ -11,11 +11,10 @@ import itertools
 
 import numpy as np
 
-from skimgclf.models._networks.layers import count_multiplications
 from skimgclf.models._repairs import leave_out_all_reduce, read_decayed, read_rate
 from skimgclf.models._start import keras, tensorflow
 
-# Multiplications of a batch's forward pass from which computing takes longer than
+# With more multiplications in a batch's forward pass, computing takes longer than
 # starting operations.
 _N_MULTIPLICATIONS = 10**7
 
@@ -34,15 +33,15 @@ _SETTINGS = (
 )
 
 
-def choose_flat_weights(network, batch_size):
+def choose_flat_weights(network, n_multiplications):
     """Put the weights of a network into vectors if that makes its training faster.
 
     Parameters
     ----------
     network : keras.Model
         Compiled; one that `describe_program` describes.
-    batch_size : int
-        Number of samples in a batch.
+    n_multiplications : int
+        Number of multiplications in a batch's forward pass.
 
     Returns
     -------
@@ -50,7 +49,7 @@ def choose_flat_weights(network, batch_size):
     """
     weights, optimizer = network.trainable_variables, network.optimizer
     if (
-        batch_size * count_multiplications(network) > _N_MULTIPLICATIONS
+        n_multiplications > _N_MULTIPLICATIONS
         or network.jit_compile
         or type(optimizer).__name__ not in _OPTIMIZERS
         or len({weight.dtype for weight in weights}) != 1

@@ -100,9 +100,9 @@ def _count(n_batches):
 def _start_loop(network, name, batches, n_joined, flat):
     loop = getattr(network, f"{name}_function", None)
     if not isinstance(loop, BatchLoop):  # never trained, or compiled since
-        is_flat = flat and name == "train" and n_joined > 1
-        weights = choose_flat_weights(network, batches.batch_size) if is_flat else None
-        loop = BatchLoop(network, name, weights)
+        loop = BatchLoop(network, name)
+        if flat and name == "train" and n_joined > 1:
+            loop.flatten_weights(batches.batch_size)
         replace_function(network, name, loop)
     loop.start(batches, n_joined)
     return loop
@@ -143,13 +143,10 @@ class BatchLoop:
         Compiled.
     name : {"train", "test"}
         The step, such as ``network.train_step``.
-    flat_weights : FlatWeights or None, default=None
-        Runs the steps instead.
     """
 
-    def __init__(self, network, name, flat_weights=None):
+    def __init__(self, network, name):
         self._network = network
-        self._flat_weights = flat_weights
         self._name = name
         self._step = getattr(network, f"{name}_step")
         if network.jit_compile:
@@ -158,6 +155,12 @@ class BatchLoop:
             )
         self._traced = tensorflow.function(self._run, autograph=False)
         self._batches = None
+        self._flat_weights = None
+
+    def flatten_weights(self, batch_size):
+        """Train with the weights in vectors if that is faster."""
+        n_multiplications = batch_size * count_multiplications(self._network)
+        self._flat_weights = choose_flat_weights(self._network, n_multiplications)
 
     def start(self, batches, n_joined):
         """Begin a training: take the batches of all its epochs from `batches`."""
