@@ -1,5 +1,8 @@
 """docs/check_site.py finds dead links, pictures without texts and wide code."""
 
+import doctest
+import importlib
+import inspect
 import pathlib
 import re
 import runpy
@@ -54,6 +57,34 @@ def test_check_site_leaves_other_sites_outputs_and_sources_alone(site, check_sit
     (site / "_modules").mkdir()
     (site / "_modules" / "a.html").write_text(f"<pre>{'x' * 90}</pre>")
     assert check_site(site) == []
+
+
+def list_public_objects():
+    """List the classes, methods and functions that the pages of the API show."""
+    for room in ("", ".datasets", ".images", ".models", ".saving", ".exceptions"):
+        module = importlib.import_module(f"skimgclf{room}")
+        for name in module.__all__:
+            shown = getattr(module, name)
+            yield shown
+            members = vars(shown).values() if isinstance(shown, type) else ()
+            yield from (each for each in members if callable(each))
+
+
+def test_examples_in_docstrings_fit_a_page(check_site):
+    widest = check_site.__globals__["MAX_WIDTH"]
+    finder = doctest.DocTestParser()
+    examples = [
+        example
+        for shown in list_public_objects()
+        for example in finder.get_examples(inspect.getdoc(shown) or "")
+    ]
+    assert len(examples) > 100
+    lines = [
+        line
+        for example in examples
+        for line in (*example.want.splitlines(), *f">>> {example.source}".splitlines())
+    ]
+    assert [line for line in lines if len(line) > widest] == []
 
 
 @pytest.mark.parametrize(
