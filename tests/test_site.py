@@ -106,6 +106,48 @@ def test_guide_has_the_words_that_people_search_for(words):
     assert any(words in page.read_text("utf-8").lower() for page in pages)
 
 
+def list_anchors(page):
+    """List the anchors of a page's headings, as MyST makes them."""
+    headings = re.findall(r"^#+ (.*)$", page.read_text("utf-8"), re.MULTILINE)
+    plain = [re.sub(r"[^\w\- ]", "", heading.lower()) for heading in headings]
+    return {"", *(heading.replace(" ", "-") for heading in plain)}
+
+
+@pytest.fixture(scope="module")
+def words():
+    return runpy.run_path(DOCS / "search_words.py")["read_words"]()
+
+
+def test_words_of_the_search_lead_to_pages_and_headings(words):
+    assert len(words) > 90
+    for word, (page, anchor) in words.items():
+        if page.startswith("auto_examples/"):
+            assert DOCS.parent.joinpath("examples", f"{page[14:]}.py").exists(), word
+        else:
+            assert anchor in list_anchors(DOCS / f"{page}.md"), word
+
+
+@pytest.mark.parametrize(
+    ("word", "page"),
+    [
+        *(("overfitting", "troubleshooting"), ("transfer learning", "pretrained")),
+        *(("Flask", "serving"), ("deploy", "serving"), ("heatmap", "displays")),
+        *(("Grad-CAM", "displays"), ("cache", "larger_than_memory")),
+        *(("image_size", "images"), ("class weight", "classifier")),
+        *(("early_stopping", "classifier"), ("offline", "troubleshooting")),
+    ],
+)
+def test_the_search_finds_a_word_where_it_is_explained(word, page, words):
+    assert words[word][0] == f"user_guide/{page}"
+
+
+@pytest.mark.parametrize(
+    ("word", "page"), [("kaggle", "user_guide/troubleshooting"), ("license", "license")]
+)
+def test_the_search_finds_a_word_in_a_heading(word, page):
+    assert any(word in anchor for anchor in list_anchors(DOCS / f"{page}.md"))
+
+
 def test_code_of_other_libraries_in_the_guide_is_python():
     page = (DOCS / "user_guide" / "coming_from.md").read_text("utf-8")
     blocks = re.findall(r"^```py\n(.*?)^```$", page, re.DOTALL | re.MULTILINE)
