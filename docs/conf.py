@@ -2,6 +2,7 @@
 
 import concurrent.futures
 import os
+import sys
 import tempfile
 import urllib.request
 from pathlib import Path
@@ -16,7 +17,10 @@ author = "The skimgclf developers"
 copyright = f"2026, {author}"
 version = release = skimgclf.__version__
 
+sys.path.insert(0, str(Path(__file__).parent))  # where search_words.py lies
+
 extensions = [
+    "search_words",
     "sphinx.ext.autodoc",
     "sphinx.ext.autosummary",
     "sphinx.ext.intersphinx",

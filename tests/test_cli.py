@@ -431,7 +431,7 @@ def test_check_reports_bad_files_and_copies(run_command, digit_folder):
     assert out.splitlines() == [
         "'empty.png': the file is empty",
         f"'copy.png' is a copy of '{good}'",
-        "3 images, of which 1 can't be read and 1 have the content of an earlier one.",
+        "3 images, of which 1 can't be read and 1 has the content of an earlier one.",
     ]
     report = skimgclf.check_images([os.fspath(good), "empty.png", "copy.png"])
     written = pd.read_csv("r.csv")

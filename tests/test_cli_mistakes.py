@@ -150,12 +150,20 @@ def test_failed_jobs_give_a_sentence_and_code_1(
         ([*FIT, "--optimizer", "adm"], "the nearest name is 'adam'"),
         ([*FIT, "--activation", "rleu"], "the nearest name is 'relu'"),
         ([*FIT, "--augmentation", "flop"], "the nearest name is 'flip'"),
+        (["predict", "m", "a.png", "--on-error", "fil"], "the nearest name is 'fill'"),
     ],
 )
 def test_what_is_misspelt_is_named_with_the_nearest_name(run_command, arguments, words):
     code, out, err = run_command(*arguments)
     assert (code, out) == (2, "")
     assert words in err
+
+
+def test_max_pixels_counts_for_the_reading_before_a_training(run_command, digit_folder):
+    given = [digit_folder / "train.csv", "--max-pixels", "3", "--output", "x"]
+    code, out, err = run_command("fit", *given)
+    assert (code, out) == (1, "")
+    assert "has 64 pixels, more than --max-pixels 3 allows" in err
 
 
 @pytest.mark.parametrize("place", [0, 3])

@@ -177,6 +177,10 @@ def test_names_of_architectures_are_of_any_case(name):
         ("--mixup 1 --batch-size 1", "--mixup must be 0 with --batch-size 1"),
         ("--backbone MobileNet", "--backbone goes with --kind few_photos"),
         ("--kind few_photos --architecture cnn", "choose that by --backbone"),
+        ("--architecture none.keras", "There is no file 'none.keras'"),
+        ("--kind few_photos --backbone none.keras", "There is no file 'none.keras'"),
+        ("--kind few_photos --weights imagnet", "the nearest name is 'imagenet'"),
+        ("--learning-rate -1", "'-1' is not a number of at least 0"),
     ],
 )
 def test_wrong_options_are_named_before_any_work(run_command, arguments, words):
@@ -216,6 +220,20 @@ def test_a_misspelt_command_gets_the_nearest_one(run_command):
             "the classes and the epochs of n_images",
         ),
         ("epochs=<object>", "epochs=<object>"),
+        (
+            'Load them with ImageLoader(image_size=(32, 32), color_mode="rgb").',
+            "Load them with --image-size 32x32 --color-mode rgb.",
+        ),
+        (
+            "must be another column than id_column.",
+            "must be another column than --id-column.",
+        ),
+        (
+            "pass label_column= with one of them, or label_column=None for an "
+            "unlabelled table.",
+            "pass --label-column with one of them.",
+        ),
+        ("see a_b.c_d and e_f.txt", "see a_b.c_d and e_f.txt"),
     ],
 )
 def test_messages_name_options(message, expected):
@@ -444,7 +462,7 @@ def test_predict_and_check_take_folders_without_classes(
     code, out, err = run_command("check", "a")
     assert (code, err) == (0, "")
     assert out.endswith(
-        "2 images, of which all can be read and 1 have the content of an earlier one.\n"
+        "2 images, of which all can be read and 1 has the content of an earlier one.\n"
     )
     os.mkdir("empty")
     code, _, err = run_command("predict", digit_model, "a", "empty")
@@ -484,7 +502,7 @@ def test_an_image_comes_from_standard_input(
     feed(monkeypatch, image.read_bytes())
     code, out, err = run_command("predict", digit_model, "-", "--top-k", "1")
     assert (code, err) == (0, "")
-    assert out.splitlines()[1].split(",") == ["'-", *expected.split(",")[1:]]
+    assert out.splitlines()[1].split(",") == ["-", *expected.split(",")[1:]]
     feed(monkeypatch, b"no image")
     code, out, err = run_command("check", "-")
     assert code == 1

@@ -276,6 +276,11 @@ def test_csv_on_bad_raise_names_the_bad_files(decodable, tmp_path):
     assert relative(tmp_path, paths) == ["broken.png", "pointer.png"]
 
 
+def test_csv_on_bad_drop_takes_max_pixels(decodable):
+    with pytest.raises(DatasetError, match=r"None of the images .*\n.* max_pixels=1 "):
+        load_image_csv(decodable, on_bad="drop", max_pixels=1)
+
+
 def test_csv_on_bad_drop_leaves_out_image_label_and_row(decodable, tmp_path):
     with pytest.warns(DatasetWarning, match="2 images of .* were dropped") as record:
         data = load_image_csv(decodable, on_bad="drop")

@@ -367,6 +367,14 @@ def test_folder_on_bad_raise_names_the_bad_files(decodable):
     assert len(load_image_folder(decodable, on_bad="raise").filenames) == 4
 
 
+def test_folder_on_bad_raise_takes_max_pixels(decodable):
+    os.remove(decodable / "b/broken.png")
+    with pytest.raises(
+        ImageLoadError, match=r"4 images can't be read.*\n.* max_pixels=1 "
+    ):
+        load_image_folder(decodable, on_bad="raise", max_pixels=1)
+
+
 def test_folder_verbose_shows_a_bar_where_files_are_decoded(decodable, capsys):
     os.remove(decodable / "b/broken.png")
     load_image_folder(decodable, verbose=1)

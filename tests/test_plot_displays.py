@@ -110,6 +110,18 @@ def test_displays_say_how_to_install_matplotlib(way, answerer, monkeypatch):
     assert "Display." in str(caught.value)
 
 
+@pytest.mark.parametrize("name", MADE)
+def test_displays_without_latex_say_so_or_do_without(name, pyplot, monkeypatch):
+    monkeypatch.setattr("shutil.which", lambda command: None)
+    with matplotlib.rc_context({"text.usetex": True}):
+        if name == "grid":  # has no numbers, and its labels are drawn as they are
+            MADE[name]().plot().figure_.canvas.draw()
+            return
+        with pytest.raises(RuntimeError, match=r"there is no command latex: install"):
+            MADE[name]().plot()
+    assert pyplot.get_fignums() == []
+
+
 @pytest.mark.parametrize("made", MADE.values(), ids=MADE)
 def test_displays_store_their_parameters_and_plot_leaves_them(made, pyplot):
     display = made()

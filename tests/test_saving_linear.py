@@ -152,6 +152,19 @@ def test_columns_with_names_are_kept(tmp_path):
     np.testing.assert_array_equal(loaded.predict_proba(X), fitted.predict_proba(X))
 
 
+@pytest.mark.parametrize("scaled", [True, False])
+def test_repair_read_output_keeps_the_container_of_each_step(photos, tmp_path, scaled):
+    """A step that has learnt names would warn of arrays without them."""
+    paths, y, _ = photos
+    fitted = make_flat(10, StandardScaler() if scaled else "passthrough")
+    fitted.set_output(transform="pandas").fit(paths, y)
+    loaded = save_and_load(fitted, tmp_path)
+    np.testing.assert_array_equal(
+        loaded.predict_proba(paths), fitted.predict_proba(paths)
+    )
+    assert loaded[:-1].transform(paths).equals(fitted[:-1].transform(paths))
+
+
 class OwnRegression(LogisticRegression):
     pass
 
@@ -219,6 +232,8 @@ SCALE, CLASSIFY = ["steps", 2], ["steps", 3]
         ),
         ([*CLASSIFY, "learnt", "classes"], encode(np.array(["0", "1"])), "don't fit"),
         (["pipeline"], None, "no pipeline"),
+        ([*SCALE, "output"], "os.system", "unknown output 'os.system' of a step"),
+        (["steps", 0, "output"], "pandas", "has no attribute 'set_output'"),
     ],
 )
 def test_a_changed_document_is_refused(saved, tmp_path, keys, value, match):

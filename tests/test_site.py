@@ -1,5 +1,8 @@
 """docs/check_site.py finds dead links, pictures without texts and wide code."""
 
+import doctest
+import importlib
+import inspect
 import pathlib
 import re
 import runpy
@@ -56,6 +59,34 @@ def test_check_site_leaves_other_sites_outputs_and_sources_alone(site, check_sit
     assert check_site(site) == []
 
 
+def list_public_objects():
+    """List the classes, methods and functions that the pages of the API show."""
+    for room in ("", ".datasets", ".images", ".models", ".saving", ".exceptions"):
+        module = importlib.import_module(f"skimgclf{room}")
+        for name in module.__all__:
+            shown = getattr(module, name)
+            yield shown
+            members = vars(shown).values() if isinstance(shown, type) else ()
+            yield from (each for each in members if callable(each))
+
+
+def test_examples_in_docstrings_fit_a_page(check_site):
+    widest = check_site.__globals__["MAX_WIDTH"]
+    finder = doctest.DocTestParser()
+    examples = [
+        example
+        for shown in list_public_objects()
+        for example in finder.get_examples(inspect.getdoc(shown) or "")
+    ]
+    assert len(examples) > 100
+    lines = [
+        line
+        for example in examples
+        for line in (*example.want.splitlines(), *f">>> {example.source}".splitlines())
+    ]
+    assert [line for line in lines if len(line) > widest] == []
+
+
 @pytest.mark.parametrize(
     "words",
     [
@@ -73,6 +104,48 @@ def test_check_site_leaves_other_sites_outputs_and_sources_alone(site, check_sit
 def test_guide_has_the_words_that_people_search_for(words):
     pages = (DOCS / "user_guide").glob("*.md")
     assert any(words in page.read_text("utf-8").lower() for page in pages)
+
+
+def list_anchors(page):
+    """List the anchors of a page's headings, as MyST makes them."""
+    headings = re.findall(r"^#+ (.*)$", page.read_text("utf-8"), re.MULTILINE)
+    plain = [re.sub(r"[^\w\- ]", "", heading.lower()) for heading in headings]
+    return {"", *(heading.replace(" ", "-") for heading in plain)}
+
+
+@pytest.fixture(scope="module")
+def words():
+    return runpy.run_path(DOCS / "search_words.py")["read_words"]()
+
+
+def test_words_of_the_search_lead_to_pages_and_headings(words):
+    assert len(words) > 90
+    for word, (page, anchor) in words.items():
+        if page.startswith("auto_examples/"):
+            assert DOCS.parent.joinpath("examples", f"{page[14:]}.py").exists(), word
+        else:
+            assert anchor in list_anchors(DOCS / f"{page}.md"), word
+
+
+@pytest.mark.parametrize(
+    ("word", "page"),
+    [
+        *(("overfitting", "troubleshooting"), ("transfer learning", "pretrained")),
+        *(("Flask", "serving"), ("deploy", "serving"), ("heatmap", "displays")),
+        *(("Grad-CAM", "displays"), ("cache", "larger_than_memory")),
+        *(("image_size", "images"), ("class weight", "classifier")),
+        *(("early_stopping", "classifier"), ("offline", "troubleshooting")),
+    ],
+)
+def test_the_search_finds_a_word_where_it_is_explained(word, page, words):
+    assert words[word][0] == f"user_guide/{page}"
+
+
+@pytest.mark.parametrize(
+    ("word", "page"), [("kaggle", "user_guide/troubleshooting"), ("license", "license")]
+)
+def test_the_search_finds_a_word_in_a_heading(word, page):
+    assert any(word in anchor for anchor in list_anchors(DOCS / f"{page}.md"))
 
 
 def test_code_of_other_libraries_in_the_guide_is_python():

@@ -8,7 +8,7 @@ import re
 
 import skimgclf
 from skimgclf._nearest import advise_nearest
-from skimgclf._shell.forms import COUNT
+from skimgclf._shell.forms import COUNT, names_of
 from skimgclf._shell.options import (
     FOLDER,
     ON_BAD,
@@ -283,13 +283,13 @@ def _add_predict(commands):
         "(default: 1)",
         default=1,
     ).add_to(predict)
-    predict.add_argument(
-        "--on-error",
-        choices=["raise", "fill"],
+    Option(
+        "on_error",
+        names_of("raise", "fill"),
+        "whether an unreadable image ends the job, or gets a row with an empty label "
+        "and the reason (default: raise)",
         default="raise",
-        help="whether an unreadable image ends the job, or gets a row with an empty "
-        "label and the reason (default: raise)",
-    )
+    ).add_to(predict)
     written = "the csv file to write; - for standard output (the default)"
     _add_output(predict, "FILE", written, default="-")
     _add_reading(predict)

@@ -131,7 +131,8 @@ def _print_report(options, report):
     which = f"{len(bad)} can't be read" if len(bad) else "all can be read"
     summary = f"{count_images(report)}, of which {which}"
     if len(copies):
-        summary += f" and {len(copies)} have the content of an earlier one"
+        have = "has" if len(copies) == 1 else "have"
+        summary += f" and {len(copies)} {have} the content of an earlier one"
     lines.append(f"{summary}.")
     # With --output -, standard output holds the table and nothing else.
     file = sys.stderr if options.output == "-" else sys.stdout

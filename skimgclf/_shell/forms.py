@@ -99,7 +99,7 @@ TEXT = Form("NAME", "text", bool)
 PATH = Form("PATH", "a path", bool, os.path.expanduser)
 FLAG = Form("", "true or false", bool)
 COUNT = _form("N", _AT_LEAST_1, int, "a number of at least 1")
-NUMBER = _form("NUMBER", _NUMBER, float, "a number such as 0.01 or 1e-4")
+NUMBER = _form("NUMBER", _NUMBER, float, "a number of at least 0, such as 0.01 or 1e-4")
 FRACTION = Form(
     "FRACTION",
     "a fraction of at least 0 and below 1, such as 0.2",

@@ -20,6 +20,8 @@ _TABLE_EXTENSIONS = (".csv", ".tsv", ".txt")
 
 def load_data(options, **arguments):
     """Load the labelled images of a table or of class folders."""
+    if options.max_pixels is not None:
+        arguments["max_pixels"] = options.max_pixels
     if not is_folder(options.data):
         arguments |= {"label_column": options.label_column, "on_bad": options.on_bad}
         return load_table(options, options.data, **arguments)

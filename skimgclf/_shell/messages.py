@@ -6,12 +6,17 @@ import re
 from skimgclf._shell.options import FIT, name_flag
 
 # Messages quote names of files by repr, and what is in quotes stays as it is.
-_QUOTED = r"""(?<!\w)(?P<quoted>'(?:[^'\\\n]|\\.)*'|"(?:[^"\\\n]|\\.)*")(?!\w)"""
+_TEXT = r"""(?:'(?:[^'\\\n]|\\.)*'|"(?:[^"\\\n]|\\.)*")"""
+_QUOTED = rf"(?<!\w)(?P<quoted>{_TEXT})(?!\w)"
 _OWNED = r"The '(?P<owned>\w+)' parameter of \w+(?: Pipeline)?"
-_VALUE = r"""'(?:[^'\\\n]|\\.)*'|\([^()\n]*\)|\[[^][\n]*\]|[-+]?\w+(?:\.\w+)*"""
+_VALUE = rf"{_TEXT}|\([^()\n]*\)|\[[^][\n]*\]|[-+]?\w+(?:\.\w+)*"
 _GIVEN = rf"(?<![\w.])(?P<given>[a-z_]+)=(?P<value>{_VALUE})"
-_BARE = r"(?<![\w.])(?P<bare>[a-z]+(?:_[a-z]+)+)(?:=(?=\s)|(?![\w.(=]))"
+_BARE = r"(?<![\w.])(?P<bare>[a-z]+(?:_[a-z]+)+)(?:=(?=\s)|(?![\w(=]|\.\w))"
 _PARTS = re.compile("|".join([_OWNED, _GIVEN, _QUOTED, _BARE]))
+
+# The shell has neither a loader to call nor tables without labels to train on.
+_CALL = re.compile(rf"ImageLoader\(((?:[a-z_]+=(?:{_VALUE})(?:, )?)+)\)")
+_UNLABELLED = ", or label_column=None for an unlabelled table"
 
 _OPTIONS = {option.name: option for option in FIT}
 _OPTIONS["random_state"] = _OPTIONS["seed"]
@@ -39,6 +44,8 @@ def name_options(message, flags):
     >>> name_options("'a=1.csv': try encoding='cp1252'", ["--encoding"])
     "'a=1.csv': try --encoding cp1252"
     """
+    message = message.replace(_UNLABELLED, "")
+    message = _CALL.sub(lambda call: re.sub(", (?=[a-z_]+=)", " ", call[1]), message)
     return _PARTS.sub(lambda match: _translate(match, flags), message)
 
 

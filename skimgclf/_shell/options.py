@@ -190,8 +190,8 @@ PARAMETERS = [
         ),
         Option(
             "class_weight",
-            names_of("balanced"),
-            "let rare classes count as much as frequent ones",
+            names_of("balanced", "none"),
+            "balanced lets rare classes count as much as frequent ones",
         ),
         Option(
             "fine_tune",

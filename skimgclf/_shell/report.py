@@ -194,7 +194,8 @@ def escape_cell(value):
     """
     if not isinstance(value, str) or not _FORMULA.match(value):
         return value
-    return value if _NUMBER.fullmatch(value) else f"'{value}"
+    # "-" alone is standard input.
+    return value if value == "-" or _NUMBER.fullmatch(value) else f"'{value}"
 
 
 def _escape_for_terminal(value):

@@ -8,6 +8,7 @@ from sklearn.metrics import accuracy_score, classification_report
 from sklearn.model_selection import train_test_split
 
 from skimgclf._atomic import bring_to_disk, replace_atomically
+from skimgclf._nearest import advise_nearest
 from skimgclf._shell.inputs import (
     count_images,
     is_watched,
@@ -70,7 +71,7 @@ def fit(options):
 def _list_sources(pipeline):
     """List the files of networks and weights that a pipeline is built from."""
     steps = importlib.import_module("skimgclf.saving._steps")
-    return steps.list_sources(pipeline.steps)
+    return steps.list_built_from(pipeline.steps)
 
 
 def _save(pipeline, options, notes):
@@ -127,6 +128,10 @@ def check_parameters(options):
         checks.check_parameters(pipeline["classify"].get_params())
     except ValueError as error:
         options.parser.error(name_options(str(error), options.parser.list_flags()))
+    for path in _list_sources(pipeline):
+        if not os.path.isfile(os.path.expanduser(path)):
+            advice = advise_nearest(path, ["imagenet"])
+            options.parser.error(f"there is no file {path!r}{advice}")
     return pipeline
 
 

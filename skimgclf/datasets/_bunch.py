@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from sklearn.utils import Bunch
 
-from skimgclf._validation import TRUE_OR_FALSE, VERBOSE, one_of, warn_user
+from skimgclf._validation import TRUE_OR_FALSE, VERBOSE, an_int, one_of, warn_user
 from skimgclf.datasets._duplicates import decode_all, find_duplicates, hash_all
 from skimgclf.exceptions import (
     DatasetError,
@@ -30,6 +30,8 @@ class Reading:
         Whether every file is hashed.
     on_bad : {"ignore", "raise", "drop"}
         How files that can't be decoded are treated.
+    max_pixels : int
+        Images with more pixels can't be decoded.
     storage_options : dict
         Options of fsspec for URLs.
     verbose : int
@@ -39,6 +41,7 @@ class Reading:
     source: str
     hash_files: bool
     on_bad: str
+    max_pixels: int
     storage_options: dict
     verbose: int
 
@@ -52,6 +55,7 @@ class Reading:
 READER_RULES = {
     "hash_files": TRUE_OR_FALSE,
     "on_bad": one_of("ignore", "raise", "drop"),
+    "max_pixels": an_int(1),
     "allow_outside": TRUE_OR_FALSE,
     "storage_options": STORAGE_OPTIONS,
     "return_X_y": TRUE_OR_FALSE,

@@ -17,6 +17,7 @@ from skimgclf.datasets._id_lookup import ImageLookup
 from skimgclf.datasets._paths import an_existing, read_bytes
 from skimgclf.datasets._urls import UrlLookup, parent_url
 from skimgclf.exceptions import describe_list
+from skimgclf.images._decoding.options import DEFAULT_MAX_PIXELS
 from skimgclf.images._input_forms import is_query
 from skimgclf.images._urls import is_url
 
@@ -70,6 +71,7 @@ def load_image_csv(
     encoding="utf-8-sig",
     hash_files=False,
     on_bad="ignore",
+    max_pixels=DEFAULT_MAX_PIXELS,
     allow_outside=False,
     storage_options=None,
     return_X_y=False,
@@ -119,6 +121,8 @@ def load_image_csv(
         as :func:`joblib.parallel_config` says. "raise" refuses bad files, and equal
         images under different labels as well; "drop" leaves bad files out, image, label
         and row of `frame` together, and warns with the list.
+    max_pixels : int, default=89_478_485
+        Images with more pixels are bad files for ``on_bad="raise"`` and "drop".
     allow_outside : bool, default=False
         Whether ids may be absolute paths or lead out of `image_dir`, by ``..`` or
         through links. Out of a URL, they never may.

@@ -39,6 +39,7 @@ def decode_all(filenames, reading):
     """
     checked = check_images(
         list(filenames),
+        max_pixels=reading.max_pixels,
         storage_options=reading.storage_options,
         verbose=reading.verbose,
     )

@@ -17,6 +17,7 @@ from skimgclf.datasets._paths import an_existing
 from skimgclf.datasets._urls import UrlFolder
 from skimgclf.datasets._walk import DiskFolder, FlatFolder
 from skimgclf.exceptions import DatasetError, describe_list
+from skimgclf.images._decoding.options import DEFAULT_MAX_PIXELS
 from skimgclf.images._urls import is_url
 
 
@@ -56,6 +57,7 @@ def load_image_folder(
     classes=None,
     hash_files=False,
     on_bad="ignore",
+    max_pixels=DEFAULT_MAX_PIXELS,
     follow_links=False,
     allow_outside=False,
     allow_empty=False,
@@ -93,6 +95,8 @@ def load_image_folder(
         as :func:`joblib.parallel_config` says. "raise" refuses bad files, and equal
         images under different labels as well; "drop" leaves bad files out, image, label
         and row of `frame` together, and warns with the list.
+    max_pixels : int, default=89_478_485
+        Images with more pixels are bad files for ``on_bad="raise"`` and "drop".
     follow_links : bool, default=False
         Whether to enter links to folders; without it, they are listed in a warning. A
         folder of another class is left out, with a warning.

@@ -131,7 +131,7 @@ class ImageEmbedder(
     >>> import numpy as np
     >>> from skimgclf import ImageEmbedder
     >>> images = np.zeros((2, 32, 32, 3), dtype="uint8")
-    >>> embedder = ImageEmbedder("VGG16", weights=None)  # random: nothing is fetched
+    >>> embedder = ImageEmbedder("VGG16", weights=None)  # fetches nothing
     >>> embedder.fit_transform(images).shape
     (2, 512)
     >>> embedder.get_feature_names_out()[:2]

@@ -1,6 +1,7 @@
 """Import matplotlib when a display is drawn, make axes, and show displays."""
 
 import io
+import shutil
 
 from skimgclf._extras import import_extra
 
@@ -19,6 +20,28 @@ def import_pyplot(caller):
     """
     needed = f"{caller} draws with matplotlib, which isn't installed"
     return import_extra("matplotlib.pyplot", "plot", needed)
+
+
+def check_latex(caller):
+    """Refuse to draw numbers by LaTeX where there is none, before matplotlib fails.
+
+    Parameters
+    ----------
+    caller : str
+        The method that draws, for the error.
+
+    Raises
+    ------
+    RuntimeError
+        As matplotlib raises it when the figure is drawn, but says what to do.
+    """
+    plt = import_pyplot(caller)
+    if plt.rcParams["text.usetex"] and shutil.which("latex") is None:
+        raise RuntimeError(
+            f"{caller} draws numbers by LaTeX, since "
+            "matplotlib.rcParams['text.usetex'] is True, but there is no command "
+            "latex: install LaTeX, or set text.usetex to False."
+        )
 
 
 def make_axes(caller, given, figsize, *, margin_above=None):

@@ -8,6 +8,7 @@ from skimgclf._validation import is_int, parameter_error
 from skimgclf.exceptions import InvalidParameterError
 from skimgclf.plot._figure import (
     ShownInNotebooks,
+    check_latex,
     import_pyplot,
     make_axes,
     measure_axes,
@@ -96,6 +97,8 @@ class TrainingHistoryDisplay(ShownInNotebooks):
             If there is no history, or a parameter has an invalid value.
         ImportError
             If matplotlib isn't installed.
+        RuntimeError
+            If ``matplotlib.rcParams["text.usetex"]`` is True, and LaTeX isn't there.
         """
         import_pyplot(f"{cls.__name__}.from_estimator")
         check_is_fitted(estimator)
@@ -135,10 +138,13 @@ class TrainingHistoryDisplay(ShownInNotebooks):
             If the history or a parameter has an invalid value.
         ImportError
             If matplotlib isn't installed.
+        RuntimeError
+            If ``matplotlib.rcParams["text.usetex"]`` is True, and LaTeX isn't there.
         """
         n_epochs = _check_history(self.history)
         metrics = _check_metrics(metrics, self.history)
         mark = _choose_mark(self.history, self.best_iter, n_epochs)
+        check_latex(f"{_OWNER}.plot")
         width, height = _PANEL_SIZE
         ax = make_axes(f"{_OWNER}.plot", ax, (width * len(metrics), height))
         axes = [ax] if len(metrics) == 1 else split_axes(ax, _boxes(ax, len(metrics)))

@@ -13,6 +13,7 @@ from skimgclf._validation import ParameterTable, a_number, ints, one_of, optiona
 from skimgclf.exceptions import InvalidParameterError
 from skimgclf.plot._figure import (
     ShownInNotebooks,
+    check_latex,
     import_pyplot,
     make_axes,
     measure_axes,
@@ -200,6 +201,8 @@ class SaliencyDisplay(ShownInNotebooks):
             If the image can't be read.
         ImportError
             If matplotlib isn't installed.
+        RuntimeError
+            If ``matplotlib.rcParams["text.usetex"]`` is True, and LaTeX isn't there.
         """
         import_pyplot(f"{cls.__name__}.from_estimator")
         _TABLE.check({"method": method, "limit": limit})
@@ -270,9 +273,13 @@ class SaliencyDisplay(ShownInNotebooks):
             If a parameter has an invalid value.
         ImportError
             If matplotlib isn't installed.
+        RuntimeError
+            If ``matplotlib.rcParams["text.usetex"]`` is True, and LaTeX isn't there.
         """
         _TABLE.check({"method": self.method, "limit": limit})
         image, saliency = np.asarray(self.image), np.asarray(self.saliency)
+        if colorbar:
+            check_latex(f"{type(self).__name__}.plot")
         sizes = _measure_parts(image, colorbar)
         ax = make_axes(
             f"{type(self).__name__}.plot", ax, sizes.figsize, margin_above=_TITLE_HEIGHT

@@ -96,7 +96,8 @@ def export_model(model, path, format="onnx"):
     >>> import numpy as np
     >>> from skimgclf import KerasImageClassifier, export_model
     >>> X, y = np.zeros((4, 8, 8, 1)), ["cat", "dog", "cat", "dog"]
-    >>> classifier = KerasImageClassifier(hidden_layer_sizes=(), epochs=1).fit(X, y)
+    >>> classifier = KerasImageClassifier(hidden_layer_sizes=(), epochs=1)
+    >>> classifier = classifier.fit(X, y)
     >>> path = os.path.join(tempfile.mkdtemp(), "pets.keras")
     >>> export_model(classifier, path, format="keras")
     >>> with open(f"{path}.json") as file:

@@ -70,11 +70,11 @@ def save_model(model, path, *, include_optimizer=False, notes=None):
 
     Notes
     -----
-    The file keeps the parameters and what `fit` has learnt; other attributes, such as
-    the requests of `set_fit_request`, are left out. The optimizer and the layers of
-    `augmentation` must be Keras' own; `callbacks` must be None. A loader's `cache` is
-    left out, since who loads the file has other folders, and so are its
-    `storage_options`, which may hold credentials.
+    The file keeps the parameters, what `fit` has learnt and what `set_output` was
+    given; other attributes, such as the requests of `set_fit_request`, are left out.
+    The optimizer and the layers of `augmentation` must be Keras' own; `callbacks` must
+    be None. A loader's `cache` is left out, since who loads the file has other folders,
+    and so are its `storage_options`, which may hold credentials.
 
     The network of a callable ``architecture``, or of a ``.keras`` file, is kept in
     Keras' own configuration, so that `load_model` needs ``trusted=True``. It must not

@@ -14,7 +14,9 @@ from skimgclf.saving._learnt import limit_jobs
 from skimgclf.saving._scikit_learn import (
     ESTIMATORS,
     describe_estimator,
+    read_output,
     restore_estimator,
+    set_output,
 )
 from skimgclf.saving._steps import PASSTHROUGH, is_passthrough
 from skimgclf.saving._values import decode, encode
@@ -104,10 +106,10 @@ def restore_model(document, arrays, *, trusted):
     *first, last = map(_read_step, steps)
     arrays = dict(arrays)
     restored = [
-        (name, _restore_step(name, *step, _take(arrays, place)))
-        for place, (name, *step) in enumerate(first)
+        (name, set_output(_restore_step(name, *step, _take(arrays, place)), output))
+        for place, (name, *step, output) in enumerate(first)
     ]
-    name, kind, parameters, learnt = last
+    name, kind, parameters, learnt, _ = last
     if kind == KerasImageClassifier.__name__:
         classifier = restore_classifier(parameters, learnt, arrays, trusted=trusted)
         arrays = {key for key in arrays if not key.startswith(_OF_NETWORK)}
@@ -156,11 +158,13 @@ def _describe_step(step):
 
 def _write_step(name, step, parameters, learnt):
     kind = PASSTHROUGH if is_passthrough(step) else type(step).__name__
+    output = read_output(step)
     return {
         "name": name,
         "type": kind,
         "parameters": _encode_all(parameters, f"The {{!r}} parameter of {kind}"),
         "learnt": _encode_all(learnt, f"The {{!r}} learnt by {kind}", "Use joblib."),
+        **({} if output is None else {"output": output}),
     }
 
 
@@ -196,8 +200,10 @@ def _restore_step(name, kind, parameters, learnt, arrays):
 
 
 def _read_step(step):
-    """Return a step's name, type, parameters and learnt values."""
-    check_keys("a step", step, ["name", "type", "parameters", "learnt"])
+    """Return a step's name, type, parameters, learnt values and output."""
+    # Only a step whose output was chosen has that entry.
+    step = {"output": None, **step} if isinstance(step, dict) else step
+    check_keys("a step", step, ["name", "type", "parameters", "learnt", "output"])
     name, kind = step["name"], step["type"]
     if not isinstance(name, str | None) or not isinstance(kind, str):
         raise ValueError(f"a step must have a name and a type, not {name!r}, {kind!r}")
@@ -205,6 +211,7 @@ def _read_step(step):
         name,
         kind,
         *(_decode_all(part, step[part]) for part in ("parameters", "learnt")),
+        step["output"],
     )
 
 

@@ -128,6 +128,36 @@ def check_parameters(estimator):
     estimator._validate_params()
 
 
+def read_output(step):
+    """Return the container that `set_output` has chosen for a step, or None.
+
+    Cause: scikit-learn 1.6 to 1.9 keeps it in a private attribute.
+
+    Gone: nothing is kept, as where `set_output` wasn't called.
+
+    Can go: when scikit-learn documents a way to read it.
+
+    Parameters
+    ----------
+    step : estimator or str
+
+    Returns
+    -------
+    container : {"default", "pandas", "polars"} or None
+    """
+    kept = getattr(step, "_sklearn_output_config", None)
+    return kept.get("transform") if kept and hasattr(step, "set_output") else None
+
+
+def set_output(step, container):
+    """Choose the container of a step's output, perhaps a stranger's choice."""
+    if container is None:
+        return step
+    if container not in ("default", "pandas", "polars"):
+        raise ValueError(f"unknown output {container!r} of a step")
+    return step.set_output(transform=container)
+
+
 def _check(estimator, learnt, arrays):
     """Refuse arrays that an estimator of these parameters can't have learnt."""
     kind = type(estimator).__name__

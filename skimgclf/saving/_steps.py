@@ -99,8 +99,12 @@ def list_sources(steps):
     -------
     paths : list of (str or os.PathLike)
     """
-    built_from = [source for _, step in steps for source in _list_sources(step)]
-    return built_from + _list_caches(steps)
+    return list_built_from(steps) + _list_caches(steps)
+
+
+def list_built_from(steps):
+    """List the ``.keras`` files and files of weights of steps."""
+    return [source for _, step in steps for source in _list_sources(step)]
 
 
 def _list_caches(steps):
