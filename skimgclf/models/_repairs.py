@@ -351,7 +351,8 @@ def replace_function(network, name, function):
 def restore_function(network, name):
     """Let Keras make its own function again, in place of one of `replace_function`.
 
-    Cause: as for `replace_function`; a user may call Keras' methods after a training.
+    Cause: as for `replace_function`; a user may call Keras' methods after a training,
+    and a callback in it.
 
     Gone: raises AttributeError.
 
