@@ -343,6 +343,18 @@ def test_warm_start_takes_up_a_new_learning_rate(digits):
     assert float(classifier.model_.optimizer.learning_rate) == pytest.approx(1e-9)
 
 
+def regularized(image_shape):
+    inputs = x = keras.Input(image_shape)
+    x = keras.layers.ActivityRegularization(0.01)(keras.layers.Flatten()(x))
+    return keras.Model(inputs, x)
+
+
+def test_warm_start_takes_up_a_new_rate_where_layers_have_losses(digits):
+    classifier = quickest(architecture=regularized, warm_start=True).fit(*digits)
+    classifier.set_params(learning_rate=1e-9).fit(*digits)
+    assert classifier.history_["loss"][-1] < classifier.history_["loss"][0]
+
+
 @pytest.fixture(scope="module")
 def warm(digits):
     """Careful: shared by the module; train and change copies only."""
