@@ -369,3 +369,20 @@ def test_a_schedule_is_refused_beside_callbacks_that_set_the_rate(digits, callba
     match = "'learning_rate_schedule'.* must be 'constant' with callbacks"
     with pytest.raises(InvalidParameterError, match=match):
         classifier.fit(*digits)
+
+
+@pytest.mark.parametrize(
+    ("parameters", "words"),
+    [
+        ({"learning_rate": DECAY}, "'learning_rate'.* must be a number or None"),
+        ({"optimizer": keras.optimizers.SGD(DECAY)}, "'optimizer'.* must be one with"),
+        ({"optimizer": keras.optimizers.SGD(lambda: 0.1)}, "'optimizer'.* must be one"),
+    ],
+    ids=["learning rate", "instance", "function"],
+)
+def test_callbacks_that_set_the_rate_are_refused_beside_one_that_changes(
+    digits, parameters, words
+):
+    classifier = quick(**parameters, callbacks=keras.callbacks.ReduceLROnPlateau)
+    with pytest.raises(InvalidParameterError, match=f"{words}.*, since callbacks "):
+        classifier.fit(*digits)
