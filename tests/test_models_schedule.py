@@ -5,12 +5,14 @@ import pickle
 import keras
 import numpy as np
 import pytest
+import tensorflow
 from PIL import Image
 from sklearn.base import clone
 from stopped_fits import fit_untrained
 
 from skimgclf import ImageLoader, KerasImageClassifier, load_model, save_model
 from skimgclf.exceptions import InvalidParameterError
+from skimgclf.models._repairs import read_step
 from skimgclf.models._training.rate_schedule import RateSchedule
 from skimgclf.models._training.schedule import find_schedule, list_variables
 
@@ -211,6 +213,15 @@ def test_repair_read_step_lets_a_warm_start_begin_after_any_batch(digits, rates,
     classifier.fit(*digits).set_params(epochs=1).fit(*digits)
     np.testing.assert_allclose(rates[0], one_cycle(0.1, 20), rtol=1e-4)
     np.testing.assert_allclose(rates[1], one_cycle(0.1, 10), rtol=1e-4)
+
+
+@pytest.mark.parametrize("n_batches", [None, 3])
+def test_read_step_reads_within_a_strategy(n_batches):
+    strategy = tensorflow.distribute.MirroredStrategy(["CPU:0"])
+    with strategy.scope():
+        optimizer = keras.optimizers.SGD(gradient_accumulation_steps=n_batches)
+        assert read_step(optimizer) == 0
+        assert read_step(wrapped(optimizer)) == 0
 
 
 def test_another_schedule_takes_a_new_optimizer_at_a_warm_start(digits, rates):

@@ -237,7 +237,8 @@ def read_step(optimizer):
     """
     inner = getattr(optimizer, "inner_optimizer", optimizer)
     n_batches = inner.gradient_accumulation_steps or 1
-    return int(getattr(inner, "_iterations", inner.iterations * n_batches))
+    step = getattr(inner, "_iterations", inner.iterations * n_batches)
+    return int(step.numpy())  # int() alone fails within a strategy of TensorFlow
 
 
 def read_decayed(optimizer, variables):
