@@ -165,6 +165,7 @@ def test_names_of_architectures_are_of_any_case(name):
         ("--mixup 1 --batch-size 1", "--mixup must be 0 with --batch-size 1"),
         ("--backbone MobileNet", "--backbone goes with --kind few_photos"),
         ("--kind few_photos --architecture cnn", "choose that by --backbone"),
+        ("--kind few_photos --augmentation flip", "--augmentation must be None with"),
     ],
 )
 def test_wrong_options_are_named_before_any_work(run_command, arguments, words):
