@@ -248,11 +248,7 @@ def test_parameters_of_other_steps_are_refused_with_the_place_to_set_them(name):
     ("name", "value", "words"),
     [
         ("architecture", "cnn", "'dense' or a callable"),
-        (
-            "architecture",
-            "EfficientNetLite1",
-            "'dense' or a callable .*embed__backbone=",
-        ),
+        ("architecture", "VGG16", "'dense' or a callable"),
         ("augmentation", "flip", "None"),
         ("test_time_augmentation", "flip", "None"),
     ],

@@ -113,8 +113,9 @@ class PackedNetwork:
             raise ValueError(
                 f"the weights of the {kind}, saved with Keras "
                 f"{self.description['keras']}, don't fit what is built here, with "
-                f"Keras {keras.__version__}. Load the model with the versions that "
-                "saved it, or fit it again"
+                f"Keras {keras.__version__} and floatx {keras.config.floatx()!r}. Load "
+                "the model with the versions and the floatx that saved it, or fit it "
+                "again"
             )
         for i, variable in enumerate(variables):
             values = found[f"{kind}/{i}"]
