@@ -1,6 +1,7 @@
 """Check parameters by rules, make parameter errors, and warn users."""
 
 import dataclasses
+import math
 import numbers
 import os
 import sys
@@ -210,14 +211,18 @@ def a_number(interval):
     low, high = map(float, interval[1:-1].split(","))
 
     def accepts(value):
-        if not _is_number(value, numbers.Real) or not low <= value <= high:
+        try:
+            number = float(value) if _is_number(value, numbers.Real) else math.nan
+        except OverflowError:  # an int that is too large
             return False
-        return (value != low or interval[0] == "[") and (
-            value != high or interval[-1] == "]"
+        return (
+            low < number < high
+            or (number == low and interval[0] == "[")
+            or (number == high and interval[-1] == "]")
         )
 
     expected = "above 0" if interval == "(0, inf)" else f"in {interval}"
-    wrong = [low - 1, high + 1, np.nan, "half", None, True]
+    wrong = [low - 1, high + 1, 10**400, np.nan, "half", None, True]
     wrong += [low] if interval[0] == "(" else []
     wrong += [high] if interval[-1] == ")" else []
     return Rule(f"a number {expected}", accepts, tuple(wrong), float)
@@ -253,7 +258,8 @@ def ints(minimum, *, length=None, or_int=False, empty=False):
 
     def accepts(value):
         value = spread(value)
-        if not isinstance(value, tuple | list | np.ndarray):
+        is_array = isinstance(value, np.ndarray) and value.ndim > 0
+        if not is_array and not isinstance(value, tuple | list):
             return False
         fits = (len(value) or empty) and length in (None, len(value))
         return bool(fits) and all(is_int(item, minimum=minimum) for item in value)
@@ -262,7 +268,7 @@ def ints(minimum, *, length=None, or_int=False, empty=False):
     how_many = "" if length is None else f"{length} "
     n = length or 1
     wrong = [(minimum - 1,) * n, (minimum + 0.5,) * n, (True,) * n, [[minimum]] * n]
-    wrong += [minimum - 1, "40", None]
+    wrong += [minimum - 1, "40", np.array(minimum), None]
     wrong += [(minimum,) * (n + 1)] if length else []
     wrong += [] if empty else [()]
     return Rule(

@@ -128,9 +128,10 @@ def make_image_pipeline(
     Raises
     ------
     InvalidParameterError
-        If `kind` is none of these.
+        If `kind` is none of these, or a parameter is for images and the classifier gets
+        the features of "few_photos".
     TypeError
-        If KerasImageClassifier has no parameter of a given name. Those of the loader
+        If KerasImageClassifier has no parameter of a given name. Those of other steps
         are set on the pipeline: ``set_params(load__background="gray")``.
 
     See Also
@@ -153,7 +154,10 @@ def make_image_pipeline(
     ['load', 'classify']
     """
     _TABLE.check({"kind": kind})
-    _refuse_loader_parameters(classifier_parameters)
+    chosen = _choose_steps(kind, classifier_parameters)
+    _refuse_other_steps(chosen, classifier_parameters)
+    if "embed" in chosen:
+        _refuse_images(classifier_parameters)
     given = {
         "load": {"cache": cache, "n_jobs": n_jobs, "verbose": verbose},
         "embed": {"cache": cache},
@@ -165,7 +169,6 @@ def make_image_pipeline(
     }
     if image_size is not None:
         given["load"]["image_size"] = image_size
-    chosen = _choose_steps(kind, classifier_parameters)
     if "embed" in chosen and "weights" in classifier_parameters:
         given["embed"]["weights"] = given["classify"].pop("weights")
     steps = [
@@ -175,14 +178,34 @@ def make_image_pipeline(
     return Pipeline(steps)
 
 
-def _refuse_loader_parameters(given):
-    """Refuse parameters of the loader, and say where to set them."""
-    own = set(ImageLoader().get_params()) - set(KerasImageClassifier().get_params())
-    for name in sorted(own.intersection(given)):
-        raise TypeError(
-            f"{name!r} is a parameter of the loader, which make_image_pipeline doesn't "
-            f"take: call set_params(load__{name}=...) on the pipeline."
-        )
+def _refuse_other_steps(steps, given):
+    """Refuse parameters of the steps in front, and say where to set them."""
+    *others, _ = steps
+    for step in others:
+        own = _STEPS[step]().get_params().keys() - KerasImageClassifier().get_params()
+        for name in sorted(own.intersection(given)):
+            raise TypeError(
+                f"{name!r} is a parameter of the step {step!r}, which "
+                f"make_image_pipeline doesn't take: call set_params({step}__{name}=...)"
+                " on the pipeline."
+            )
+
+
+def _refuse_images(given):
+    """Refuse parameters for images, where the classifier gets features."""
+    choose = "; the network is chosen by set_params(embed__backbone=...)"
+    others = {
+        "architecture": ("'dense' or a callable", choose),
+        "augmentation": ("None", ""),
+        "test_time_augmentation": ("None", ""),
+    }
+    for name, (expected, advice) in others.items():
+        value = given.get(name)
+        is_dense = isinstance(value, str) and value.casefold() == "dense"
+        if not (value is None or callable(value) or is_dense):
+            reason = "without fine_tune, since the classifier gets features there"
+            expected = f"{expected} with 'few_photos' {reason}{advice}"
+            raise _TABLE.error(name, expected, value)
 
 
 def _choose_steps(kind, classifier_parameters):

@@ -181,6 +181,7 @@ def test_names_of_architectures_are_of_any_case(name):
         ("--kind few_photos --backbone none.keras", "There is no file 'none.keras'"),
         ("--kind few_photos --weights imagnet", "the nearest name is 'imagenet'"),
         ("--learning-rate -1", "'-1' is not a number of at least 0"),
+        ("--kind few_photos --augmentation flip", "--augmentation must be None with"),
     ],
 )
 def test_wrong_options_are_named_before_any_work(run_command, arguments, words):

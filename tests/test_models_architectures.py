@@ -291,6 +291,8 @@ def test_network_ends_in_a_softmax_over_the_classes():
 def test_convolutions_refuse_rows_in_words(name):
     with pytest.raises(ValueError, match=r"needs images .* rows of 64 features"):
         build_network(name, (64,), 2, PARAMETERS)
+    with pytest.raises(ValueError, match=r"needs images .* rows of 64 features"):
+        ARCHITECTURES[name]((64,))
 
 
 def test_callable_gets_the_parameters_that_it_names():

@@ -137,6 +137,22 @@ def test_a_training_that_diverges_is_an_error(digits):
         quick(learning_rate=1e30).fit(X, y)
 
 
+@pytest.mark.parametrize("batch_size", [np.int64(150), np.uint8(150), 2**31, 10**30])
+def test_a_batch_size_may_be_any_int(digits, batch_size):
+    X, y = digits
+    expected = quick(batch_size=min(int(batch_size), 300)).fit(X, y)
+    classifier = quick(batch_size=batch_size).fit(X, y)
+    assert classifier.history_ == expected.history_
+    np.testing.assert_array_equal(classifier.predict(X), expected.predict(X))
+
+
+def test_numbers_of_epochs_may_be_of_numpy(digits):
+    parameters = {"learning_rate_schedule": "cosine", "epochs": np.uint8(200)}
+    network, _ = fit_untrained(quick(**parameters, batch_size=150), *digits)
+    schedule = network.optimizer.get_config()["learning_rate"]["config"]
+    assert schedule["n_steps"] == 400
+
+
 def test_a_learning_rate_may_be_any_number(digits):
     X, y = digits
     expected = quick(learning_rate=1.0).fit(X, y).predict_proba(X)

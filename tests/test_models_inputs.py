@@ -8,6 +8,7 @@ import pytest
 from PIL import Image
 
 from skimgclf import KerasImageClassifier
+from skimgclf.exceptions import SkimgclfWarning
 from skimgclf.models._checks.images import check_samples
 
 IMAGES = np.linspace(0, 1, 4 * 6 * 6).reshape(4, 6, 6, 1)
@@ -87,6 +88,15 @@ def test_images_scaled_twice_get_a_warning():
     with pytest.warns(UserWarning, match="divided by 255 twice"):
         check(IMAGES.repeat(3, axis=0) / 255)
     check(IMAGES[:1] / 255)  # a single frame may be dark
+
+
+@pytest.mark.parametrize("n_channels", [1, 3, 4])
+def test_images_with_channels_first_get_a_warning(n_channels):
+    images = np.zeros((2, n_channels, 6, 5))
+    words = r"KerasImageClassifier takes .* channels last.*transpose\(0, 2, 3, 1\)"
+    with pytest.warns(SkimgclfWarning, match=words):
+        check(images)
+    check(images.transpose(0, 2, 3, 1))
 
 
 def test_rounding_errors_of_a_resize_get_no_warning():

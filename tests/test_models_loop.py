@@ -7,6 +7,7 @@ import textwrap
 import keras
 import numpy as np
 import pytest
+from sklearn.base import clone
 from small_classifiers import quickest
 
 from skimgclf.models._networks import layers
@@ -146,6 +147,52 @@ def test_repair_restore_function_lets_keras_train_afterwards(digits):
     assert accuracy == pytest.approx(classifier.score(X, y))
     history = network.fit(X, codes, epochs=2, verbose=0).history
     assert history["loss"][-1] < loss
+
+
+class Evaluates(keras.callbacks.Callback):
+    """Evaluates other data than those of the fit, and notes how wrong the loss is."""
+
+    def __init__(self, X, codes):
+        super().__init__()
+        self.X, self.codes = X, codes
+
+    def on_epoch_end(self, epoch, logs=None):
+        found = [
+            self.model.evaluate(self.X, self.codes, batch_size=9, verbose=0)[0],
+            self.model.test_on_batch(self.X, self.codes)[0],
+        ]
+        probabilities = np.asarray(self.model(self.X))
+        expected = -np.log(probabilities[range(len(self.X)), self.codes]).mean()
+        logs["error"] = np.abs(np.array(found) - expected).max()
+
+
+@pytest.mark.parametrize("n_validated", [0, 130])
+def test_callbacks_may_evaluate_other_data_in_a_fit(digits, n_validated):
+    X, y = digits
+    codes = np.unique(y, return_inverse=True)[1]
+    given = {"X_val": X[:n_validated], "y_val": y[:n_validated]} if n_validated else {}
+    plain = quick(architecture=flat, batch_size=7).fit(X, y, **given)
+    evaluates = Evaluates(X[200:], codes[200:])
+    classifier = clone(plain).set_params(callbacks=evaluates).fit(X, y, **given)
+    assert max(classifier.history_.pop("error")) < 1e-6
+    assert classifier.history_ == plain.history_
+    classifier.model_.evaluate(X, codes, verbose=0)  # would warn of too few batches
+
+
+class StopsEvaluation(keras.callbacks.Callback):
+    """Ends each evaluation after its second batch."""
+
+    def on_test_batch_end(self, batch, logs=None):
+        self.model.stop_evaluating = batch == 1
+
+
+def test_an_evaluation_that_is_cut_short_begins_anew(digits):
+    X, y = digits
+    cut, short = (
+        quick(batch_size=7, callbacks=callbacks).fit(X, y, X_val=X[:n], y_val=y[:n])
+        for n, callbacks in [(70, StopsEvaluation), (14, None)]
+    )
+    assert cut.history_ == short.history_
 
 
 @pytest.mark.slow

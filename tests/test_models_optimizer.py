@@ -17,6 +17,8 @@ from small_classifiers import quickest, weights_of
 from skimgclf import load_model, save_model
 from skimgclf.exceptions import InvalidParameterError
 from skimgclf.models._repairs import read_decayed
+from skimgclf.models._training.loss import SOFT_LOSS
+from skimgclf.models._training.optimizer import OptimizerSettings, compile_network
 from skimgclf.models._training.optimizer_copy import copy_optimizer
 
 # One layer, since most programs here are traced anew, and one batch an epoch, which
@@ -150,6 +152,16 @@ def test_an_instance_goes_on_after_a_pickle(digits, trained):
     loaded = pickle.loads(trained.pickled).fit(*digits)
     np.testing.assert_array_equal(weights_of(loaded), trained.second)
     assert loaded.model_.optimizer.iterations.numpy() == 4
+
+
+def test_an_instance_keeps_its_numbers_when_the_loss_changes():
+    network = keras.Sequential([keras.Input((3,)), keras.layers.Dense(2, "softmax")])
+    optimizer = keras.optimizers.LossScaleOptimizer(keras.optimizers.SGD())
+    settings = OptimizerSettings(optimizer, None, "constant", None)
+    compile_network(network, optimizer, settings)
+    before = list(optimizer.variables)
+    compile_network(network, optimizer, settings, loss=SOFT_LOSS)
+    assert [id(each) for each in optimizer.variables] == [id(each) for each in before]
 
 
 @pytest.mark.slow

@@ -6,6 +6,7 @@ import pickle
 import keras
 import numpy as np
 import pytest
+import tensorflow
 from PIL import Image
 from saved_models import saved_copy
 from sklearn.base import clone
@@ -14,6 +15,7 @@ from stopped_fits import StopsInBatch, fit_untrained
 
 from skimgclf import ImageLoader
 from skimgclf.exceptions import InvalidParameterError
+from skimgclf.models._repairs import read_step
 from skimgclf.models._training.rate_schedule import RateSchedule
 from skimgclf.models._training.schedule import find_schedule
 
@@ -194,6 +196,15 @@ def test_repair_read_step_lets_a_warm_start_begin_after_any_batch(digits, rates,
     np.testing.assert_allclose(rates[1], one_cycle(0.1, 10), rtol=1e-4)
 
 
+@pytest.mark.parametrize("n_batches", [None, 3])
+def test_read_step_reads_within_a_strategy(n_batches):
+    strategy = tensorflow.distribute.MirroredStrategy(["CPU:0"])
+    with strategy.scope():
+        optimizer = keras.optimizers.SGD(gradient_accumulation_steps=n_batches)
+        assert read_step(optimizer) == 0
+        assert read_step(wrapped(optimizer)) == 0
+
+
 def test_another_schedule_takes_a_new_optimizer_at_a_warm_start(digits, rates):
     classifier = quick(callbacks=NotesRates, warm_start=True).fit(*digits)
     classifier.set_params(learning_rate_schedule="cosine").fit(*digits)
@@ -344,4 +355,21 @@ def test_a_schedule_is_refused_beside_callbacks_that_set_the_rate(digits, callba
     classifier = quick(learning_rate_schedule="cosine", callbacks=callbacks)
     match = "'learning_rate_schedule'.* must be 'constant' with callbacks"
     with pytest.raises(InvalidParameterError, match=match):
+        classifier.fit(*digits)
+
+
+@pytest.mark.parametrize(
+    ("parameters", "words"),
+    [
+        ({"learning_rate": DECAY}, "'learning_rate'.* must be a number or None"),
+        ({"optimizer": keras.optimizers.SGD(DECAY)}, "'optimizer'.* must be one with"),
+        ({"optimizer": keras.optimizers.SGD(lambda: 0.1)}, "'optimizer'.* must be one"),
+    ],
+    ids=["learning rate", "instance", "function"],
+)
+def test_callbacks_that_set_the_rate_are_refused_beside_one_that_changes(
+    digits, parameters, words
+):
+    classifier = quick(**parameters, callbacks=keras.callbacks.ReduceLROnPlateau)
+    with pytest.raises(InvalidParameterError, match=f"{words}.*, since callbacks "):
         classifier.fit(*digits)

@@ -14,7 +14,7 @@ from sklearn.pipeline import Pipeline
 from small_classifiers import weights_of
 from stopped_fits import StopsInBatch, fit_untrained
 
-from skimgclf import ImageLoader, KerasImageClassifier
+from skimgclf import ImageLoader, KerasImageClassifier, load_model, save_model
 from skimgclf.models._training.callbacks import copy_callbacks, has_batch_hook
 
 quick = functools.partial(
@@ -321,6 +321,24 @@ def test_training_goes_on_after_a_pickle_without_the_optimizer(digits, error):
     assert not np.array_equal(weights_of(loaded), before)
 
 
+class NotesNumbers(keras.callbacks.Callback):
+    """Notes numbers of several types in the history."""
+
+    def on_epoch_end(self, epoch, logs=None):
+        logs.update(epoch=epoch, rate=np.float32(0.5), tensor=keras.ops.ones(()))
+
+
+def test_numbers_that_callbacks_note_are_floats_and_saved(digits, tmp_path):
+    classifier = quickest(callbacks=NotesNumbers, epochs=2).fit(*digits)
+    expected = {"epoch": [0.0, 1.0], "rate": [0.5, 0.5], "tensor": [1.0, 1.0]}
+    assert expected.items() <= classifier.history_.items()
+    assert {type(e) for values in classifier.history_.values() for e in values} == {
+        float
+    }
+    save_model(classifier.set_params(callbacks=None), tmp_path / "saved")
+    assert load_model(tmp_path / "saved").history_ == classifier.history_
+
+
 def test_warm_start_takes_up_a_new_learning_rate(digits):
     classifier = quickest(warm_start=True).fit(*digits)
     before = weights_of(classifier)
@@ -329,10 +347,32 @@ def test_warm_start_takes_up_a_new_learning_rate(digits):
     assert float(classifier.model_.optimizer.learning_rate) == pytest.approx(1e-9)
 
 
+def regularized(image_shape):
+    inputs = x = keras.Input(image_shape)
+    x = keras.layers.ActivityRegularization(0.01)(keras.layers.Flatten()(x))
+    return keras.Model(inputs, x)
+
+
+def test_warm_start_takes_up_a_new_rate_where_layers_have_losses(digits):
+    classifier = quickest(architecture=regularized, warm_start=True).fit(*digits)
+    classifier.set_params(learning_rate=1e-9).fit(*digits)
+    assert classifier.history_["loss"][-1] < classifier.history_["loss"][0]
+
+
 @pytest.fixture(scope="module")
 def warm(digits):
     """Careful: shared by the module; train and change copies only."""
     return quickest(warm_start=True).fit(*digits)
+
+
+def test_an_optimizer_of_another_floatx_is_refused_in_words(warm):
+    pickled = pickle.dumps(warm)
+    keras.config.set_floatx("float64")
+    try:
+        with pytest.raises(ValueError, match=r"weights of the optimizer.*'float64'"):
+            _ = pickle.loads(pickled).model_
+    finally:
+        keras.config.set_floatx("float32")
 
 
 @pytest.mark.parametrize(

@@ -235,10 +235,30 @@ def test_misspelt_parameters_are_refused():
         make_image_pipeline("photos", epoch=3)
 
 
-@pytest.mark.parametrize("name", ["background", "color_mode", "dtype"])
-def test_parameters_of_the_loader_are_refused_with_the_place_to_set_them(name):
-    with pytest.raises(TypeError, match=rf"set_params\(load__{name}=\.\.\.\) on the"):
-        make_image_pipeline("photos", **{name: "gray"})
+@pytest.mark.parametrize(
+    "name",
+    ["load__background", "load__color_mode", "embed__backbone", "embed__pooling"],
+)
+def test_parameters_of_other_steps_are_refused_with_the_place_to_set_them(name):
+    with pytest.raises(TypeError, match=rf"set_params\({name}=\.\.\.\) on the pipe"):
+        make_image_pipeline("few_photos", **{name.partition("__")[2]: "max"})
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "words"),
+    [
+        ("architecture", "cnn", "'dense' or a callable"),
+        ("architecture", "VGG16", "'dense' or a callable"),
+        ("augmentation", "flip", "None"),
+        ("test_time_augmentation", "flip", "None"),
+    ],
+)
+def test_parameters_for_images_are_refused_for_features(name, value, words):
+    match = f"'{name}'.* must be {words}.*features.*Got '{value}'"
+    with pytest.raises(InvalidParameterError, match=match):
+        make_image_pipeline("few_photos", **{name: value})
+    make_image_pipeline("few_photos", fine_tune=1, **{name: value})
+    make_image_pipeline("few_photos", architecture="Dense", augmentation=None)
 
 
 def test_the_shell_has_the_same_kinds():

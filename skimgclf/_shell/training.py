@@ -120,9 +120,9 @@ def check_parameters(options):
     """
     if not any(_take_given(options, step) for step in ("load", "embed", "classify")):
         return None
-    pipeline = make_pipeline(options)
     checks = importlib.import_module("skimgclf.models._checks.parameters")
     try:
+        pipeline = make_pipeline(options)
         for _, step in pipeline.steps[:-1]:
             step._check_parameters()
         checks.check_parameters(pipeline["classify"].get_params())

@@ -101,8 +101,16 @@ def _list_column(owner, frame):
     return column.to_pylist() if hasattr(column, "to_pylist") else list(column)
 
 
-def _warn_of_channels(owner, shape):
-    """Warn of an array that looks like channels first, as PyTorch has them."""
+def warn_of_channels(owner, shape):
+    """Warn of an array that looks like channels first, as PyTorch has them.
+
+    Parameters
+    ----------
+    owner : str
+        The class or function that was called.
+    shape : tuple of int
+        Of an array of images in three or four dimensions.
+    """
     *_, height, width = shape
     is_first = shape[-3] in {3, 4} and min(height, width) > 4
     if is_first and len(shape) == 3:
@@ -113,7 +121,7 @@ def _warn_of_channels(owner, shape):
         )
     elif is_first or (len(shape) == 4 and shape[1] == 1 and min(height, width) > 4):
         warn_user(
-            f"{owner} reads images with their channels last, and an array of shape "
+            f"{owner} takes images with their channels last, and an array of shape "
             f"{shape} looks like channels first: pass array.transpose(0, 2, 3, 1).",
             SkimgclfWarning,
         )
@@ -131,7 +139,7 @@ def _list_array(owner, array):
             "come as (n_samples, height, width, 1)."
         )
     if array.ndim in {3, 4} and array.dtype.kind not in _TEXTS:
-        _warn_of_channels(owner, array.shape)
+        warn_of_channels(owner, array.shape)
         return list(array)
     raise InvalidParameterError(
         f"{owner} reads one image a row: an array of paths of shape (n_samples,) or "

@@ -237,7 +237,8 @@ def read_step(optimizer):
     """
     inner = getattr(optimizer, "inner_optimizer", optimizer)
     n_batches = inner.gradient_accumulation_steps or 1
-    return int(getattr(inner, "_iterations", inner.iterations * n_batches))
+    step = getattr(inner, "_iterations", inner.iterations * n_batches)
+    return int(step.numpy())  # int() alone fails within a strategy of TensorFlow
 
 
 def read_decayed(optimizer, variables):
@@ -351,7 +352,8 @@ def replace_function(network, name, function):
 def restore_function(network, name):
     """Let Keras make its own function again, in place of one of `replace_function`.
 
-    Cause: as for `replace_function`; a user may call Keras' methods after a training.
+    Cause: as for `replace_function`; a user may call Keras' methods after a training,
+    and a callback in it.
 
     Gone: raises AttributeError.
 

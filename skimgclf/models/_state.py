@@ -113,9 +113,10 @@ class PackedNetwork:
         if expected != {name: (a.shape, a.dtype.name) for name, a in found.items()}:
             raise ValueError(
                 f"the weights of the {kind}, saved with Keras "
-                f"{self.description['keras']}, don't fit the {kind} built here, with "
-                f"Keras {keras.__version__}. Load the model with the versions that "
-                "saved it, or fit it again"
+                f"{self.description['keras']}, don't fit what is built here, with "
+                f"Keras {keras.__version__} and floatx {keras.config.floatx()!r}. Load "
+                "the model with the versions and the floatx that saved it, or fit it "
+                "again"
             )
         for i, variable in enumerate(variables):
             values = found[f"{kind}/{i}"]

@@ -10,6 +10,7 @@ from sklearn.utils.validation import check_array, validate_data
 from skimgclf._validation import warn_user
 from skimgclf.exceptions import describe_list
 from skimgclf.images import LazyImages
+from skimgclf.images._input_forms import warn_of_channels
 from skimgclf.models._start import read_floatx
 
 # Highest value of images that seem to be divided by 255 twice, which makes 1 / 255 =
@@ -154,6 +155,7 @@ def _check_images(estimator, X, reset, name):
     elif len(X) == 0:  # their pixels are checked by ImageLoader
         raise ValueError(f"{name} is empty: found LazyImages of 0 samples.")
     if reset:
+        warn_of_channels(type(estimator).__name__, tuple(X.shape))
         estimator.n_features_in_ = int(np.prod(X.shape[1:]))
         # An earlier fit on a DataFrame has set names of columns.
         vars(estimator).pop("feature_names_in_", None)

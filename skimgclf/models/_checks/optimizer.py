@@ -85,6 +85,7 @@ def list_wrong_combinations(parameters, *, is_partial):
     """
     optimizer, rate = parameters["optimizer"], parameters["learning_rate"]
     is_number, wrong = rate is None or isinstance(rate, numbers.Real), []
+    owner, number = "learning_rate", "a number or None"
     is_instance = not isinstance(optimizer, str | type)
     if is_instance and isinstance(optimizer, keras.optimizers.Optimizer):
         wrong = [
@@ -92,7 +93,13 @@ def list_wrong_combinations(parameters, *, is_partial):
             for name in ("learning_rate", "weight_decay")
             if parameters[name] is not None
         ]
-        is_number = isinstance(read_rate(optimizer), float)
+        rate = read_rate(optimizer)
+        is_number = isinstance(rate, float)
+        owner, number = "optimizer", "one with a number as its learning rate"
+    sets_rate = any(map(_sets_rate, list_classes(parameters["callbacks"])))
+    if sets_rate and callable(rate):  # Keras would raise an error in some epoch
+        expected = f"{number}, since callbacks set the learning rate themselves"
+        wrong.append((owner, expected))
     if parameters["learning_rate_schedule"] != "constant":
         name = "learning_rate_schedule"
         if is_partial:
@@ -100,7 +107,7 @@ def list_wrong_combinations(parameters, *, is_partial):
             wrong.append((name, expected))
         elif not is_number:
             wrong.append((name, "'constant' with a learning rate that isn't a number"))
-        if any(map(_sets_rate, list_classes(parameters["callbacks"]))):
+        if sets_rate:
             expected = "'constant' with callbacks that set the learning rate themselves"
             wrong.append((name, expected))
     return wrong

@@ -120,6 +120,7 @@ def build_cnn(
     >>> build_cnn((28, 28, 1), hidden_layer_sizes=(64,)).output_shape
     (None, 64)
     """
+    _refuse_rows("cnn", image_shape)
     inputs = x = keras.Input(image_shape)
     for n_filters in conv_filters:
         convolution = keras.layers.Conv2D(
@@ -186,6 +187,7 @@ def build_resnet(
     >>> build_resnet((32, 32, 3)).output_shape
     (None, 192)
     """
+    _refuse_rows("resnet", image_shape)
     first, *others = conv_filters
     inputs = x = keras.Input(image_shape)
     for _ in range(count_halvings(image_shape)):
@@ -284,8 +286,6 @@ def build_network(
             features = keras.Model(features.inputs, dropped)
     else:
         build = architecture if kind is Kind.FUNCTION else ARCHITECTURES[architecture]
-        if build in (build_cnn, build_resnet):
-            _refuse_rows(architecture, image_shape)
         features = build(image_shape, **_select_parameters(build, parameters))
     inputs, outputs = _connect(features, image_shape, parameter_value=architecture)
     head = keras.layers.Dense(
@@ -313,7 +313,7 @@ def _refuse_rows(architecture, image_shape):
         raise ValueError(
             f"architecture={architecture!r} needs images of shape (n_samples, height, "
             f"width, n_channels), but X has rows of {image_shape[0]} features. Use "
-            "ImageLoader(flatten=False) in front, or architecture='dense'."
+            "ImageLoader(flatten=False) right in front, or architecture='dense'."
         )
 
 

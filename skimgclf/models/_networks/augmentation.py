@@ -153,7 +153,7 @@ def build_augmentation(plan, image_shape):
         raise ValueError(
             "augmentation changes images of shape (n_samples, height, width, "
             f"n_channels), but X has rows of {image_shape[0]} features. Use "
-            "ImageLoader(flatten=False) in front, or augmentation=None."
+            "ImageLoader(flatten=False) right in front, or augmentation=None."
         )
     layers = [layer for item in plan for layer in _build_layers(item)]
     augment = keras.Sequential(layers, name=AUGMENTATION_NAME)

@@ -61,7 +61,7 @@ class Batches(keras.utils.PyDataset):
         self.reader = BatchReader(samples.X, batch_size)
         self._samples = samples
         self.is_peeked = False
-        self.batch_size = batch_size
+        self.batch_size = self.reader.batch_size
         self._order = order
         self._soft = soft
         self._partners = None

@@ -104,6 +104,7 @@ def learn(
     if is_partial:
         parameters = {**parameters, "epochs": 1}
     blueprint = check_parameters(parameters, is_partial=is_partial)
+    parameters = TABLE.check(parameters)  # numbers of Python, which don't overflow
     if is_partial:
         before = None if previous is None else previous.classes
         classes = check_partial_classes(classes, before)

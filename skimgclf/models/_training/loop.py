@@ -69,6 +69,10 @@ def looping(network, batches, validation_batches=None, *, one_by_one=False, flat
         network.steps_per_execution = 1
         for loop in loops:
             loop.stop()
+        for name in parts:
+            if not isinstance(getattr(network, f"{name}_function"), BatchLoop):
+                # Keras made it for a callback, and for as many batches in one call.
+                replace_function(network, name, None)
 
 
 @contextlib.contextmanager
@@ -95,6 +99,11 @@ def _hear_after(function):
 
 def _count(n_batches):
     return tensorflow.data.Dataset.range(n_batches).batch(1)
+
+
+def _has_samples(iterator):
+    """Tell the samples of a user, which come with labels, from a count of batches."""
+    return isinstance(getattr(iterator, "element_spec", ()), tuple)
 
 
 def _start_loop(network, name, batches, n_joined, flat):
@@ -154,8 +163,8 @@ class BatchLoop:
                 self._step, jit_compile=True, reduce_retracing=True
             )
         self._traced = tensorflow.function(self._run, autograph=False)
-        self._batches = None
         self._flat_weights = None
+        self.stop()
 
     def flatten_weights(self, batch_size):
         """Train with the weights in vectors if that is faster."""
@@ -164,7 +173,6 @@ class BatchLoop:
 
     def start(self, batches, n_joined):
         """Begin a training: take the batches of all its epochs from `batches`."""
-        self._parts = iter(())
         self._batch_size = tensorflow.constant(batches.batch_size)
         self._program = self._traced.get_concrete_function(
             self._batch_size,
@@ -179,7 +187,7 @@ class BatchLoop:
 
     def stop(self):
         """End a training, and release the samples."""
-        self._batches = self._parts = None
+        self._batches = self._parts = self._iterator = self._of_keras = None
         if self._flat_weights is not None:
             self._flat_weights.end()
 
@@ -189,26 +197,34 @@ class BatchLoop:
         Parameters
         ----------
         iterator : object
-            Keras' iterator, which only counts the batches here.
+            Keras' iterator of an epoch, which only counts the batches here.
 
         Returns
         -------
         logs : dict of str to tensor
             The loss and the metrics since the beginning of the epoch.
         """
-        if self._batches is None:  # the user calls a method of Keras
-            return restore_function(self._network, self._name)(iterator)
-        part = next(self._parts, None)
-        if part is None:
+        if self._batches is None or _has_samples(iterator):
+            return self._call_keras(iterator)
+        if iterator is not self._iterator:  # the epoch before may have been cut short
+            self._iterator = iterator
             self._parts = self._batches.join(self._n_joined)
-            part = next(self._parts)
             self._n_left = self._batches.num_batches
+        part = next(self._parts)
         logs = self._program(self._batch_size, *map(tensorflow.convert_to_tensor, part))
         self._n_left -= self._n_joined
         if self._flat_weights is not None and self._n_left <= 0:
             self._flat_weights.end_epoch()
         hear_interrupt()
         return logs
+
+    def _call_keras(self, iterator):
+        """Run Keras' own function: a user calls a method of Keras."""
+        if self._of_keras is None:
+            self._of_keras = restore_function(self._network, self._name)
+        if self._batches is not None:  # in a callback: the training goes on after it
+            replace_function(self._network, self._name, self)
+        return self._of_keras(iterator)
 
     def _run(self, batch_size, *arrays):
         if self._flat_weights is not None:

@@ -53,7 +53,8 @@ def compile_network(network, optimizer, settings, *, loss=HARD_LOSS):
     _set_decay(optimizer, settings.weight_decay, network)
     _set_schedule(optimizer, settings.learning_rate_schedule)
     network.compile(optimizer, loss, metrics=METRICS)
-    optimizer.build(network.trainable_variables)
+    if not optimizer.built:  # a LossScaleOptimizer would begin anew
+        optimizer.build(network.trainable_variables)
     build_metrics(network)
 
 

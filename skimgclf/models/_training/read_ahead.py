@@ -26,6 +26,8 @@ class BatchReader:
 
     Attributes
     ----------
+    batch_size : int
+        The same, but no more than there are samples.
     filled : dict of int to tuple (int, str, str)
         By row, the unreadable images that were replaced by background.
     failure : tuple (Exception, Exception) or None
@@ -36,7 +38,7 @@ class BatchReader:
         self.filled = {}
         self.failure = None
         self._X = X
-        self._batch_size = batch_size
+        self.batch_size = min(int(batch_size), len(X))
         self._rows = None
         self._pool = None
         self._pending = {}
@@ -48,7 +50,7 @@ class BatchReader:
     @property
     def n_batches(self):
         """Number of batches in a pass."""
-        return -(-len(self._X) // self._batch_size)
+        return -(-len(self._X) // self.batch_size)
 
     def start(self, rows=None):
         """Begin a pass.
@@ -88,8 +90,8 @@ class BatchReader:
 
     def make_blank(self):
         """Return a batch of the right shape and type, without reading anything."""
-        n_samples = min(self._batch_size, len(self._X))
-        return scale_samples(np.zeros((n_samples, *self._X.shape[1:]), self._X.dtype))
+        shape = self.batch_size, *self._X.shape[1:]
+        return scale_samples(np.zeros(shape, self._X.dtype))
 
     def close(self):
         """Stop reading ahead, and release the samples."""
@@ -101,7 +103,7 @@ class BatchReader:
 
     def key_of(self, index, n_joined=1):
         """Return the index of the samples of batches: a slice or an array of int."""
-        size = self._batch_size
+        size = self.batch_size
         samples = slice(index * size, (index + n_joined) * size)
         return samples if self._rows is None else self._rows[samples]
 

@@ -317,4 +317,6 @@ def refuse_divergence(network):
 
 
 def _history_of(trainer):
-    return {name: list(values) for name, values in trainer.history_.items()}
+    # Callbacks of the user, and Keras in bfloat16, note numbers of other types.
+    items = trainer.history_.items()
+    return {name: list(map(float, values)) for name, values in items}

@@ -62,6 +62,8 @@ def build_metrics(network):
     probabilities = np.ones((1, output.shape[-1]), dtype=output.dtype)
     is_hard = network.loss == HARD_LOSS
     targets = np.zeros(1, dtype=int) if is_hard else probabilities
+    if network.losses:  # of layers: tensors of the program that was traced last
+        network(np.zeros((1, *network.input_shape[1:])))
     network.compute_loss(y=targets, y_pred=probabilities)
     network.compute_metrics(None, targets, probabilities)
 
