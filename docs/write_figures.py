@@ -18,7 +18,7 @@ _LINES = re.compile(
 
 _SENTENCES = [
     "**Right with few photos.** Trained on 50 photos of each of the ten classes of "
-    "CIFAR-10 (32x32 pixels, one random choice of photos), "
+    "CIFAR-10 (32x32 pixels, medians of three random choices of photos), "
     '`make_image_pipeline("few_photos")` gets '
     "{few_photos:.0f} % of other photos right; without the pretrained network, "
     '`"photos"` gets {photos:.0f} %, and '
@@ -74,7 +74,8 @@ def read_cell(text, title, row, column):
         for line in table.splitlines()
     ]
     cells = {cells[0]: cells for cells in rows}[row]
-    return float(cells[header.index(column)])
+    # A median comes before its range.
+    return float(cells[header.index(column)].split()[0])
 
 
 def read_figures():
