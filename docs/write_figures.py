@@ -119,7 +119,12 @@ def write_sentences(folder):
     figures = read_figures()
     lines = [
         textwrap.fill(
-            f"- {sentence.format(folder=folder, **figures)}",
+            # A number and its unit stay on one line.
+            re.sub(
+                r"(?<=\d) (?=%|ms)",
+                "\N{NO-BREAK SPACE}",
+                f"- {sentence.format(folder=folder, **figures)}",
+            ),
             width=88,
             subsequent_indent="  ",
             break_long_words=False,

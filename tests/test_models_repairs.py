@@ -212,7 +212,7 @@ def test_repair_read_rate_gives_a_schedule_itself():
 
 def test_repair_read_step_counts_batches_where_the_name_is_gone():
     class Renamed:
-        iterations = np.array(6)
+        iterations = keras.Variable(6)
         gradient_accumulation_steps = 3
 
     assert _repairs.read_step(Renamed()) == 18
