@@ -2,7 +2,7 @@
 
 from sklearn.pipeline import Pipeline
 
-from skimgclf._validation import ParameterTable, one_of
+from skimgclf._validation import ParameterTable, is_int, one_of
 from skimgclf.images import ImageLoader
 from skimgclf.models import ImageEmbedder, KerasImageClassifier
 from skimgclf.models._checks.optimizer import list_wrong_combinations
@@ -211,7 +211,7 @@ def _refuse_images(given):
 def _choose_steps(kind, classifier_parameters):
     """Return the steps of a kind, and their parameters."""
     steps = _KINDS[kind]
-    if kind == "few_photos" and classifier_parameters.get("fine_tune", 0) != 0:
+    if kind == "few_photos" and not _is_below(1, classifier_parameters, "fine_tune", 0):
         steps = _FINE_TUNED
     own = dict(steps["classify"])
     if kind == "photos":
@@ -221,12 +221,18 @@ def _choose_steps(kind, classifier_parameters):
     return {**steps, "classify": own}
 
 
+def _is_below(limit, parameters, name, default=None):
+    """Tell whether a parameter is a small int; fit refuses wrong values."""
+    value = parameters.get(name, default)
+    return is_int(value, minimum=0) and value < limit
+
+
 def _follow_photos(classifier_parameters):
     """Return the parameters of "photos" that change with the given ones."""
     changed = {}
     # Mixed samples take longer to learn: with 10 epochs they cost 3 points on photos.
-    is_short = classifier_parameters.get("epochs") in range(20)
-    if is_short or classifier_parameters.get("batch_size") == 1:
+    is_short = _is_below(20, classifier_parameters, "epochs")
+    if is_short or _is_below(2, classifier_parameters, "batch_size"):
         changed["mixup"] = 0.0
     # A network that was trained without mirror images may need left and right.
     augmentation = classifier_parameters.get("augmentation", "flip")

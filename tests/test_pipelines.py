@@ -205,10 +205,18 @@ def test_given_values_that_clash_are_an_error_of_fit():
         check_parameters(parameters)
 
 
-@pytest.mark.parametrize("wrong", [{"optimizer": None}, {"callbacks": 3}], ids=str)
-def test_wrong_values_are_an_error_of_fit(wrong):
-    parameters = make_image_pipeline("photos", **wrong)["classify"].get_params()
-    with pytest.raises(InvalidParameterError, match=f"'{next(iter(wrong))}' param"):
+@pytest.mark.parametrize("kind", ["photos", "few_photos"])
+@pytest.mark.parametrize(
+    ("name", "wrong"),
+    [
+        ("optimizer", None),
+        ("callbacks", 3),
+        *[(n, np.array([1, 2])) for n in ("epochs", "batch_size", "fine_tune")],
+    ],
+)
+def test_wrong_values_are_an_error_of_fit(kind, name, wrong):
+    parameters = make_image_pipeline(kind, **{name: wrong})["classify"].get_params()
+    with pytest.raises(InvalidParameterError, match=f"'{name}' param"):
         check_parameters(parameters)
 
 

@@ -172,6 +172,12 @@ def test_best_iter_is_right_whatever_callbacks_do(callback, expected):
     assert (classifier.n_iter_, classifier.best_iter_) == (5, expected)
 
 
+def test_best_iter_is_the_last_where_no_weight_changes():
+    still = keras.callbacks.LearningRateScheduler(lambda epoch: 0.0)
+    classifier = quick(still, epochs=3).fit(X, y)
+    assert (classifier.n_iter_, classifier.best_iter_) == (3, 3)
+
+
 def test_best_iter_counts_all_fits_and_follows_keras_own_callback(kept):
     rising = Report([1.0, 2.0, 3.0, 4.0, 5.0])
     stopping = keras.callbacks.EarlyStopping(

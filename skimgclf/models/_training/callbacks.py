@@ -88,10 +88,8 @@ class EpochFinder(keras.callbacks.Callback):
 
     def find(self):
         """Return how many epochs ago that was: 0 also for weights of no epoch."""
-        now = self._digest()
-        if now not in self._digests:  # such as means over epochs
-            return 0
-        return len(self._digests) - 1 - self._digests.index(now)
+        now, latest = self._digest(), self._digests[::-1]
+        return latest.index(now) if now in latest else 0  # as means over epochs are
 
     def _digest(self):
         digest = hashlib.blake2b(digest_size=16)

@@ -93,7 +93,9 @@ class FlatWeights:
 
     def end_epoch(self):
         """Give the network its weights, and its optimizer the number of its steps."""
-        _store(self._vectors + [pair for pair in self._slots if not pair[0].shape])
+        # TensorFlow's shape without axes is true.
+        steps = [pair for pair in self._slots if len(pair[0].shape) == 0]
+        _store(self._vectors + steps)
 
     def end(self):
         """Give the network's optimizer its slots, when a training ends."""
