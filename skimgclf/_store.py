@@ -207,14 +207,6 @@ def open_store(directory):
         return store
 
 
-def list_files(directory):
-    """List the files that the store of a directory has, or will have; None has none."""
-    if directory is None:
-        return []
-    path = os.path.join(directory, FILE_NAME)
-    return [path + ending for ending in ("", "-wal", "-shm")]
-
-
 def _close_stores():
     for store in list(_stores.values()):
         store.close()
