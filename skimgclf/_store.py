@@ -188,7 +188,7 @@ _stores_lock = threading.Lock()
 # SQLite's connections must neither be used nor closed in a forked child.
 _parents_stores = []
 
-# Stores that may keep connections: each takes three file descriptors.
+# Stores that may keep connections, each of which takes a file descriptor.
 _MAX_OPEN = 16
 
 
@@ -323,4 +323,6 @@ def _explain(problem):
         return "can't be made, since its parent directory doesn't exist"
     if isinstance(problem, OSError):
         return f"can't be used: {problem.strerror or problem}"
-    return f"can't be used: SQLite says {str(problem)!r}"
+    code = getattr(problem, "sqlite_errorcode", 0) & 0xFF
+    advice = ": delete it" if code == sqlite3.SQLITE_CORRUPT else ""
+    return f"can't be used: SQLite says {str(problem)!r}{advice}"
