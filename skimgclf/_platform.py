@@ -2,9 +2,12 @@
 
 import contextlib
 import errno
+import functools
+import multiprocessing
 import os
 import re
 import stat
+import threading
 import time
 
 # What two names are joined by, and what a folder's name may end in.
@@ -13,6 +16,9 @@ SEPARATORS = tuple(filter(None, (os.sep, os.altsep)))
 # Seconds to try again while another program, such as a virus scanner, has a file open.
 _PATIENCE = 2.0
 _PAUSE = 0.05
+
+# Seconds between looks at a parent process.
+_WATCH = 1.0
 
 # Devices of Windows, also with an extension or spaces behind.
 RESERVED = re.compile(
@@ -38,6 +44,32 @@ def find_status(file):
         return os.stat(file)
     except (OSError, ValueError):  # a name that no file can have
         return None
+
+
+@functools.cache
+def end_with_parent():
+    """Let a worker of joblib end soon after the process that started it.
+
+    Cause: workers of loky, joblib 1.6's processes, don't notice that their main process
+    was killed. They compute on, and wait for minutes or for ever to hand over results.
+
+    Gone: that is so again.
+
+    Can go: when loky ends its workers.
+    """
+    parent = multiprocessing.parent_process()
+    kind = type(multiprocessing.current_process()).__module__
+    if parent is not None and ".loky." in f".{kind}":
+        watch = threading.Thread(target=_end_after, args=[parent.pid], daemon=True)
+        watch.start()
+
+
+def _end_after(parent):
+    first = os.getppid()
+    # A process whose parent ends gets another one, but not on Windows.
+    while os.getppid() == first and is_alive(parent):
+        time.sleep(_WATCH)
+    os._exit(1)
 
 
 def is_folder_name(path):

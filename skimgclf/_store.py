@@ -188,7 +188,7 @@ _stores_lock = threading.Lock()
 # SQLite's connections must neither be used nor closed in a forked child.
 _parents_stores = []
 
-# Stores that may keep connections: each takes three file descriptors.
+# Stores that may keep connections, each of which takes a file descriptor.
 _MAX_OPEN = 16
 
 
@@ -205,14 +205,6 @@ def open_store(directory):
         if len(_stores) > _MAX_OPEN:
             list(_stores.values())[-_MAX_OPEN - 1].close()
         return store
-
-
-def list_files(directory):
-    """List the files that the store of a directory has, or will have; None has none."""
-    if directory is None:
-        return []
-    path = os.path.join(directory, FILE_NAME)
-    return [path + ending for ending in ("", "-wal", "-shm")]
 
 
 def _close_stores():
@@ -328,4 +320,6 @@ def _explain(problem):
         return "can't be made, since its parent directory doesn't exist"
     if isinstance(problem, OSError):
         return f"can't be used: {problem.strerror or problem}"
-    return f"can't be used: SQLite says {str(problem)!r}"
+    code = getattr(problem, "sqlite_errorcode", 0) & 0xFF
+    advice = ": delete it" if code == sqlite3.SQLITE_CORRUPT else ""
+    return f"can't be used: SQLite says {str(problem)!r}{advice}"

@@ -7,6 +7,8 @@ import sqlite3
 import stat
 import time
 
+from skimgclf._platform import open_without_waiting
+
 # The number is the version of `_SCHEMA`: a new version gets a new file.
 FILE_NAME = "images-1.sqlite"
 
@@ -25,6 +27,21 @@ _PAGE_SIZE = 16_384
 
 # Seconds to wait while other processes write.
 _PATIENCE = 10.0
+
+# What SQLite keeps beside a file: the old pages of a change that isn't complete, and
+# those of files that were written by its other method, the "write-ahead log".
+_ENDINGS = ("", "-journal", "-wal", "-shm")
+
+# The last bytes of a journal that names a further file. SQLite, which writes such ones
+# for changes of several databases, would delete that file after going back.
+_NAMES_A_FILE = bytes.fromhex("d9d505f920a163d7")
+
+
+def list_files(directory):
+    """List the files that the store of a directory has, or will have; None has none."""
+    if directory is None:
+        return []
+    return [os.path.join(directory, FILE_NAME + ending) for ending in _ENDINGS]
 
 
 def open_file(directory):
@@ -49,9 +66,8 @@ def open_file(directory):
     _make_directory(directory)
     path = os.path.join(directory, FILE_NAME)
     is_new = not os.path.lexists(path)
-    # Not through a link either: it may lead to another database.
-    if not is_new and not stat.S_ISREG(os.lstat(path).st_mode):
-        raise OSError(f"{FILE_NAME} in it isn't a regular file")
+    for each in list_files(directory):
+        _refuse_trap(each)
     used = [directory] if is_new else [directory, path]
     is_read_only = not all(os.access(each, os.W_OK) for each in used)
     mode = "?mode=ro&immutable=1" if is_read_only else ""
@@ -88,6 +104,21 @@ def _make_directory(directory):
             raise OSError("it isn't a directory") from None
 
 
+def _refuse_trap(path):
+    """Refuse a file by which SQLite would wait for ever, or touch a file elsewhere."""
+    name = os.path.basename(path)
+    with contextlib.suppress(FileNotFoundError):
+        # Not through a link either: it may lead to another database.
+        status = os.lstat(path)
+        if not stat.S_ISREG(status.st_mode):
+            raise OSError(f"{name} in it isn't a regular file")
+        if path.endswith("-journal") and status.st_size > len(_NAMES_A_FILE):
+            with open(path, "rb", opener=open_without_waiting) as file:
+                file.seek(-len(_NAMES_A_FILE), os.SEEK_END)
+                if file.read() == _NAMES_A_FILE:
+                    raise OSError(f"{name} in it wasn't written for a cache")
+
+
 def _distrust(connection):
     """Open a file that others may have written, as SQLite advises in such a case.
 
@@ -113,8 +144,12 @@ def _prepare(connection):
         try:
             _check_schema(connection)
             connection.execute(f"PRAGMA page_size = {_PAGE_SIZE}")
-            connection.execute("PRAGMA journal_mode = WAL")
-            connection.execute("PRAGMA synchronous = NORMAL")
+            # Not "WAL", for which SQLite maps a file into memory: where a disk is full,
+            # some file systems, such as btrfs, end a process that writes there.
+            connection.execute("PRAGMA journal_mode = DELETE")
+            # Waiting for the disk would take longer than decoding. A loss of power may
+            # damage the file, which checksums tell.
+            connection.execute("PRAGMA synchronous = OFF")
             for statement in _SCHEMA:
                 connection.execute(statement)
             return

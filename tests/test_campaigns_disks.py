@@ -1,4 +1,4 @@
-"""Real small disks that are full, without inodes or read-only; each prints counts."""
+"""Real small disks that are full, read-only or under a quota; each prints counts."""
 
 import collections
 import contextlib
@@ -158,11 +158,54 @@ def leave_inodes(disk, n_free):
         (disk / "filler" / str(number)).touch()
 
 
+def leave_quota(disk, n_free):
+    """Set a quota that leaves some bytes, for which the disk has room."""
+    limit_quota(disk, count_used(disk, leave_quota) + n_free)
+
+
+def limit_quota(disk, n_bytes):
+    # From the folder above, on which there is no quota; 256 is the first subvolume.
+    command = ["btrfs", "qgroup", "limit", f"{n_bytes}", "0/256", disk.parent]
+    subprocess.run(command, check=True)
+
+
+def make_room(disk, leave):
+    """Undo what `leave` did."""
+    if leave is leave_quota:
+        limit_quota(disk, "none")
+        return
+    filler = disk / "filler"
+    shutil.rmtree(filler) if filler.is_dir() else filler.unlink()
+
+
 def count_used(disk, leave):
     status = os.statvfs(disk)
+    if leave is leave_quota:
+        command = ["btrfs", "qgroup", "show", "--raw", "--sync", "-f", disk]
+        done = subprocess.run(command, capture_output=True, text=True, check=True)
+        return int(done.stdout.splitlines()[-1].split()[1])
     if leave is leave_inodes:
         return status.f_files - status.f_ffree
     return (status.f_blocks - status.f_bfree) * status.f_frsize
+
+
+@pytest.fixture
+def make_disk(mount, tmp_path):
+    """Return a function that makes a disk on which something can be left."""
+
+    def make_disk(leave, *options):
+        if leave is not leave_quota:
+            return mount(*options)
+        image = tmp_path / "image"
+        with open(image, "wb") as file:
+            file.truncate(2**28)
+        run("mkfs.btrfs", image)
+        disk = mount("loop", kind="btrfs", source=image)
+        run("btrfs", "quota", "enable", disk)
+        run("btrfs", "subvolume", "create", disk / "quota")
+        return disk / "quota"
+
+    return make_disk
 
 
 def clear(folder):
@@ -185,18 +228,22 @@ def is_told(error, disk, words):
     return is_named and any(word in str(error) for word in words)
 
 
-@pytest.mark.parametrize("leave", [leave_bytes, leave_inodes])
+# What a file system takes for itself while it writes.
+ROOM = {leave_bytes: 40_000, leave_inodes: 3, leave_quota: 1_000_000}
+
+
+@pytest.mark.parametrize("leave", ROOM)
 @pytest.mark.parametrize("kind", KINDS)
-def test_full_disks_tear_nothing_and_are_named(mount, writers, kind, leave):
-    """However many bytes or inodes are free; with a little more it works."""
-    disk = mount("size=24m", "nr_inodes=6000")
+def test_full_disks_tear_nothing_and_are_named(make_disk, writers, kind, leave):
+    """However many bytes or inodes are left; with a little more it works."""
+    disk = make_disk(leave, "size=24m", "nr_inodes=6000")
     write, counts = getattr(writers, kind), collections.Counter()
     n_before = count_used(disk, leave)
     write(disk)
     needed = count_used(disk, leave) - n_before
     if kind in ONCE:
         clear(disk)
-    most = needed * 1.1 + (3 if leave is leave_inodes else 40_000)
+    most = needed * 1.1 + ROOM[leave]
     for n_free in np.linspace(0, most, N_SIZES).astype(int):
         before = read_all(disk)
         leave(disk, n_free)
@@ -206,8 +253,7 @@ def test_full_disks_tear_nothing_and_are_named(mount, writers, kind, leave):
             refusal = error
         else:
             refusal = None
-        filler = disk / "filler"
-        shutil.rmtree(filler) if filler.is_dir() else filler.unlink()
+        make_room(disk, leave)
         after = read_all(disk)
         counts["refused" if refusal else "written"] += 1
         counts["strays"] += sum(path.suffix == ".tmp" for path in after)
@@ -249,10 +295,10 @@ def load_cached(cache, size, plain, paths):
     return int(done.stdout)
 
 
-@pytest.mark.parametrize("leave", [leave_bytes, leave_inodes])
-def test_a_cache_on_a_full_disk_costs_one_warning(mount, writers, tmp_path, leave):
-    """However much is free, empty or half full before; later it can be used again."""
-    disk, counts = mount("size=8m", "nr_inodes=2000"), collections.Counter()
+@pytest.mark.parametrize("leave", ROOM)
+def test_a_cache_on_a_full_disk_costs_one_warning(make_disk, writers, tmp_path, leave):
+    """However much is left, empty or half full before; later it can be used again."""
+    disk, counts = make_disk(leave, "size=8m", "nr_inodes=2000"), collections.Counter()
     plain, paths = tmp_path / "plain.npy", list(writers.images)
     np.save(plain, ImageLoader(image_size=(90, 90)).transform(paths))
     sizes = (
@@ -264,8 +310,7 @@ def test_a_cache_on_a_full_disk_costs_one_warning(mount, writers, tmp_path, leav
         leave(disk, n_free // 2 if leave is leave_inodes else n_free)
         n_warned = load_cached(disk / "cache", 90, plain, paths)
         counts["warned once" if n_warned == 1 else f"warned {n_warned} times"] += 1
-        filler = disk / "filler"
-        shutil.rmtree(filler) if filler.is_dir() else filler.unlink()
+        make_room(disk, leave)
         assert load_cached(disk / "cache", 90, plain, paths) == 0
         clear(disk)
     show_counts(f"full disk, cache, {leave.__name__}", trials=len(sizes), **counts)
@@ -314,15 +359,16 @@ def test_a_read_only_disk_is_read_and_named(mount, writers, tmp_path):
     assert (counts["right"], counts["warned"]) == (1, 2)
 
 
-@pytest.mark.parametrize("kind", ["ext2", "vfat"])
+@pytest.mark.parametrize("kind", ["ext2", "vfat", "exfat-fuse"])
 def test_a_cache_notices_changes_on_file_systems_with_coarse_times(
     mount, tmp_path, kind
 ):
     """A file is written anew in place, with the same size, .1 seconds later."""
     image = tmp_path / "image"
-    image.write_bytes(bytes(4_000_000))
+    image.write_bytes(bytes(8_000_000))
     # Inodes of 128 bytes have times of whole seconds.
-    run(f"mkfs.{kind}", *(["-I", "128"] if kind == "ext2" else []), image)
+    more = ["-I", "128"] if kind == "ext2" else []
+    run(f"mkfs.{kind.removesuffix('-fuse')}", *more, image)
     disk, counts = mount("loop", kind=kind, source=image), collections.Counter()
     path, loader = disk / "a.bmp", ImageLoader(cache=tmp_path / "cache")
     for number in range(10):

@@ -171,7 +171,8 @@ def test_cache_limit_bounds_the_file_and_evicts_what_was_not_used(tmp_path, deco
     assert not set(decodes) & set(paths[:10])
     assert set(decodes) & set(paths[10:20])
     load(paths, cache, cache_limit=limit, **options)
-    assert os.path.getsize(find_file(cache)) < 1.5 * limit
+    # What is loaded at once is written before others are evicted.
+    assert os.path.getsize(find_file(cache)) < 2 * limit
     assert 10 < count_entries(cache) < 40
     assert count_entries(cache) == count_entries(cache, "pixels")
 

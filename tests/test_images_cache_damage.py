@@ -6,6 +6,7 @@ import random
 import shutil
 import signal
 import sqlite3
+import struct
 import subprocess
 import sys
 import tempfile
@@ -38,9 +39,6 @@ def paths(tmp_path_factory):
 def copy_cache(cache, folder):
     """Copy a cache, to one that no connection of this process knows."""
     folder.mkdir()
-    with sqlite3.connect(find_file(cache)) as connection:
-        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-    connection.close()
     shutil.copy(find_file(cache), folder)
     return folder
 
@@ -95,7 +93,6 @@ def test_cache_that_somebody_put_more_into_is_left_alone(
     load(paths[:2], tmp_path / "made")
     cache = copy_cache(tmp_path / "made", tmp_path / "cache")
     with sqlite3.connect(find_file(cache)) as connection:
-        connection.execute("PRAGMA journal_mode = DELETE")
         connection.execute(statement)
     connection.close()
     content = find_file(cache).read_bytes()
@@ -124,19 +121,66 @@ def test_cache_that_is_a_link_writes_into_no_other_database(paths, tmp_path):
     assert not (tmp_path / "none.sqlite").exists()
 
 
+@pytest.mark.parametrize("kind", ["link", "pipe"])
 @pytest.mark.parametrize("ending", ["-wal", "-shm", "-journal"])
-def test_a_link_beside_a_cache_leads_into_no_other_file(paths, tmp_path, ending):
-    """SQLite refuses links in place of the files that it keeps beside a database."""
+def test_what_lies_beside_a_cache_leads_into_no_other_file(
+    paths, tmp_path, ending, kind
+):
+    """SQLite would wait for ever for a pipe."""
     victim, cache = tmp_path / "victim", tmp_path / "cache"
     victim.write_bytes(b"mine" * 2000)
     load(paths[:2], cache)
     other = copy_cache(cache, tmp_path / "other")
-    (other / f"images-1.sqlite{ending}").symlink_to(victim)
-    with pytest.warns(ImageCacheWarning) as caught:
+    beside = other / f"images-1.sqlite{ending}"
+    os.mkfifo(beside) if kind == "pipe" else beside.symlink_to(victim)
+    with pytest.warns(ImageCacheWarning, match="isn't a regular file") as caught:
         images = load(paths[:2], other)
     assert len(caught) == 1
     np.testing.assert_array_equal(images, load(paths[:2]))
     assert victim.read_bytes() == b"mine" * 2000
+
+
+def write_journal(cache, victim):
+    """Write a journal as of a change of several databases, which names a file.
+
+    https://www.sqlite.org/fileformat2.html#the_rollback_journal
+    """
+    magic, name = bytes.fromhex("d9d505f920a163d7"), os.fsencode(victim)
+    n_pages = find_file(cache).stat().st_size // 16_384
+    head = magic + struct.pack(">5I", 0, 0, n_pages, 512, 16_384)
+    number = 2**30 // 16_384 + 1
+    end = struct.pack(">I", number) + name + struct.pack(">2I", len(name), sum(name))
+    Path(f"{find_file(cache)}-journal").write_bytes(
+        head.ljust(512, b"\0") + end + magic
+    )
+
+
+def test_a_journal_beside_a_cache_lets_sqlite_delete_no_file(paths, tmp_path):
+    victim = tmp_path / "victim"
+    victim.write_text("mine")
+    load(paths[:2], tmp_path / "made")
+    cache = copy_cache(tmp_path / "made", tmp_path / "cache")
+    write_journal(cache, victim)
+    with pytest.warns(ImageCacheWarning, match="wasn't written for a cache"):
+        images = load(paths[:2], cache)
+    np.testing.assert_array_equal(images, load(paths[:2]))
+    assert victim.read_text() == "mine"
+    assert count_entries(cache) == 2  # by SQLite alone it would have been deleted
+    assert not victim.exists()
+
+
+def test_a_cache_is_mapped_into_no_memory(paths, tmp_path):
+    """On a full disk, writing there would end the process on some file systems."""
+    cache = tmp_path / "cache"
+    load(paths[:2], cache)
+    assert os.listdir(cache) == ["images-1.sqlite"]  # while it is open
+    other = copy_cache(cache, tmp_path / "other")
+    with sqlite3.connect(find_file(other)) as connection:  # as an older version
+        connection.execute("PRAGMA journal_mode = WAL")
+    connection.close()
+    load(paths[:4], other)
+    assert os.listdir(other) == ["images-1.sqlite"]
+    assert count_entries(other) == 4
 
 
 def test_cache_trusts_nothing_in_its_file(paths, tmp_path, monkeypatch):

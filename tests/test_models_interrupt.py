@@ -13,12 +13,13 @@ import weakref
 import keras
 import numpy as np
 import pytest
+import tensorflow
 from sklearn.model_selection import GridSearchCV
 from small_classifiers import quickest
 
 from skimgclf import ImageLoader
 from skimgclf.images import LazyImages
-from skimgclf.models import _start
+from skimgclf.models import _predict, _start
 from skimgclf.models._training import loop
 from skimgclf.models._training.interrupt import hear_interrupt, holding_interrupts
 
@@ -278,6 +279,20 @@ def test_an_interrupt_on_several_devices_is_heard_after_a_batch(
     with pytest.raises(KeyboardInterrupt):
         classifier.fit(X, y, X_val=X, y_val=y)
     assert seen == []
+
+
+def test_an_interrupt_waits_until_a_network_is_traced_for_predictions():
+    """As by `load_model`: from within, it may come out as another error."""
+    reached = []
+
+    def compute(X):
+        press()
+        reached.append("after")
+        return X
+
+    with pytest.raises(KeyboardInterrupt):
+        _predict._trace(compute, tensorflow.TensorSpec((1,)))
+    assert reached == ["after"]
 
 
 def test_an_interrupt_waits_until_keras_is_imported(monkeypatch):

@@ -7,6 +7,8 @@ import errno
 import os
 import pathlib
 import re
+import signal
+import subprocess
 import sys
 import threading
 import types
@@ -20,6 +22,7 @@ from skimgclf import _platform
 from skimgclf._atomic import replace_atomically
 from skimgclf._platform import (
     after_fork,
+    end_with_parent,
     is_alive,
     is_reserved,
     locked,
@@ -351,3 +354,33 @@ def test_modules_can_be_imported_on_windows(folder):
     asked = {f"{path}": find_asked_at_import(path.read_text("utf-8")) for path in paths}
     assert len(asked) > 10
     assert {name: found for name, found in asked.items() if found} == {}
+
+
+WORKERS = """
+import os, time
+from joblib import Parallel, delayed
+from skimgclf._platform import end_with_parent
+
+def work():
+    end_with_parent()
+    print(os.getpid(), flush=True)
+    time.sleep(60)
+
+Parallel(2)(delayed(work)() for _ in range(2))
+"""
+
+
+def test_repair_end_with_parent_ends_workers_of_a_killed_process():
+    command = [sys.executable, "-c", WORKERS]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as main:
+        workers = [int(main.stdout.readline()) for _ in range(2)]
+        assert all(map(is_alive, workers))
+        main.kill()
+        main.communicate(timeout=20)  # until the workers have closed the same pipe
+    assert main.returncode == -signal.SIGKILL
+
+
+def test_end_with_parent_leaves_other_processes_alone():
+    before = threading.active_count()
+    end_with_parent.__wrapped__()
+    assert threading.active_count() == before

@@ -7,7 +7,7 @@ import sys
 from sklearn.pipeline import Pipeline
 
 from skimgclf._shell.options import FOLDER, READING
-from skimgclf._store import list_files
+from skimgclf._store_file import list_files
 from skimgclf._terminal import print_text
 from skimgclf.datasets import load_image_csv, load_image_folder
 from skimgclf.datasets._folder import list_images

@@ -133,7 +133,7 @@ default="bilinear"
     that its file system gives (ETag, MD5 or CRC), and doesn't keep it without one. A
     cache that is damaged, full or can't be written costs time and an
     `ImageCacheWarning`, but never an error or wrong pixels.
-    The cache doesn't work on network mounts, where SQLite's write-ahead log doesn't.
+    The cache isn't for network mounts, where locks of files may lock nothing.
 
     Examples
     --------

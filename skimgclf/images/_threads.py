@@ -5,6 +5,7 @@ import time
 
 from joblib import Parallel, delayed, effective_n_jobs, parallel_config
 
+from skimgclf._platform import end_with_parent
 from skimgclf._terminal import make_bar
 from skimgclf._validation import Rule, is_int
 
@@ -83,6 +84,7 @@ def run_chunks(
     on_done : callable, default=None
         Called with the number of further rows that are done, in the calling thread.
     """
+    end_with_parent()
     n_threads = count_threads(n_jobs)
     size = min(max_size, _MAX_CHUNK)
     with make_bar(description, "images", shown=verbose, total=n_rows) as bar:

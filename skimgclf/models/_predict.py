@@ -12,6 +12,7 @@ from skimgclf.models._fork_guard import use_tensorflow
 from skimgclf.models._networks.layers import list_outputs
 from skimgclf.models._repairs import forget_kernels
 from skimgclf.models._start import keras, tensorflow
+from skimgclf.models._training.interrupt import holding_interrupts
 from skimgclf.models._training.read_ahead import BatchReader, warn_of_filled
 
 # Of the largest array of a network, for the samples that are computed at once: more
@@ -129,7 +130,9 @@ class _Prediction:
 
 def _trace(function, *signature):
     traced = tensorflow.function(function, autograph=False)
-    return traced.get_concrete_function(*signature)
+    # TensorFlow may make another error of Ctrl-C here.
+    with holding_interrupts():
+        return traced.get_concrete_function(*signature)
 
 
 def count_rows(largest):

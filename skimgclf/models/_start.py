@@ -9,6 +9,7 @@ import sys
 import tempfile
 import threading
 
+from skimgclf._platform import end_with_parent
 from skimgclf.models._training.interrupt import holding_interrupts
 
 # Known lines of a start: each is printed by every process on some machine where
@@ -111,6 +112,7 @@ def _has_driver():
 @functools.cache
 def import_keras():
     """Import Keras and TensorFlow, without the lines of TensorFlow's start."""
+    end_with_parent()
     # A module of which only a part was run would fail at its next import.
     with holding_interrupts(), without_start_lines():
         import tensorflow

@@ -7,7 +7,7 @@ from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import StandardScaler
 
 from skimgclf._atomic import find_replaced
-from skimgclf._store import list_files
+from skimgclf._store_file import list_files
 from skimgclf._validation import parameter_error
 from skimgclf.exceptions import InvalidParameterError
 from skimgclf.images import ImageLoader
