@@ -7,6 +7,31 @@ builds a Keras network. The rest stays as it is: searches, validation, saving, s
 """
 
 # %%
+# The images
+# ----------
+#
+# Pieces of two photos, in colour. They are cut side by side, so a random split has the
+# neighbours of training images among the test images: good enough to see that a network
+# learns, not for any claim on accuracy. skimgclf's classifier is imported before Keras,
+# so that TensorFlow starts silently.
+
+import matplotlib.pyplot as plt
+from sklearn.model_selection import train_test_split
+from sklearn.pipeline import Pipeline
+
+from skimgclf import (
+    ImageLoader,
+    KerasImageClassifier,
+    TrainingHistoryDisplay,
+)
+from skimgclf.datasets import load_photo_patches
+
+photos = load_photo_patches()
+paths, test_paths, y, y_test = train_test_split(
+    photos.filenames, photos.target, random_state=0, stratify=photos.target
+)
+
+# %%
 # A function from an image's shape to a network of features
 # ---------------------------------------------------------
 #
@@ -30,26 +55,7 @@ def build_separable(image_shape, *, conv_filters, dropout):
 # %%
 # Compare it with the architectures that are there
 # ------------------------------------------------
-#
-# On pieces of two photos, in colour. The patches are cut side by side, so a random
-# split has the neighbours of training images among the test images: good enough to see
-# that a network learns, not for any claim on accuracy.
 
-import matplotlib.pyplot as plt
-from sklearn.model_selection import train_test_split
-from sklearn.pipeline import Pipeline
-
-from skimgclf import (
-    ImageLoader,
-    KerasImageClassifier,
-    TrainingHistoryDisplay,
-)
-from skimgclf.datasets import load_photo_patches
-
-photos = load_photo_patches()
-paths, test_paths, y, y_test = train_test_split(
-    photos.filenames, photos.target, random_state=0, stratify=photos.target
-)
 classifiers = {
     "dense": {"architecture": "dense", "hidden_layer_sizes": (32,)},
     "cnn": {

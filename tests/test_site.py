@@ -148,6 +148,16 @@ def test_the_search_finds_a_word_in_a_heading(word, page):
     assert any(word in anchor for anchor in list_anchors(DOCS / f"{page}.md"))
 
 
+def test_examples_import_the_classifier_before_keras():
+    # TensorFlow would print its start otherwise.
+    texts = [page.read_text() for page in DOCS.parent.glob("examples/plot_*.py")]
+    shown = [text for text in texts if "\nimport keras\n" in text]
+    assert shown
+    for text in shown:
+        before = text.partition("\nimport keras\n")[0]
+        assert "    KerasImageClassifier,\n" in before
+
+
 def test_code_of_other_libraries_in_the_guide_is_python():
     page = (DOCS / "user_guide" / "coming_from.md").read_text("utf-8")
     blocks = re.findall(r"^```py\n(.*?)^```$", page, re.DOTALL | re.MULTILINE)
