@@ -100,8 +100,9 @@ def test_all_numbers_are_those_of_weights_one_by_one(
         np.testing.assert_array_equal(mine, expected)
 
 
-def make_network(optimizer="adam"):
-    network = build_network("dense", (8, 8, 1), 3, {"hidden_layer_sizes": (6, 5)})
+def make_network(optimizer="adam", **parameters):
+    parameters = {"hidden_layer_sizes": (6, 5), **parameters}
+    network = build_network("dense", (8, 8, 1), 3, parameters)
     settings = OptimizerSettings(optimizer, None, "constant", None)
     compile_network(network, keras.optimizers.get(optimizer), settings)
     return network
@@ -124,6 +125,14 @@ def test_weights_stay_apart_where_their_numbers_would_change(optimizer):
     assert flat_weights.choose_flat_weights(make_network(), 1)
     network = make_network(optimizer)
     assert flat_weights.choose_flat_weights(network, 1) is None
+
+
+@pytest.mark.parametrize("batch_norm", [False, True])
+@pytest.mark.parametrize("optimizer", ["sgd", "adam"])
+def test_weights_stay_apart_where_sgd_scales_gradients_of_scales(optimizer, batch_norm):
+    network = make_network(optimizer, batch_norm=batch_norm)
+    flat = flat_weights.choose_flat_weights(network, 1)
+    assert (flat is None) == (optimizer == "sgd" and batch_norm)
 
 
 def test_weights_stay_apart_where_an_optimizer_has_unknown_variables():

@@ -11,6 +11,7 @@ import itertools
 
 import numpy as np
 
+from skimgclf.models._networks.layers import list_leaves
 from skimgclf.models._repairs import leave_out_all_reduce, read_decayed, read_rate
 from skimgclf.models._start import keras, tensorflow
 
@@ -52,6 +53,7 @@ def choose_flat_weights(network, n_multiplications):
         n_multiplications > _N_MULTIPLICATIONS
         or network.jit_compile
         or type(optimizer).__name__ not in _OPTIMIZERS
+        or (type(optimizer) is keras.optimizers.SGD and _has_scales(network))
         or len({weight.dtype for weight in weights}) != 1
         # In 16 bits, a sum of counts depends on how many are added at once.
         or keras.config.floatx() not in ("float32", "float64")
@@ -62,6 +64,16 @@ def choose_flat_weights(network, n_multiplications):
     copied = _copy_for(optimizer, [vector for vector, _ in vectors])
     slots = _find_slots(copied, vectors, optimizer, weights)
     return slots and FlatWeights(network, copied, vectors, slots)
+
+
+def _has_scales(network):
+    """Tell whether gradients end in a product, as those of batch normalization do.
+
+    TensorFlow regroups the product of such a gradient and a learning rate, which is
+    rounded in another way then, unless the gradient is put into a vector before.
+    """
+    kind = keras.layers.BatchNormalization
+    return any(isinstance(layer, kind) for layer in list_leaves(network))
 
 
 class FlatWeights:
