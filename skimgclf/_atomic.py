@@ -39,6 +39,7 @@ _ADVICE = {
     errno.ENOSPC: f"delete files there, or {_ELSEWHERE}",
     errno.EDQUOT: f"delete files there, or {_ELSEWHERE}",
     errno.EROFS: _ELSEWHERE,
+    errno.EFBIG: _ELSEWHERE,  # such as a file of 4 GiB on FAT
 }
 
 

@@ -51,6 +51,7 @@ def test_the_old_file_is_whole_when_a_step_fails(tmp_path, monkeypatch, step, er
     [
         (errno.ENOSPC, "No space left on device: delete files there, or write"),
         (errno.EDQUOT, "Disk quota exceeded: delete files there, or write"),
+        (errno.EFBIG, "File too large: write to another place"),
         (errno.EROFS, "Read-only file system: write to another place"),
     ],
 )

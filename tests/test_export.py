@@ -4,6 +4,7 @@ import copy
 import importlib.util
 import json
 import os
+import signal
 
 import keras
 import numpy as np
@@ -391,6 +392,22 @@ def test_without_onnx_runtime_the_checker_of_onnx_decides(
     )
     export(make_one_layer(), tmp_path / "model", "onnx")
     assert (tmp_path / "model").stat().st_size > 100
+
+
+def test_ctrl_c_waits_until_a_network_is_exported_and_nothing_is_written(
+    export, tmp_path, monkeypatch
+):
+    reached = []
+
+    def press(*arguments):
+        signal.raise_signal(signal.SIGINT)
+        reached.append("after")
+
+    monkeypatch.setattr(_export, "run_export", press)
+    with pytest.raises(KeyboardInterrupt):
+        export(make_one_layer(), tmp_path / "model", "keras")
+    assert reached == ["after"]
+    assert os.listdir(tmp_path) == []
 
 
 def test_export_writes_nothing_when_the_description_has_no_form_in_json(

@@ -93,6 +93,7 @@ def load(urls, **parameters):
         "file://{folder}/{}",
         "zip://{}::{folder}/stored.zip",
         "zip://{}::file://{folder}/deflated.zip",
+        "zip://{}::file:{folder}/stored.zip",
         "zip://{}::memory://stored.zip",
         "zip://{}::zip://stored.zip::{folder}/outer.zip",
         "tar://{}::{folder}/plain.tar",
@@ -545,8 +546,22 @@ def test_a_file_of_this_machine_is_found_in_a_url(tmp_path, form):
 
 @pytest.mark.parametrize(
     "url",
-    ["zip://x.png::a.zip", "dir://x.png::memory://", "dir://x.png::/", "x://a::b"],
+    [
+        "zip://x.png::a.zip",
+        "dir://x.png::memory://",
+        "dir://x.png::/",
+        "memory://x.png",
+        "x://a::b",
+    ],
 )
 def test_a_file_in_another_place_is_no_file_of_the_same_name(empty_folder, url):
     with open("x.png", "wb"):
         assert find_replaced("x.png", local_files(url)) is None
+
+
+@pytest.mark.parametrize("name", ["simplecache::x.png", "file:x.png", "a::b.png"])
+def test_a_file_whose_name_looks_like_a_url_is_itself(empty_folder, name):
+    if os.name == "nt":
+        pytest.skip("Windows has no such names")
+    open(name, "wb").close()
+    assert local_files(name) == [name]

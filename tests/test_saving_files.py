@@ -378,10 +378,15 @@ def test_no_file_that_the_network_was_built_from_is_replaced(
 
 
 @pytest.mark.parametrize("name", ["load", "embed"])
-def test_no_cache_of_a_step_is_replaced(fitted, tmp_path, name):
+@pytest.mark.parametrize("spelling", ["{0}", "~", ".", "{0}/link", "{0}/link/.."])
+def test_no_cache_of_a_step_is_replaced(fitted, tmp_path, monkeypatch, name, spelling):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "link").symlink_to(tmp_path if spelling == "{0}/link" else "deeper")
+    (tmp_path / "deeper").mkdir()
     steps = {"load": ImageLoader(), "embed": ImageEmbedder(), "classify": fitted}
     pipeline = Pipeline(list(steps.items()))
-    pipeline.set_params(**{f"{name}__cache": tmp_path})
+    pipeline.set_params(**{f"{name}__cache": spelling.format(tmp_path)})
     path = tmp_path / "images-1.sqlite"
     path.write_bytes(b"old")
     for write in (save_model, export_model):

@@ -290,11 +290,11 @@ class UrlReader:
             raise OSError(f"in the archive's place {url!r}, {why}") from error
         if info.get("type") != "file":
             raise OSError(f"the archive {url!r} isn't a regular file")
-        path = local_path(url) if is_url(url) else url
-        if path is None:
+        paths = [] if "::" in url else _find_local(url, [])
+        if not paths:
             return repr(info)
         # One that may change once more is opened each time.
-        return wait_for_identity(os.path.expanduser(path), _PATIENCE) or object()
+        return wait_for_identity(os.path.expanduser(paths[0]), _PATIENCE) or object()
 
 
 class BoundedBuffer(io.BytesIO):

@@ -18,6 +18,7 @@ from skimgclf.images import ImageLoader
 from skimgclf.images._decoding.options import DECODE_RULES
 from skimgclf.models._embedder import ImageEmbedder
 from skimgclf.models._start import keras
+from skimgclf.models._training.interrupt import holding_interrupts
 from skimgclf.models._training.seeds import without_training
 from skimgclf.saving._export_check import run_export
 from skimgclf.saving._float32 import rebuild_in_float32
@@ -115,7 +116,8 @@ def export_model(model, path, format="onnx"):
     for name in _ONNX_PACKAGES if format == "onnx" else ():
         lack = "The 'format' parameter of export_model can't be 'onnx' here without"
         import_extra(name, "export", f"{lack} {name}", InvalidParameterError)
-    with without_training():
+    # Keras and other exporters may drop Ctrl-C, or make another error of it.
+    with without_training(), holding_interrupts():
         others = [detach(step) for step in others]  # each of one fit
         network = join_steps(others)
         shape = network.input_shape[1:]
