@@ -100,6 +100,28 @@ def test_all_numbers_are_those_of_weights_one_by_one(
         np.testing.assert_array_equal(mine, expected)
 
 
+@pytest.fixture
+def two_batches():
+    """Let Keras end each epoch after two batches."""
+    keras.config.set_max_steps_per_epoch(2)
+    yield
+    keras.config.set_max_steps_per_epoch(None)
+
+
+@pytest.mark.usefixtures("two_batches")
+@pytest.mark.filterwarnings("ignore:Limiting steps_per_epoch")
+def test_all_numbers_are_the_same_where_keras_ends_epochs_early(
+    digits, chosen, monkeypatch
+):
+    flat, plain = (
+        fit_and_read(monkeypatch, {"optimizer": "nadam"}, digits, is_flat=is_flat)
+        for is_flat in (True, False)
+    )
+    assert chosen
+    for mine, expected in zip(flat, plain, strict=True):
+        np.testing.assert_array_equal(mine, expected)
+
+
 def make_network(optimizer="adam", **parameters):
     parameters = {"hidden_layer_sizes": (6, 5), **parameters}
     network = build_network("dense", (8, 8, 1), 3, parameters)

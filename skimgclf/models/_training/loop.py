@@ -10,7 +10,7 @@ from skimgclf.models._repairs import (
     restore_function,
     trains_on_several_devices,
 )
-from skimgclf.models._start import tensorflow
+from skimgclf.models._start import keras, tensorflow
 from skimgclf.models._training.flat_weights import choose_flat_weights
 from skimgclf.models._training.interrupt import hear_interrupt
 
@@ -209,7 +209,9 @@ class BatchLoop:
         if iterator is not self._iterator:  # the epoch before may have been cut short
             self._iterator = iterator
             self._parts = self._batches.join(self._n_joined)
-            self._n_left = self._batches.num_batches
+            n_batches = self._batches.num_batches
+            n_steps = keras.config.max_steps_per_epoch() or n_batches
+            self._n_left = min(n_steps, n_batches)
         part = next(self._parts)
         logs = self._program(self._batch_size, *map(tensorflow.convert_to_tensor, part))
         self._n_left -= self._n_joined
