@@ -210,6 +210,9 @@ def choose_optimizer(variable):
     return keras.optimizers.SGD()
 
 
+@pytest.mark.skipif(
+    not hasattr(keras.optimizers, "MultiOptimizer"), reason="Keras is older"
+)
 def test_copy_optimizer_names_the_error_of_an_optimizer_of_several():
     with pytest.raises(TypeError, match="choose_optimizer"):
         copy_optimizer(keras.optimizers.MultiOptimizer(choose_optimizer))
